@@ -1,0 +1,1 @@
+//! The `#[p2p_service]` attribute.

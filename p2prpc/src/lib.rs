@@ -1,0 +1,1 @@
+//! Typed peer-to-peer RPC over libp2p.
