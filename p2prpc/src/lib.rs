@@ -1,1 +1,70 @@
-//! Typed peer-to-peer RPC over libp2p.
+//! Typed peer-to-peer RPC over [libp2p](https://docs.rs/libp2p).
+//!
+//! Annotate a trait with [`p2p_service`]: that gives a server and a typed client. Peers find each other by a
+//! rendezvous string in a Kademlia DHT, and `client.echo_all(msg)` asks every one of them and gives a `Result` per peer.
+
+pub mod codec;
+pub mod wire;
+
+mod client;
+mod context;
+mod error;
+mod handle;
+mod limits;
+mod members;
+mod metadata;
+pub mod multicall;
+mod printable;
+mod reply;
+mod service;
+
+pub use bytes;
+pub use libp2p;
+pub use libp2p::{Multiaddr, PeerId};
+pub use p2prpc_macros::p2p_service;
+
+pub use client::Call;
+pub use codec::CodecId;
+pub use context::{CallInfo, Context};
+pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
+pub use handle::Handle;
+pub use limits::Limits;
+pub use members::{Member, Snapshot};
+pub use metadata::{InvalidMetadata, Metadata};
+pub use multicall::{MultiCall, Replies};
+pub use printable::{MAX_PEER_TEXT, printable};
+pub use service::{Method, MethodDescriptor, Service};
+
+/// What a file that declares, serves or calls services needs.
+pub mod prelude {
+    pub use crate::{
+        Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall, Multiaddr,
+        PeerId, Replies, RpcError, Service, p2p_service,
+    };
+}
+
+/// For generated code only: nothing in here is covered by semantic versioning.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::client::Client;
+    pub use crate::service::{Handler, HandlerFuture, Incoming, ServiceBuilder, fallible, infallible};
+    pub use serde;
+
+    /// The two types of a `Result`, whatever alias named it.
+    pub trait ResultTypes: sealed::Sealed {
+        /// What it gives when it goes well.
+        type Ok;
+        /// What it gives when it doesn't.
+        type Err;
+    }
+
+    impl<T, E> ResultTypes for Result<T, E> {
+        type Ok = T;
+        type Err = E;
+    }
+
+    mod sealed {
+        pub trait Sealed {}
+        impl<T, E> Sealed for Result<T, E> {}
+    }
+}

@@ -1,0 +1,315 @@
+//! One call to one peer.
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+use tokio::time::Sleep;
+
+use super::CallOptions;
+use crate::codec::{self, CodecError, CodecId};
+use crate::error::sealed::FromReply;
+use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::handle::{Body, Handle, Link, Network, Request};
+use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
+use crate::service::{Method, Scratch};
+
+/// Bodies past this size are shared with the network instead of copied.
+const SHARED_FROM: usize = 16 * 1024;
+/// How often an idempotent call is made again after a lost connection.
+const MAX_RESENDS: u32 = 2;
+/// A timeout that can't be added to the clock becomes this.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A call that has not been made yet: set its options, then `.await` it.
+///
+/// It is lazy: nothing happens before it is first polled. Dropping it afterwards cancels the handler on the other side.
+/// It gives the method's return value or an error, always, and at the latest when its deadline has passed.
+///
+/// ```no_run
+/// # use p2prpc::prelude::*;
+/// # use std::time::Duration;
+/// # #[p2p_service] trait Greeter { async fn greet(&self, name: String) -> String; }
+/// # async fn doc(node: &Node, peer: PeerId) -> Result<(), RpcError> {
+/// let client = GreeterClient::new(node);
+/// let greeting = client.peer(peer).greet("Ada".into()).timeout(Duration::from_secs(2)).await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Call<M: Method> {
+    peer: PeerId,
+    state: State<M>,
+}
+
+enum State<M: Method> {
+    Ready(Box<Start<M>>),
+    Waiting(Waiting),
+    /// Before an idempotent call is made again.
+    Resting { until: Pin<Box<Sleep>>, request: Kept },
+    Done,
+}
+
+struct Start<M: Method> {
+    handle: Handle,
+    own: Option<Arc<dyn Network>>,
+    args: Arguments<M>,
+    options: CallOptions,
+    deadline: Option<Instant>,
+}
+
+/// Arguments, encoded or not yet.
+pub(crate) enum Arguments<M: Method> {
+    Plain(M::Args),
+    Encoded(Bytes),
+}
+
+struct Waiting {
+    link: Arc<dyn Link>,
+    slot: Arc<ReplySlot>,
+    codec: CodecId,
+    /// What an idempotent call needs to be made again.
+    kept: Option<Box<Kept>>,
+    own: Option<Arc<dyn Network>>,
+}
+
+struct Kept {
+    link: Arc<dyn Link>,
+    own: Option<Arc<dyn Network>>,
+    options: CallOptions,
+    body: Bytes,
+    deadline: Instant,
+    resends: u32,
+}
+
+impl<M: Method> Call<M> {
+    pub(crate) fn new(
+        handle: Handle,
+        own: Option<Arc<dyn Network>>,
+        peer: PeerId,
+        args: M::Args,
+        options: CallOptions,
+    ) -> Self {
+        let start = Start { handle, own, args: Arguments::Plain(args), options, deadline: None };
+        Call { peer, state: State::Ready(Box::new(start)) }
+    }
+
+    /// One of many calls with the same body and deadline.
+    pub(crate) fn encoded(
+        handle: Handle,
+        own: Option<Arc<dyn Network>>,
+        peer: PeerId,
+        body: Bytes,
+        options: CallOptions,
+        deadline: Instant,
+    ) -> Self {
+        let start = Start { handle, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
+        Call { peer, state: State::Ready(Box::new(start)) }
+    }
+
+    /// The peer that is called.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Give up after this time, counted from the first poll: the call ends as
+    /// [`ErrorKind::DeadlineExceeded`]. Default 10 s, or what the client says.
+    ///
+    /// The time travels with the call and the server keeps it too. In a handler, a call made from its [`Context`](crate::Context)
+    /// never outlives the call that the handler answers.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.set(|options| options.timeout = Some(timeout));
+        self
+    }
+
+    /// Encode arguments and reply with this codec. Default [`CodecId::default`], or what the client says.
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.set(|options| options.codec = codec);
+        self
+    }
+
+    /// Send a key and a value along. A pair that [`Metadata`](crate::Metadata) refuses makes the call end as
+    /// [`ErrorKind::InvalidRequest`], never sent.
+    pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.set(|options| options.add_metadata(key, value));
+        self
+    }
+
+    fn set(&mut self, change: impl FnOnce(&mut CallOptions)) {
+        if let State::Ready(start) = &mut self.state {
+            change(&mut start.options);
+        }
+    }
+
+    fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
+        let Start { handle, own, args, options, deadline } = start;
+        if let Some(error) = options.invalid {
+            return Err(RpcError::never_sent(ErrorKind::InvalidRequest, error));
+        }
+        let network = handle.network()?;
+        let defaults = network.defaults();
+        let deadline = deadline.unwrap_or_else(|| deadline_of(&handle, options.timeout.unwrap_or(defaults.timeout)));
+        let link = network.link(self.peer);
+        let slot = Arc::new(ReplySlot::new());
+        let codec = options.codec;
+        let submit = |options: &CallOptions, body: Body<'_>| {
+            let request = Request { method: M::NAME, codec, deadline, metadata: &options.metadata, body };
+            link.submit(request, &slot);
+        };
+        let kept = match args {
+            Arguments::Plain(args) => {
+                let body = encode_args(codec, args, defaults.max_message)?;
+                if M::IDEMPOTENT || body.len() > SHARED_FROM {
+                    let body = Bytes::from(body.into_vec());
+                    submit(&options, Body::Shared(body.clone()));
+                    Some(body)
+                } else {
+                    submit(&options, Body::Borrowed(&body.0));
+                    None
+                }
+            }
+            Arguments::Encoded(body) => {
+                submit(&options, Body::Shared(body.clone()));
+                Some(body)
+            }
+        };
+        let kept = kept.filter(|_| M::IDEMPOTENT).map(|body| {
+            Box::new(Kept { link: link.clone(), own: own.clone(), options, body, deadline, resends: 0 })
+        });
+        Ok(Waiting { link, slot, codec, kept, own })
+    }
+}
+
+pub(crate) fn deadline_of(handle: &Handle, timeout: Duration) -> Instant {
+    let now = Instant::now();
+    let own = now.checked_add(timeout).unwrap_or(now + LONGEST_TIMEOUT);
+    handle.deadline().map_or(own, |inherited| inherited.min(own))
+}
+
+/// Encode arguments and drop them; neither may take the caller's task down.
+pub(crate) fn encode_args<A: serde::Serialize>(codec: CodecId, args: A, limit: usize) -> Result<Scratch, RpcError> {
+    let encoded = catch_unwind(AssertUnwindSafe(move || {
+        let mut body = Scratch::take();
+        codec::encode(codec, &args, &mut body.0, limit).map(|()| body)
+    }));
+    match encoded {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
+            ErrorKind::TooLarge,
+            format_args!("the arguments are larger than {limit} bytes (Limits::max_message)"),
+        )),
+        Ok(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
+        Ok(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),
+        Err(_) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, "encoding the arguments panicked")),
+    }
+}
+
+fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<M::Output, M::Error> {
+    let decoded = catch_unwind(|| match reply {
+        RawReply::Response(body) => codec::decode(codec, &body)
+            .map_err(|error| M::Error::from_rpc(RpcError::answered(ErrorKind::BadReply, error))),
+        RawReply::Application(body) => Err(M::Error::from_application(codec, &body)),
+    });
+    decoded.unwrap_or_else(|_| {
+        Err(M::Error::from_rpc(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
+    })
+}
+
+impl Kept {
+    fn submit(self, method: &'static str) -> Waiting {
+        let slot = Arc::new(ReplySlot::new());
+        let codec = self.options.codec;
+        let body = Body::Shared(self.body.clone());
+        let request = Request { method, codec, deadline: self.deadline, metadata: &self.options.metadata, body };
+        self.link.submit(request, &slot);
+        Waiting { link: self.link.clone(), own: self.own.clone(), slot, codec, kept: Some(Box::new(self)) }
+    }
+}
+
+impl Waiting {
+    /// What to make again after this result, if the call can be made again.
+    fn resend(&mut self, result: &RawResult) -> Option<(Duration, Kept)> {
+        let Err(error) = result else { return None };
+        if error.kind() != ErrorKind::ConnectionLost || error.delivery() != Delivery::MayHaveRun {
+            return None;
+        }
+        let mut kept = self.kept.take()?;
+        let delay = resend_delay(kept.resends);
+        if kept.resends >= MAX_RESENDS || Instant::now() + delay >= kept.deadline {
+            return None;
+        }
+        kept.resends += 1;
+        Some((delay, *kept))
+    }
+}
+
+impl<M: Method> Future for Call<M> {
+    type Output = Result<M::Output, M::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let peer = self.peer;
+        let failed = |error: RpcError| Poll::Ready(Err(M::Error::from_rpc(error.about(peer, M::NAME))));
+        loop {
+            self.state = match mem::replace(&mut self.state, State::Done) {
+                State::Ready(start) => match self.start(*start) {
+                    Ok(waiting) => State::Waiting(waiting),
+                    Err(error) => return failed(error),
+                },
+                State::Waiting(mut waiting) => {
+                    let Poll::Ready(result) = waiting.slot.poll(cx) else {
+                        self.state = State::Waiting(waiting);
+                        return Poll::Pending;
+                    };
+                    if let Some((delay, request)) = waiting.resend(&result) {
+                        State::Resting { until: Box::pin(tokio::time::sleep(delay)), request }
+                    } else {
+                        return match result {
+                            Ok(reply) => Poll::Ready(decode_reply::<M>(waiting.codec, reply)),
+                            Err(error) => failed(error),
+                        };
+                    }
+                }
+                State::Resting { mut until, request } => {
+                    if until.as_mut().poll(cx).is_pending() {
+                        self.state = State::Resting { until, request };
+                        return Poll::Pending;
+                    }
+                    State::Waiting(request.submit(M::NAME))
+                }
+                State::Done => return Poll::Pending,
+            };
+        }
+    }
+}
+
+// Nothing in a call is pinned in place: its one inner future is boxed.
+impl<M: Method> Unpin for Call<M> {}
+
+impl<M: Method> Drop for Call<M> {
+    fn drop(&mut self) {
+        if let State::Waiting(waiting) = &self.state {
+            waiting.link.cancel(&waiting.slot);
+        }
+        if let State::Ready(start) = mem::replace(&mut self.state, State::Done) {
+            let _ = catch_unwind(AssertUnwindSafe(move || drop(start)));
+        }
+    }
+}
+
+impl<M: Method> fmt::Debug for Call<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Ready(_) => "ready",
+            State::Waiting(_) => "waiting",
+            State::Resting { .. } => "resting",
+            State::Done => "done",
+        };
+        f.debug_struct("Call").field("method", &M::NAME).field("peer", &self.peer).field("state", &state).finish()
+    }
+}

@@ -1,0 +1,153 @@
+//! What generated clients are made of.
+
+mod call;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::PeerId;
+
+use crate::codec::CodecId;
+use crate::error::RpcError;
+use crate::handle::{Handle, Network};
+use crate::members::Member;
+use crate::metadata::{InvalidMetadata, Metadata};
+use crate::multicall::{MultiCall, Targets};
+use crate::service::Method;
+
+pub use call::Call;
+
+/// What holds for the calls of a client, unless a call says otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) codec: CodecId,
+    pub(crate) metadata: Metadata,
+    pub(crate) invalid: Option<InvalidMetadata>,
+}
+
+impl CallOptions {
+    pub(crate) fn add_metadata(&mut self, key: impl AsRef<str>, value: impl Into<String>) {
+        if let Err(error) = self.metadata.insert(key, value) {
+            self.invalid.get_or_insert(error);
+        }
+    }
+}
+
+/// The part of a generated client that is the same for every service. Generated code wraps it.
+#[derive(Clone)]
+pub struct Client {
+    service: &'static str,
+    handle: Handle,
+    options: CallOptions,
+    rendezvous: Option<Arc<str>>,
+    /// Keeps a network of its own alive: that of `local`.
+    own: Option<Arc<dyn Network>>,
+}
+
+impl Client {
+    /// A client of the service of this name.
+    pub fn new(service: &'static str, handle: impl Into<Handle>) -> Self {
+        Client { service, handle: handle.into(), options: CallOptions::default(), rendezvous: None, own: None }
+    }
+
+    pub(crate) fn with_own_network(service: &'static str, network: Arc<dyn Network>) -> Self {
+        let handle = Handle::unstarted();
+        handle.connect(Arc::downgrade(&network));
+        Client { own: Some(network), ..Client::new(service, handle) }
+    }
+
+    /// The peer id of the node behind the client.
+    pub fn local_peer_id(&self) -> Result<PeerId, RpcError> {
+        self.handle.local_peer_id()
+    }
+
+    /// Change the default timeout.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Change the codec.
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.options.codec = codec;
+        self
+    }
+
+    /// Add metadata to all calls.
+    pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.options.add_metadata(key, value);
+        self
+    }
+
+    /// Narrow `all` to one rendezvous.
+    pub fn rendezvous(mut self, rendezvous: impl AsRef<str>) -> Self {
+        self.rendezvous = Some(rendezvous.as_ref().into());
+        self
+    }
+
+    /// A call to one peer.
+    pub fn call<M: Method>(&self, peer: PeerId, args: M::Args) -> Call<M> {
+        Call::new(self.handle.clone(), self.own.clone(), peer, args, self.options.clone())
+    }
+
+    /// A call to these peers.
+    pub fn call_peers<M: Method>(&self, peers: &[PeerId], args: M::Args) -> MultiCall<M> {
+        self.multicall(Targets::Peers(peers.into()), args)
+    }
+
+    /// A call to all members.
+    pub fn call_all<M: Method>(&self, args: M::Args) -> MultiCall<M> {
+        self.multicall(Targets::Members { service: self.service, rendezvous: self.rendezvous.clone() }, args)
+    }
+
+    fn multicall<M: Method>(&self, targets: Targets, args: M::Args) -> MultiCall<M> {
+        MultiCall::new(self.handle.clone(), self.own.clone(), targets, args, self.options.clone())
+    }
+
+    /// The members that `call_all` would ask now, in the order of their peer ids.
+    pub fn members(&self) -> Vec<PeerId> {
+        match self.handle.network() {
+            Ok(network) => select(&network.members().snapshot(), self.service, self.rendezvous.as_deref()),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Waits until `call_all` would ask `n` members or more, and gives them.
+    ///
+    /// # Errors
+    /// If the node has not been started or goes away.
+    pub async fn wait_for(&self, n: usize) -> Result<Vec<PeerId>, RpcError> {
+        let mut watch = self.handle.network()?.members().watch();
+        loop {
+            let members = select(&watch.borrow_and_update().clone(), self.service, self.rendezvous.as_deref());
+            if members.len() >= n {
+                return Ok(members);
+            }
+            if watch.changed().await.is_err() {
+                self.handle.network()?;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("service", &self.service)
+            .field("handle", &self.handle)
+            .field("rendezvous", &self.rendezvous)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Those who serve `service`, or may.
+pub(crate) fn select(members: &BTreeMap<PeerId, Member>, service: &str, rendezvous: Option<&str>) -> Vec<PeerId> {
+    members
+        .iter()
+        .filter(|(_, member)| member.may_serve(service) && rendezvous.is_none_or(|name| member.is_in(name)))
+        .map(|(peer, _)| *peer)
+        .collect()
+}

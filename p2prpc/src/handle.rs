@@ -1,0 +1,144 @@
+//! The way from a client into the network, whoever drives it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use libp2p::PeerId;
+
+use crate::codec::CodecId;
+use crate::context::Context;
+use crate::error::{ErrorKind, RpcError};
+use crate::members::Members;
+use crate::metadata::Metadata;
+use crate::reply::ReplySlot;
+
+/// What a client is made from: a weak, cheap to clone reference to a running node or [`Behaviour`](crate::Behaviour).
+///
+/// It keeps nothing alive. Calls made through the handle of a node that is gone end as
+/// [`ErrorKind::Closed`], of one that has not been started as [`ErrorKind::NotStarted`]; both were never sent.
+#[derive(Clone)]
+pub struct Handle {
+    network: Arc<OnceLock<Weak<dyn Network>>>,
+    deadline: Option<Instant>,
+}
+
+impl Handle {
+    /// A handle whose network comes later.
+    pub(crate) fn unstarted() -> Self {
+        Handle { network: Arc::default(), deadline: None }
+    }
+
+    /// Say which network this handle, and all clones of it, lead into. Only the first word counts.
+    pub(crate) fn connect(&self, network: Weak<dyn Network>) {
+        let _ = self.network.set(network);
+    }
+
+    pub(crate) fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+        self
+    }
+
+    /// The deadline that calls through this handle inherit.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(crate) fn network(&self) -> Result<Arc<dyn Network>, RpcError> {
+        match self.network.get() {
+            None => Err(RpcError::never_sent(ErrorKind::NotStarted, "start the node before it calls")),
+            Some(network) => network
+                .upgrade()
+                .ok_or_else(|| RpcError::never_sent(ErrorKind::Closed, "it was shut down or dropped")),
+        }
+    }
+
+    /// The peer id of the node behind this handle.
+    ///
+    /// # Errors
+    /// If the node has not been started or is gone.
+    pub fn local_peer_id(&self) -> Result<PeerId, RpcError> {
+        Ok(self.network()?.local_peer())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.network.get() {
+            None => "not started",
+            Some(network) if network.strong_count() > 0 => "running",
+            Some(_) => "closed",
+        };
+        f.debug_tuple("Handle").field(&state).finish()
+    }
+}
+
+impl From<&Handle> for Handle {
+    fn from(handle: &Handle) -> Self {
+        handle.clone()
+    }
+}
+
+impl From<&Context> for Handle {
+    fn from(cx: &Context) -> Self {
+        cx.handle()
+    }
+}
+
+/// All that clients need of whatever holds the connections.
+pub(crate) trait Network: Send + Sync + 'static {
+    fn local_peer(&self) -> PeerId;
+    fn link(&self, peer: PeerId) -> Arc<dyn Link>;
+    fn members(&self) -> &Members;
+    fn defaults(&self) -> CallDefaults;
+}
+
+/// What holds for a call that doesn't say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallDefaults {
+    pub(crate) timeout: Duration,
+    pub(crate) max_message: usize,
+}
+
+/// The way to one peer, whether it is connected or not, far or this node itself.
+pub(crate) trait Link: Send + Sync + 'static {
+    /// Take a call. It never blocks; all that becomes of the call, failures included, comes through the slot.
+    fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>);
+    /// The caller has gone: forget the call, and tell the peer if it was told of it.
+    fn cancel(&self, slot: &Arc<ReplySlot>);
+}
+
+/// A call on its way out.
+pub(crate) struct Request<'a> {
+    /// `Service.Method`.
+    pub(crate) method: &'static str,
+    pub(crate) codec: CodecId,
+    pub(crate) deadline: Instant,
+    pub(crate) metadata: &'a Metadata,
+    pub(crate) body: Body<'a>,
+}
+
+/// The encoded arguments.
+pub(crate) enum Body<'a> {
+    /// Small, and copied by whoever keeps it.
+    Borrowed(&'a [u8]),
+    /// Large or sent to several peers, and shared by whoever keeps it.
+    Shared(Bytes),
+}
+
+impl Body<'_> {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Body::Borrowed(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        match self {
+            Body::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Body::Shared(bytes) => bytes.clone(),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! How much one peer may have under way, and all of them together.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use libp2p::PeerId;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// The limits of a node. Each has a default; each is kept over all connections of a peer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The largest body of one request or one reply, in bytes. Default 4 MiB. A larger one fails as
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge); a peer's own limit holds too.
+    pub max_message: usize,
+    /// Calls of one peer that may be in flight here, and of ours at one peer. Default 1,024. Past it a call fails as
+    /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded) at once, never run.
+    pub max_calls_per_peer: usize,
+    /// Bytes of bodies in flight from one peer, and to one peer. Default 64 MiB. Past it senders wait, within their deadline.
+    pub max_bytes_per_peer: usize,
+    /// Calls of all peers that may be in flight here. Default 16,384. Past it, or past 1/16 of it (256 at least) for one
+    /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run.
+    pub max_calls: usize,
+    /// Bytes of bodies in flight from all peers, and to all peers. Default 512 MiB.
+    /// One public IP prefix has at most 1/4 of it. Past it a request fails as `Overloaded`, never run; our own senders wait.
+    pub max_bytes: usize,
+    /// The longest a handler may run, whatever deadline its caller sent or didn't. Default 1 h. Past it: `DeadlineExceeded`.
+    pub max_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_message: 4 << 20,
+            max_calls_per_peer: 1024,
+            max_bytes_per_peer: 64 << 20,
+            max_calls: 16_384,
+            max_bytes: 512 << 20,
+            max_deadline: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Limits {
+    /// The calls that one peer may have in flight, by its own limit and by its share of all.
+    pub(crate) fn calls_of_a_peer(&self) -> usize {
+        self.max_calls_per_peer.min((self.max_calls / 16).max(256)).max(1)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    calls: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+fn take(counter: &AtomicUsize, n: usize, limit: usize) -> bool {
+    let before = counter.fetch_add(n, Ordering::Relaxed);
+    if before.checked_add(n).is_some_and(|after| after <= limit) {
+        return true;
+    }
+    counter.fetch_sub(n, Ordering::Relaxed);
+    false
+}
+
+fn give_back(counter: &AtomicUsize, n: usize) {
+    counter.fetch_sub(n, Ordering::Relaxed);
+}
+
+/// What all peers have in flight here.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    limits: Limits,
+    total: Arc<Tally>,
+    peers: Mutex<HashMap<PeerId, Weak<PeerAccount>>>,
+    prefixes: Mutex<HashMap<Prefix, Weak<Tally>>>,
+}
+
+impl Accounts {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Accounts { limits, total: Arc::default(), peers: Mutex::default(), prefixes: Mutex::default() }
+    }
+
+    /// The account of a peer: one for all its streams. It lives as long as they do.
+    pub(crate) fn open(&self, peer: PeerId, remote: Option<IpAddr>) -> Arc<PeerAccount> {
+        let mut peers = self.peers.lock();
+        if let Some(account) = peers.get(&peer).and_then(Weak::upgrade) {
+            return account;
+        }
+        let account = Arc::new(PeerAccount {
+            limits: self.limits.clone(),
+            own: Tally::default(),
+            replies: AtomicUsize::new(0),
+            room: Notify::new(),
+            prefix: remote.and_then(Prefix::of).map(|prefix| self.prefix(prefix)),
+            total: self.total.clone(),
+        });
+        forget_dead(&mut peers);
+        peers.insert(peer, Arc::downgrade(&account));
+        account
+    }
+
+    fn prefix(&self, prefix: Prefix) -> Arc<Tally> {
+        let mut prefixes = self.prefixes.lock();
+        if let Some(tally) = prefixes.get(&prefix).and_then(Weak::upgrade) {
+            return tally;
+        }
+        let tally = Arc::<Tally>::default();
+        forget_dead(&mut prefixes);
+        prefixes.insert(prefix, Arc::downgrade(&tally));
+        tally
+    }
+}
+
+/// Weak entries are dropped when the table would have to grow, so each costs O(1) over time.
+fn forget_dead<K: std::hash::Hash + Eq, V>(table: &mut HashMap<K, Weak<V>>) {
+    if table.len() == table.capacity() {
+        table.retain(|_, value| value.strong_count() > 0);
+    }
+}
+
+/// What one peer has in flight here.
+#[derive(Debug)]
+pub(crate) struct PeerAccount {
+    limits: Limits,
+    own: Tally,
+    replies: AtomicUsize,
+    room: Notify,
+    prefix: Option<Arc<Tally>>,
+    total: Arc<Tally>,
+}
+
+impl PeerAccount {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A place for one more call; `None` past a limit.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<CallPermit> {
+        if !take(&self.own.calls, 1, self.limits.calls_of_a_peer()) {
+            return None;
+        }
+        if let Some(prefix) = &self.prefix {
+            if !take(&prefix.calls, 1, (self.limits.max_calls / 4).max(256)) {
+                give_back(&self.own.calls, 1);
+                return None;
+            }
+        }
+        if !take(&self.total.calls, 1, self.limits.max_calls) {
+            give_back(&self.own.calls, 1);
+            if let Some(prefix) = &self.prefix {
+                give_back(&prefix.calls, 1);
+            }
+            return None;
+        }
+        Some(CallPermit { account: self.clone() })
+    }
+
+    /// Room for a request body; `None` past a limit.
+    pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<BytesPermit> {
+        if !take(&self.own.bytes, bytes, self.limits.max_bytes_per_peer) {
+            return None;
+        }
+        if let Some(prefix) = &self.prefix {
+            if !take(&prefix.bytes, bytes, self.limits.max_bytes / 4) {
+                give_back(&self.own.bytes, bytes);
+                return None;
+            }
+        }
+        if !take(&self.total.bytes, bytes, self.limits.max_bytes) {
+            give_back(&self.own.bytes, bytes);
+            if let Some(prefix) = &self.prefix {
+                give_back(&prefix.bytes, bytes);
+            }
+            return None;
+        }
+        Some(BytesPermit { account: self.clone(), bytes })
+    }
+
+    /// Waits until the replies that wait to be written leave room for one more.
+    pub(crate) async fn reply_room(&self) {
+        loop {
+            if self.has_reply_room() {
+                return;
+            }
+            let room = self.room.notified();
+            if self.has_reply_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    fn has_reply_room(&self) -> bool {
+        self.replies.load(Ordering::Acquire) < self.limits.max_bytes_per_peer
+    }
+
+    /// A reply of so many bytes waits to be written.
+    pub(crate) fn reply_queued(&self, bytes: usize) {
+        self.replies.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// So many bytes of replies were written, or never will be.
+    pub(crate) fn reply_gone(&self, bytes: usize) {
+        let before = self.replies.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= self.limits.max_bytes_per_peer && before - bytes < self.limits.max_bytes_per_peer {
+            self.room.notify_waiters();
+        }
+    }
+}
+
+/// One call in flight; dropped when its handler is gone and its reply's bytes are reserved.
+#[derive(Debug)]
+pub(crate) struct CallPermit {
+    account: Arc<PeerAccount>,
+}
+
+impl Drop for CallPermit {
+    fn drop(&mut self) {
+        give_back(&self.account.own.calls, 1);
+        give_back(&self.account.total.calls, 1);
+        if let Some(prefix) = &self.account.prefix {
+            give_back(&prefix.calls, 1);
+        }
+    }
+}
+
+/// The bytes of one request's body.
+#[derive(Debug)]
+pub(crate) struct BytesPermit {
+    account: Arc<PeerAccount>,
+    bytes: usize,
+}
+
+impl Drop for BytesPermit {
+    fn drop(&mut self) {
+        give_back(&self.account.own.bytes, self.bytes);
+        give_back(&self.account.total.bytes, self.bytes);
+        if let Some(prefix) = &self.account.prefix {
+            give_back(&prefix.bytes, self.bytes);
+        }
+    }
+}
+
+/// A public IP prefix: v4 /24, v6 /56. Loopback and private addresses have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Prefix {
+    V4([u8; 3]),
+    V6([u8; 7]),
+}
+
+impl Prefix {
+    fn of(ip: IpAddr) -> Option<Self> {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
+            IpAddr::V4(ip) => {
+                let [a, b, c, _] = ip.octets();
+                Some(Prefix::V4([a, b, c]))
+            }
+            IpAddr::V6(ip) if ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() => None,
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, g, ..] = ip.octets();
+                Some(Prefix::V6([a, b, c, d, e, f, g]))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(limits: Limits) -> Accounts {
+        Accounts::new(limits)
+    }
+
+    #[test]
+    fn a_peer_has_one_account_for_all_its_streams() {
+        let accounts = accounts(Limits { max_calls_per_peer: 2, ..Limits::default() });
+        let peer = PeerId::random();
+        let (one, two) = (accounts.open(peer, None), accounts.open(peer, None));
+        let first = one.admit();
+        let second = two.admit();
+        assert!(first.is_some() && second.is_some());
+        assert!(one.admit().is_none());
+        drop(first);
+        assert!(two.admit().is_some());
+    }
+
+    #[test]
+    fn no_peer_has_more_than_its_share_of_all_calls() {
+        let accounts = accounts(Limits { max_calls: 8_192, max_calls_per_peer: 8_192, ..Limits::default() });
+        let account = accounts.open(PeerId::random(), None);
+        let permits: Vec<_> = std::iter::from_fn(|| account.admit()).collect();
+        assert_eq!(permits.len(), 512);
+    }
+
+    #[test]
+    fn a_public_prefix_has_a_quarter_and_private_ones_share_no_prefix() {
+        let limits = Limits { max_calls: 1_024, ..Limits::default() };
+        let count = |ip: &str| {
+            let accounts = accounts(limits.clone());
+            let ip: IpAddr = ip.parse().unwrap();
+            let peers: Vec<_> = (0..8).map(|_| accounts.open(PeerId::random(), Some(ip))).collect();
+            let permits: Vec<_> = peers.iter().flat_map(|peer| std::iter::from_fn(|| peer.admit())).collect();
+            permits.len()
+        };
+        assert_eq!(count("203.0.113.9"), 256);
+        assert_eq!(count("2001:db8::1"), 256);
+        assert_eq!(count("127.0.0.1"), 1_024);
+        assert_eq!(count("10.1.2.3"), 1_024);
+    }
+
+    #[test]
+    fn bytes_come_back() {
+        let accounts = accounts(Limits { max_bytes_per_peer: 100, ..Limits::default() });
+        let account = accounts.open(PeerId::random(), None);
+        let most = account.reserve(100);
+        assert!(account.reserve(1).is_none());
+        assert!(account.reserve(usize::MAX).is_none());
+        drop(most);
+        assert!(account.reserve(1).is_some());
+    }
+}

@@ -1,0 +1,405 @@
+//! One call to many peers: a result for each, always.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::{FuturesUnordered, StreamExt};
+use libp2p::PeerId;
+use tokio::time::Sleep;
+
+use crate::client::{Call, CallOptions, deadline_of, encode_args, select};
+use crate::codec::CodecId;
+use crate::error::sealed::FromReply;
+use crate::error::{ErrorKind, RpcError};
+use crate::handle::{Handle, Network};
+use crate::service::Method;
+
+/// How many peers are asked at the same time, unless [`MultiCall::concurrency`] says otherwise.
+pub const DEFAULT_CONCURRENCY: usize = 256;
+
+/// Whom a multicall asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Targets {
+    Peers(Arc<[PeerId]>),
+    Members { service: &'static str, rendezvous: Option<Arc<str>> },
+}
+
+/// A call to many peers that has not been made yet: set its options, then `.await` it for all results, or take them as
+/// they come from [`replies`](MultiCall::replies).
+///
+/// The arguments are encoded once. One deadline holds for all: a peer that has not been started by then gives
+/// [`ErrorKind::DeadlineExceeded`], never sent. Members are those of the moment of the first poll, without the node
+/// itself; if there is none, the result is empty at once (see `wait_for` of the client).
+///
+/// ```no_run
+/// # use p2prpc::prelude::*;
+/// # #[p2p_service] trait Greeter { async fn greet(&self, name: String) -> String; }
+/// # async fn doc(node: &Node) {
+/// let client = GreeterClient::new(node);
+/// for (peer, reply) in client.greet_all("Ada".into()).await {
+///     match reply {
+///         Ok(greeting) => println!("{peer}: {greeting}"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "a call does nothing until it is awaited"]
+pub struct MultiCall<M: Method> {
+    handle: Handle,
+    own: Option<Arc<dyn Network>>,
+    targets: Targets,
+    args: M::Args,
+    options: CallOptions,
+    concurrency: usize,
+}
+
+/// What one peer gave.
+pub type PeerResult<M> = Result<<M as Method>::Output, <M as Method>::Error>;
+
+impl<M: Method> MultiCall<M> {
+    pub(crate) fn new(
+        handle: Handle,
+        own: Option<Arc<dyn Network>>,
+        targets: Targets,
+        args: M::Args,
+        options: CallOptions,
+    ) -> Self {
+        MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY }
+    }
+
+    /// Give up after this time, for all peers together. Default 10 s, or what the client says.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Encode with this codec. Default [`CodecId::default`], or what the client says.
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.options.codec = codec;
+        self
+    }
+
+    /// Send a key and a value along, as [`Call::metadata`].
+    pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.options.add_metadata(key, value);
+        self
+    }
+
+    /// Ask at most so many peers at the same time; 0 counts as 1. Default [`DEFAULT_CONCURRENCY`], 256.
+    pub fn concurrency(mut self, peers: usize) -> Self {
+        self.concurrency = peers.max(1);
+        self
+    }
+
+    /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way.
+    pub fn replies(self) -> ReplyStream<M> {
+        let (plan, peers) = self.plan();
+        ReplyStream::new(plan, peers)
+    }
+
+    /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled.
+    ///
+    /// # Errors
+    /// All results, if fewer than `n` answered well.
+    pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+        let (plan, peers) = self.plan();
+        let mut stream = ReplyStream::new(plan, peers.clone());
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        while good.len() < n {
+            match stream.next().await {
+                Some((peer, Ok(output))) => good.push((peer, output)),
+                Some((peer, Err(error))) => bad.push((peer, Err(error))),
+                None => {
+                    let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
+                    return Err(Replies::in_order_of(&peers, results));
+                }
+            }
+        }
+        Ok(good)
+    }
+
+    /// Waits for the first peer that answers well; the rest is cancelled.
+    ///
+    /// # Errors
+    /// All results, if none answered well.
+    pub async fn first_ok(self) -> Result<(PeerId, M::Output), Replies<M>> {
+        let mut good = self.quorum(1).await?;
+        good.pop().ok_or_else(|| Replies { results: Vec::new() })
+    }
+
+    fn plan(self) -> (Plan, Vec<PeerId>) {
+        let MultiCall { handle, own, targets, args, options, concurrency } = self;
+        let network = handle.network();
+        let timeout = match (&network, options.timeout) {
+            (_, Some(timeout)) => timeout,
+            (Ok(network), None) => network.defaults().timeout,
+            (Err(_), None) => Duration::ZERO,
+        };
+        let deadline = deadline_of(&handle, timeout);
+        let codec = options.codec;
+        let body = match &network {
+            Err(error) => Err(error.clone()),
+            Ok(network) => encode_args(codec, args, network.defaults().max_message).map(|body| body.into_vec().into()),
+        };
+        let peers = match (&targets, network) {
+            (Targets::Peers(peers), _) => peers.to_vec(),
+            (Targets::Members { service, rendezvous }, Ok(network)) => {
+                select(&network.members().snapshot(), service, rendezvous.as_deref())
+            }
+            (Targets::Members { .. }, Err(_)) => Vec::new(),
+        };
+        (Plan { handle, own, body, options, deadline, concurrency }, peers)
+    }
+}
+
+impl<M: Method> fmt::Debug for MultiCall<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MultiCall").field("method", &M::NAME).field("targets", &self.targets).finish_non_exhaustive()
+    }
+}
+
+impl<M: Method> IntoFuture for MultiCall<M> {
+    type Output = Replies<M>;
+    type IntoFuture = AllReplies<M>;
+
+    fn into_future(self) -> AllReplies<M> {
+        AllReplies { state: AllState::Ready(Box::new(self)) }
+    }
+}
+
+/// The future of all results of a [`MultiCall`].
+#[must_use = "a call does nothing until it is awaited"]
+pub struct AllReplies<M: Method> {
+    state: AllState<M>,
+}
+
+enum AllState<M: Method> {
+    Ready(Box<MultiCall<M>>),
+    Waiting { asked: Vec<PeerId>, stream: Box<ReplyStream<M>>, results: Vec<(PeerId, PeerResult<M>)> },
+    Done,
+}
+
+impl<M: Method> Future for AllReplies<M> {
+    type Output = Replies<M>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Replies<M>> {
+        loop {
+            match &mut self.state {
+                AllState::Ready(_) => {
+                    if let AllState::Ready(multicall) = std::mem::replace(&mut self.state, AllState::Done) {
+                        let (plan, asked) = multicall.plan();
+                        let stream = Box::new(ReplyStream::new(plan, asked.clone()));
+                        self.state = AllState::Waiting { results: Vec::with_capacity(asked.len()), asked, stream };
+                    }
+                }
+                AllState::Waiting { asked, stream, results } => match stream.poll_next_unpin(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(result)) => results.push(result),
+                    Poll::Ready(None) => {
+                        let replies = Replies::in_order_of(asked, std::mem::take(results));
+                        self.state = AllState::Done;
+                        return Poll::Ready(replies);
+                    }
+                },
+                AllState::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<M: Method> Unpin for AllReplies<M> {}
+
+impl<M: Method> fmt::Debug for AllReplies<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AllReplies").field("method", &M::NAME).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct Plan {
+    handle: Handle,
+    own: Option<Arc<dyn Network>>,
+    body: Result<Bytes, RpcError>,
+    options: CallOptions,
+    deadline: Instant,
+    concurrency: usize,
+}
+
+/// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct ReplyStream<M: Method> {
+    plan: Plan,
+    waiting: VecDeque<PeerId>,
+    running: FuturesUnordered<Named<M>>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<M: Method> ReplyStream<M> {
+    fn new(plan: Plan, peers: Vec<PeerId>) -> Self {
+        ReplyStream { plan, waiting: peers.into(), running: FuturesUnordered::new(), timer: None }
+    }
+
+    fn start_some(&mut self, body: &Bytes) {
+        while self.running.len() < self.plan.concurrency {
+            let Some(peer) = self.waiting.pop_front() else { return };
+            let Plan { handle, own, options, deadline, .. } = &self.plan;
+            let call = Call::encoded(handle.clone(), own.clone(), peer, body.clone(), options.clone(), *deadline);
+            self.running.push(Named(call));
+        }
+    }
+
+    /// A waiting peer whose turn didn't come before the deadline.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Option<PeerId> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let deadline = self.plan.deadline;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+}
+
+impl<M: Method> Stream for ReplyStream<M> {
+    type Item = (PeerId, PeerResult<M>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let failed = |peer, error: RpcError| Some((peer, Err(M::Error::from_rpc(error.about(peer, M::NAME)))));
+        let body = match &self.plan.body {
+            Ok(body) => body.clone(),
+            Err(error) => {
+                let error = error.clone();
+                return Poll::Ready(self.waiting.pop_front().and_then(|peer| failed(peer, error)));
+            }
+        };
+        self.start_some(&body);
+        match self.running.poll_next_unpin(cx) {
+            Poll::Ready(Some(result)) => {
+                self.start_some(&body);
+                return Poll::Ready(Some(result));
+            }
+            Poll::Ready(None) if self.waiting.is_empty() => return Poll::Ready(None),
+            _ => {}
+        }
+        match self.poll_late(cx) {
+            Some(peer) => {
+                let late = RpcError::never_sent(ErrorKind::DeadlineExceeded, "its turn did not come in time");
+                Poll::Ready(failed(peer, late))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.waiting.len() + self.running.len();
+        (left, Some(left))
+    }
+}
+
+impl<M: Method> Unpin for ReplyStream<M> {}
+
+impl<M: Method> fmt::Debug for ReplyStream<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyStream")
+            .field("method", &M::NAME)
+            .field("waiting", &self.waiting.len())
+            .field("running", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Named<M: Method>(Call<M>);
+
+impl<M: Method> Future for Named<M> {
+    type Output = (PeerId, PeerResult<M>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let peer = self.0.peer();
+        Pin::new(&mut self.0).poll(cx).map(|result| (peer, result))
+    }
+}
+
+/// All results of a [`MultiCall`]: one for each peer asked, in the order asked. An id that was given twice has two.
+pub struct Replies<M: Method> {
+    results: Vec<(PeerId, PeerResult<M>)>,
+}
+
+impl<M: Method> Replies<M> {
+    fn in_order_of(asked: &[PeerId], results: Vec<(PeerId, PeerResult<M>)>) -> Self {
+        let mut places: HashMap<PeerId, VecDeque<usize>> = HashMap::with_capacity(asked.len());
+        for (place, peer) in asked.iter().enumerate() {
+            places.entry(*peer).or_default().push_back(place);
+        }
+        let place_of = |peer: &PeerId| places.get_mut(peer).and_then(VecDeque::pop_front).unwrap_or(asked.len());
+        let mut placed: Vec<_> = {
+            let mut place_of = place_of;
+            results.into_iter().map(|result| (place_of(&result.0), result)).collect()
+        };
+        placed.sort_by_key(|(place, _)| *place);
+        Replies { results: placed.into_iter().map(|(_, result)| result).collect() }
+    }
+
+    /// The number of peers asked.
+    pub fn len(&self) -> usize {
+        self.results.len()
+    }
+
+    /// True if no peer was asked.
+    pub fn is_empty(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// Each peer and what it gave, in the order asked.
+    pub fn iter(&self) -> std::slice::Iter<'_, (PeerId, PeerResult<M>)> {
+        self.results.iter()
+    }
+
+    /// Those that answered well.
+    pub fn ok(&self) -> impl Iterator<Item = (PeerId, &M::Output)> {
+        self.iter().filter_map(|(peer, result)| Some((*peer, result.as_ref().ok()?)))
+    }
+
+    /// Those that didn't.
+    pub fn errors(&self) -> impl Iterator<Item = (PeerId, &M::Error)> {
+        self.iter().filter_map(|(peer, result)| Some((*peer, result.as_ref().err()?)))
+    }
+}
+
+impl<M: Method> fmt::Debug for Replies<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies")
+            .field("method", &M::NAME)
+            .field("ok", &self.ok().count())
+            .field("errors", &self.errors().count())
+            .finish()
+    }
+}
+
+impl<M: Method> IntoIterator for Replies<M> {
+    type Item = (PeerId, PeerResult<M>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.results.into_iter()
+    }
+}
+
+impl<'a, M: Method> IntoIterator for &'a Replies<M> {
+    type Item = &'a (PeerId, PeerResult<M>);
+    type IntoIter = std::slice::Iter<'a, (PeerId, PeerResult<M>)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

@@ -1,0 +1,183 @@
+//! A call on its way in: arguments to decode, a handler to run, a reply to encode.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, CodecError, CodecId};
+use crate::context::Context;
+use crate::error::ErrorKind;
+use crate::limits::PeerAccount;
+
+/// A handler under way. What it gives is the encoded reply.
+pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
+
+/// How a handler ended.
+pub struct Outcome(pub(crate) Ended);
+
+pub(crate) enum Ended {
+    /// With the method's return value.
+    Response(Scratch),
+    /// With an error of its own.
+    Application(Scratch),
+    /// Without a word of its own.
+    Failed(ErrorKind, String),
+}
+
+impl Outcome {
+    pub(crate) fn failed(kind: ErrorKind, detail: impl fmt::Display) -> Self {
+        Outcome(Ended::Failed(kind, detail.to_string()))
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ended::Response(body) => f.debug_tuple("Response").field(&body.len()).finish(),
+            Ended::Application(body) => f.debug_tuple("Application").field(&body.len()).finish(),
+            Ended::Failed(kind, detail) => f.debug_tuple("Failed").field(kind).field(detail).finish(),
+        }
+    }
+}
+
+/// A request whose body is complete, before its arguments are decoded.
+pub struct Incoming<'a> {
+    pub(crate) codec: CodecId,
+    pub(crate) body: &'a [u8],
+    pub(crate) cx: Context,
+    pub(crate) account: Option<Arc<PeerAccount>>,
+    pub(crate) max_reply: usize,
+}
+
+impl Incoming<'_> {
+    pub(crate) fn not_served(self) -> HandlerFuture {
+        Box::pin(std::future::ready(Outcome::failed(ErrorKind::NotServed, "")))
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").field("codec", &self.codec).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// Decode the arguments, run a handler that cannot fail, encode what it returns. Generated code calls it.
+pub fn infallible<A, O, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    A: DeserializeOwned,
+    O: Serialize + Send + 'static,
+    F: FnOnce(Context, A) -> Fut,
+    Fut: Future<Output = O> + Send + 'static,
+{
+    let Incoming { codec, body, cx, account, max_reply } = incoming;
+    let args = match codec::decode(codec, body) {
+        Ok(args) => args,
+        Err(error) => return refused(error),
+    };
+    let handler = run(cx, args);
+    Box::pin(async move {
+        let output = handler.await;
+        room_for_reply(account).await;
+        Outcome(encoded(codec, &output, max_reply, Ended::Response))
+    })
+}
+
+/// Decode the arguments, run a handler that can fail, encode its value or its error. Generated code calls it.
+pub fn fallible<A, O, E, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    A: DeserializeOwned,
+    O: Serialize + Send + 'static,
+    E: Serialize + Send + 'static,
+    F: FnOnce(Context, A) -> Fut,
+    Fut: Future<Output = Result<O, E>> + Send + 'static,
+{
+    let Incoming { codec, body, cx, account, max_reply } = incoming;
+    let args = match codec::decode(codec, body) {
+        Ok(args) => args,
+        Err(error) => return refused(error),
+    };
+    let handler = run(cx, args);
+    Box::pin(async move {
+        let output = handler.await;
+        room_for_reply(account).await;
+        Outcome(match &output {
+            Ok(value) => encoded(codec, value, max_reply, Ended::Response),
+            Err(error) => encoded(codec, error, max_reply, Ended::Application),
+        })
+    })
+}
+
+fn refused(error: CodecError) -> HandlerFuture {
+    let kind = match error {
+        CodecError::Unsupported(_) => ErrorKind::UnsupportedCodec,
+        _ => ErrorKind::BadArguments,
+    };
+    Box::pin(std::future::ready(Outcome::failed(kind, error)))
+}
+
+/// A reply is encoded only once those before it leave room, so that a peer that doesn't read costs no more than its share.
+async fn room_for_reply(account: Option<Arc<PeerAccount>>) {
+    if let Some(account) = account {
+        account.reply_room().await;
+    }
+}
+
+fn encoded<T: Serialize>(codec: CodecId, value: &T, max: usize, ended: fn(Scratch) -> Ended) -> Ended {
+    let mut body = Scratch::take();
+    match codec::encode(codec, value, &mut body.0, max) {
+        Ok(()) => ended(body),
+        Err(CodecError::TooLarge { limit }) => {
+            Ended::Failed(ErrorKind::TooLarge, format!("the reply is larger than {limit} bytes"))
+        }
+        Err(error) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
+    }
+}
+
+/// A buffer to encode into that goes back to its thread's pool, so that a small message costs no allocation.
+pub(crate) struct Scratch(pub(crate) Vec<u8>);
+
+/// Buffers past this size are not kept for reuse.
+const KEPT_CAPACITY: usize = 64 * 1024;
+const KEPT_BUFFERS: usize = 16;
+
+thread_local! {
+    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Scratch {
+    pub(crate) fn take() -> Self {
+        // The pool can't be reached while its thread ends: a fresh buffer does then.
+        Scratch(POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default())
+    }
+
+    /// The bytes, to be kept: they don't go back to the pool.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let capacity = self.0.capacity();
+        if capacity == 0 || capacity > KEPT_CAPACITY {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.0);
+        buffer.clear();
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < KEPT_BUFFERS {
+                pool.push(buffer);
+            }
+        });
+    }
+}

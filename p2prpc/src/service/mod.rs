@@ -1,0 +1,178 @@
+//! What a service is, once its type is erased: names, and a way to call each method.
+
+mod incoming;
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::CallInfo;
+use crate::error::Failure;
+
+pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
+pub(crate) use incoming::{Ended, Outcome, Scratch};
+
+/// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
+///
+/// ```
+/// use p2prpc::prelude::*;
+///
+/// /// Works for each method of every service.
+/// fn logged<M: Method>(call: Call<M>) -> Call<M> {
+///     println!("calling {}", M::NAME);
+///     call
+/// }
+/// ```
+pub trait Method: Send + Sync + 'static {
+    /// The name on the wire, `EchoService.Echo`.
+    const NAME: &'static str;
+    /// True if calling twice does no harm, `#[rpc(idempotent)]`: such a call is made again after a lost connection, within its deadline.
+    const IDEMPOTENT: bool;
+    /// The arguments, as a struct with named fields.
+    type Args: Serialize + DeserializeOwned + Send + 'static;
+    /// What a call gives when it goes well.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+    /// What a call gives when it doesn't: [`RpcError`](crate::RpcError), or [`CallError<E>`](crate::CallError) if the method returns a `Result<_, E>`.
+    type Error: Failure;
+}
+
+/// What a service tells of one of its methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodDescriptor {
+    /// The method's name on the wire, without that of the service: `Echo`.
+    pub name: &'static str,
+    /// Both names, as a request carries them: `EchoService.Echo`.
+    pub full_name: &'static str,
+    /// The documentation comment of the method.
+    pub docs: &'static str,
+    /// `#[rpc(spawn)]`: run as a task of its own from the first poll on.
+    pub spawn: bool,
+}
+
+pub(crate) type Authorize = Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>;
+
+/// A service of any type, ready to be served: what `serve` takes. It comes from a generated server, `EchoServiceServer::new(Echo).into()`.
+#[derive(Clone)]
+pub struct Service {
+    name: &'static str,
+    docs: &'static str,
+    methods: Arc<[MethodDescriptor]>,
+    handlers: Arc<dyn Handlers>,
+    authorize: Option<Authorize>,
+}
+
+impl Service {
+    /// The name on the wire, `EchoService`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The documentation comment of the trait.
+    pub fn docs(&self) -> &'static str {
+        self.docs
+    }
+
+    /// The methods, in the order of the trait.
+    pub fn methods(&self) -> &[MethodDescriptor] {
+        &self.methods
+    }
+
+    /// Let only those calls through for which `rule` says `true`; to all others the service and its methods don't exist
+    /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that was set before must agree too. A rule that panics denies.
+    ///
+    /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick.
+    pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
+        self.authorize = Some(match self.authorize.take() {
+            None => Arc::new(rule),
+            Some(earlier) => Arc::new(move |call| earlier(call) && rule(call)),
+        });
+        self
+    }
+
+    pub(crate) fn allows(&self, call: &CallInfo) -> bool {
+        match &self.authorize {
+            None => true,
+            Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(call))).unwrap_or(false),
+        }
+    }
+
+    /// True if a rule has to be asked.
+    pub(crate) fn has_rule(&self) -> bool {
+        self.authorize.is_some()
+    }
+
+    pub(crate) fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture {
+        self.handlers.call(method, incoming)
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("name", &self.name).field("methods", &self.methods).finish_non_exhaustive()
+    }
+}
+
+trait Handlers: Any + Send + Sync {
+    fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture;
+}
+
+/// Runs one method of `T`.
+pub type Handler<T> = fn(&Arc<T>, Incoming<'_>) -> HandlerFuture;
+
+struct Table<T> {
+    service: Arc<T>,
+    handlers: Box<[Handler<T>]>,
+}
+
+impl<T: Send + Sync + 'static> Handlers for Table<T> {
+    fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture {
+        match self.handlers.get(method) {
+            Some(handler) => handler(&self.service, incoming),
+            None => incoming.not_served(),
+        }
+    }
+}
+
+/// Puts a [`Service`] together. Generated code calls it.
+pub struct ServiceBuilder<T> {
+    name: &'static str,
+    docs: &'static str,
+    service: Arc<T>,
+    methods: Vec<MethodDescriptor>,
+    handlers: Vec<Handler<T>>,
+}
+
+impl<T: Send + Sync + 'static> ServiceBuilder<T> {
+    /// A service without methods yet.
+    pub fn new(name: &'static str, docs: &'static str, service: Arc<T>) -> Self {
+        ServiceBuilder { name, docs, service, methods: Vec::new(), handlers: Vec::new() }
+    }
+
+    /// Add a method.
+    pub fn method(mut self, descriptor: MethodDescriptor, handler: Handler<T>) -> Self {
+        self.methods.push(descriptor);
+        self.handlers.push(handler);
+        self
+    }
+
+    /// The service.
+    pub fn build(self) -> Service {
+        Service {
+            name: self.name,
+            docs: self.docs,
+            methods: self.methods.into(),
+            handlers: Arc::new(Table { service: self.service, handlers: self.handlers.into() }),
+            authorize: None,
+        }
+    }
+}
+
+impl<T> fmt::Debug for ServiceBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
