@@ -82,6 +82,25 @@ fn the_sender_refuses_a_method_the_receiver_would_refuse() {
 }
 
 #[test]
+fn a_method_name_may_have_every_character_that_the_specification_allows() {
+    let point = |text: &str| u32::from_str_radix(text.strip_prefix("U+").unwrap(), 16).unwrap();
+    let refused: Vec<_> = include_str!("../docs/wire.md")
+        .lines()
+        .filter(|line| line.starts_with("| U+"))
+        .flat_map(|line| line.split('|').nth(1).unwrap().split(", "))
+        .map(|range| match range.trim().split_once(" to ") {
+            Some((first, last)) => point(first)..=point(last),
+            None => point(range.trim())..=point(range.trim()),
+        })
+        .collect();
+    assert!(refused.len() > 10);
+    for c in '\0'..=char::MAX {
+        let allowed = !refused.iter().any(|range| range.contains(&c.into()));
+        assert_eq!(check_method(c.encode_utf8(&mut [0; 4])).is_ok(), allowed, "{c:?}");
+    }
+}
+
+#[test]
 fn the_sender_refuses_an_error_that_contradicts_itself() {
     let refuse = |code, delivery| refused(Frame::Error(ErrorReply { code, delivery, ..ERROR }));
     assert_eq!(refuse(ErrorCode::Application, Delivery::NeverSent), WireError::ApplicationNotAnswered);

@@ -179,6 +179,20 @@ fn invalid_vectors_are_refused_for_the_right_reason() {
 }
 
 #[test]
+fn the_specification_shows_the_vectors_as_they_are() {
+    let vectors = vectors("valid");
+    let shown: Vec<_> = include_str!("../docs/wire.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `"))
+        .collect();
+    assert!(shown.len() >= 9, "{shown:?}");
+    for (name, bytes) in shown {
+        let vector = vectors.iter().find(|vector| vector.name == name);
+        assert_eq!(hex(&vector.unwrap_or_else(|| panic!("no vector {name}")).bytes), bytes, "{name}");
+    }
+}
+
+#[test]
 fn every_reason_to_refuse_has_a_vector() {
     let invalid = vectors("invalid");
     let variants: Vec<_> = include_str!("../src/wire/error.rs")

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Delivery, ErrorCode, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_METHOD, MetadataRef, WireError, cut, varint};
+use super::{
+    Delivery, ErrorCode, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_METHOD, MetadataRef, WireError, cut, varint,
+};
 
 /// One frame, borrowed from the bytes it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
