@@ -1,0 +1,4 @@
+//! p2prpc beside what a user would pick instead: the same payloads, machine and run.
+
+pub mod load;
+pub mod peers;
