@@ -1,0 +1,235 @@
+//! The options of `#[p2p_service(..)]` and `#[rpc(..)]`, and which other attributes are carried onto generated code.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Expr, ExprLit, Lit, LitStr, Meta, Path, Result, Token};
+
+use crate::misuses::Misuses;
+
+/// What `#[p2p_service(..)]` says.
+#[derive(Default)]
+pub(crate) struct ServiceOptions {
+    pub(crate) name: Option<LitStr>,
+    /// Where the library is, if not at `::p2prpc`.
+    pub(crate) krate: Option<Path>,
+}
+
+impl ServiceOptions {
+    pub(crate) fn parse(attr: TokenStream, misuses: &mut Misuses) -> Self {
+        let mut options = ServiceOptions::default();
+        for meta in parse_list(attr, misuses) {
+            if meta.path().is_ident("name") {
+                let name = misuses.note(string(&meta));
+                set_once(&mut options.name, name, &meta, misuses);
+            } else if meta.path().is_ident("crate") {
+                let path = misuses.note(string(&meta)).and_then(|path| misuses.note(parse_path(&path)));
+                set_once(&mut options.krate, path, &meta, misuses);
+            } else {
+                misuses.at(meta.path(), "unknown option of `#[p2p_service]`: there are `name = \"..\"` and `crate = \"..\"`");
+            }
+        }
+        options
+    }
+}
+
+/// What the `#[rpc(..)]` attributes of a method say.
+#[derive(Default)]
+pub(crate) struct MethodOptions {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) idempotent: bool,
+    pub(crate) spawn: bool,
+}
+
+impl MethodOptions {
+    /// Reads the `#[rpc(..)]` attributes and takes them out.
+    pub(crate) fn take(attrs: &mut Vec<Attribute>, misuses: &mut Misuses) -> Self {
+        let mut options = MethodOptions::default();
+        for attr in attrs.extract_if(.., |attr| attr.path().is_ident("rpc")) {
+            match attr.meta.require_list() {
+                Ok(list) => options.read(list.tokens.clone(), misuses),
+                Err(_) => misuses.at(&attr.meta, "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`"),
+            }
+        }
+        for attr in attrs.iter().filter(|attr| attr.path().is_ident("cfg_attr")) {
+            let hidden = parse_cfg_attr(attr).and_then(|(_, metas)| metas.into_iter().find(|meta| meta.path().is_ident("rpc")));
+            if let Some(meta) = hidden {
+                misuses.at(meta, "`rpc` cannot depend on `cfg_attr`: write the method twice, each with its own `#[cfg(..)]`");
+            }
+        }
+        options
+    }
+
+    fn read(&mut self, tokens: TokenStream, misuses: &mut Misuses) {
+        for meta in parse_list(tokens, misuses) {
+            if meta.path().is_ident("name") {
+                let name = misuses.note(string(&meta));
+                set_once(&mut self.name, name, &meta, misuses);
+            } else if meta.path().is_ident("idempotent") {
+                set_flag(&mut self.idempotent, &meta, misuses);
+            } else if meta.path().is_ident("spawn") {
+                set_flag(&mut self.spawn, &meta, misuses);
+            } else {
+                misuses.at(meta.path(), "unknown option of `#[rpc]`: there are `name = \"..\"`, `idempotent` and `spawn`");
+            }
+        }
+    }
+}
+
+fn parse_list(tokens: TokenStream, misuses: &mut Misuses) -> Vec<Meta> {
+    let parsed = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens);
+    misuses.note(parsed).into_iter().flatten().collect()
+}
+
+fn string(meta: &Meta) -> Result<LitStr> {
+    if let Meta::NameValue(pair) = meta
+        && let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value
+    {
+        return Ok(text.clone());
+    }
+    let key = meta.path().to_token_stream();
+    Err(Error::new_spanned(meta, format!("`{key}` takes a string: `{key} = \"..\"`")))
+}
+
+fn parse_path(text: &LitStr) -> Result<Path> {
+    let wrong = |_| Error::new_spanned(text, "`crate` takes the path of the library: `crate = \"my::reexport::p2prpc\"`");
+    text.parse_with(Path::parse_mod_style).map_err(wrong)
+}
+
+fn set_once<T>(option: &mut Option<T>, value: Option<T>, meta: &Meta, misuses: &mut Misuses) {
+    if option.is_some() {
+        misuses.at(meta, format!("`{}` is given twice", meta.path().to_token_stream()));
+    } else {
+        *option = value;
+    }
+}
+
+fn set_flag(flag: &mut bool, meta: &Meta, misuses: &mut Misuses) {
+    let key = meta.path().to_token_stream();
+    match meta {
+        Meta::Path(_) if *flag => misuses.at(meta, format!("`{key}` is given twice")),
+        Meta::Path(_) => *flag = true,
+        _ => misuses.at(meta, format!("`{key}` takes no value: `#[rpc({key})]`")),
+    }
+}
+
+/// The attributes of a trait or a method that what is generated for it gets too.
+#[derive(Default)]
+pub(crate) struct Carried {
+    /// Those that decide whether it is there.
+    pub(crate) cfg: Vec<Attribute>,
+    pub(crate) docs: Vec<Attribute>,
+    /// Lint levels and `deprecated`.
+    pub(crate) lints: Vec<Attribute>,
+}
+
+impl Carried {
+    pub(crate) fn from(attrs: &[Attribute]) -> Self {
+        let pick = |wanted: fn(&Path) -> bool| attrs.iter().filter_map(|attr| part(attr, wanted)).collect();
+        Carried { cfg: pick(is_cfg), docs: pick(is_doc), lints: pick(is_lint) }
+    }
+}
+
+pub(crate) fn is_cfg(path: &Path) -> bool {
+    path.is_ident("cfg")
+}
+
+fn is_doc(path: &Path) -> bool {
+    path.is_ident("doc")
+}
+
+/// `expect` is not among them: it would have to be fulfilled in each place.
+pub(crate) fn is_lint(path: &Path) -> bool {
+    ["allow", "warn", "deny", "forbid", "deprecated"].iter().any(|name| path.is_ident(name))
+}
+
+/// The attribute if it is wanted, or a `cfg_attr` with those of its attributes that are.
+fn part(attr: &Attribute, wanted: fn(&Path) -> bool) -> Option<Attribute> {
+    let meta = part_of_meta(&attr.meta, wanted)?;
+    Some(Attribute { meta, ..attr.clone() })
+}
+
+fn part_of_meta(meta: &Meta, wanted: fn(&Path) -> bool) -> Option<Meta> {
+    if wanted(meta.path()) {
+        return Some(meta.clone());
+    }
+    if !meta.path().is_ident("cfg_attr") {
+        return None;
+    }
+    let Meta::List(list) = meta else { return None };
+    let (condition, metas) = parse_cfg_attr_list(list.tokens.clone())?;
+    let metas: Vec<_> = metas.iter().filter_map(|meta| part_of_meta(meta, wanted)).collect();
+    if metas.is_empty() {
+        return None;
+    }
+    let mut list = list.clone();
+    list.tokens = quote!(#condition, #(#metas),*);
+    Some(Meta::List(list))
+}
+
+/// True if the attribute is a `cfg`, or a `cfg_attr` that can become one.
+pub(crate) fn has_cfg(attr: &Attribute) -> bool {
+    part(attr, is_cfg).is_some()
+}
+
+fn parse_cfg_attr(attr: &Attribute) -> Option<(TokenStream, Vec<Meta>)> {
+    let Meta::List(list) = &attr.meta else { return None };
+    parse_cfg_attr_list(list.tokens.clone())
+}
+
+fn parse_cfg_attr_list(tokens: TokenStream) -> Option<(TokenStream, Vec<Meta>)> {
+    // The condition isn't a `Meta` always: `cfg_attr(true, ..)`.
+    let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+    let mut tokens = tokens.into_iter().peekable();
+    let mut condition = TokenStream::new();
+    condition.extend(std::iter::from_fn(|| tokens.next_if(|token| !is_comma(token))));
+    tokens.next();
+    let metas = Punctuated::<Meta, Token![,]>::parse_terminated.parse2(tokens.collect()).ok()?;
+    Some((condition, metas.into_iter().collect()))
+}
+
+/// The text of the documentation comments, as an expression of type `&'static str`.
+pub(crate) fn doc_text(attrs: &[Attribute], span: Span) -> TokenStream {
+    let mut pieces: Vec<Doc<'_>> = Vec::new();
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("doc")) {
+        let Meta::NameValue(pair) = &attr.meta else { continue };
+        match &pair.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => pieces.push(Doc::Text(text.value())),
+            other => pieces.push(Doc::Computed(other)),
+        }
+    }
+    let text = |text: &str| LitStr::new(text, span);
+    if pieces.iter().all(|piece| matches!(piece, Doc::Text(_))) {
+        let lines: Vec<_> = pieces.iter().map(Doc::line).collect();
+        let all = text(lines.join("\n").trim());
+        return quote!(#all);
+    }
+    let parts = pieces.iter().enumerate().map(|(index, piece)| {
+        let newline = if index == 0 { "" } else { "\n" };
+        match piece {
+            Doc::Text(_) => {
+                let line = text(&format!("{newline}{}", piece.line()));
+                quote!(#line)
+            }
+            Doc::Computed(value) => quote!(#newline, #value),
+        }
+    });
+    quote!(::core::concat!(#(#parts),*))
+}
+
+enum Doc<'a> {
+    Text(String),
+    /// `#[doc = include_str!("..")]` and the like.
+    Computed(&'a Expr),
+}
+
+impl Doc<'_> {
+    /// The text without the one space that follows `///`.
+    fn line(&self) -> &str {
+        match self {
+            Doc::Text(text) => text.strip_prefix(' ').unwrap_or(text).trim_end(),
+            Doc::Computed(_) => "",
+        }
+    }
+}

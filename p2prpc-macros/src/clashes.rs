@@ -1,0 +1,34 @@
+//! Methods that would be the same on the wire, or in the generated code.
+
+use crate::misuses::Misuses;
+use crate::model::{Clash, Method};
+
+/// Reports the methods that clash for certain; gives those of which `cfg` may leave only one.
+pub(crate) fn find(methods: &[Method], misuses: &mut Misuses) -> Vec<Clash> {
+    let mut possible = Vec::new();
+    for (index, later) in methods.iter().enumerate() {
+        for earlier in &methods[..index] {
+            let Some(message) = clash(earlier, later) else { continue };
+            let cfg: Vec<_> = earlier.carried.cfg.iter().chain(&later.carried.cfg).cloned().collect();
+            if cfg.is_empty() {
+                misuses.at_span(later.named_at, message);
+                break;
+            }
+            possible.push(Clash { cfg, at: later.named_at, message });
+        }
+    }
+    possible
+}
+
+fn clash(earlier: &Method, later: &Method) -> Option<String> {
+    if earlier.wire_name == later.wire_name {
+        return Some(format!(
+            "two methods are called `{}` on the wire: give this one another name with `#[rpc(name = \"..\")]`",
+            later.full_name
+        ));
+    }
+    if earlier.names.marker == later.names.marker {
+        return Some(format!("`{}` and `{}` both become the type `{}`: rename one", earlier.ident, later.ident, later.names.marker));
+    }
+    None
+}

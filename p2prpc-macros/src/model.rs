@@ -1,0 +1,81 @@
+//! A service, once it is known to be a good one: all that is rendered comes from here.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use syn::{Attribute, ItemTrait, Path, Type};
+
+use crate::attributes::Carried;
+use crate::names::{MethodNames, ServiceNames};
+
+pub(crate) struct Service {
+    /// The trait as written, without the attributes that are ours.
+    pub(crate) item: ItemTrait,
+    /// Where the library is.
+    pub(crate) krate: Path,
+    pub(crate) names: ServiceNames,
+    /// The name on the wire.
+    pub(crate) wire_name: String,
+    /// The documentation, as an expression.
+    pub(crate) doc_text: TokenStream,
+    pub(crate) carried: Carried,
+    pub(crate) methods: Vec<Method>,
+    /// Pairs of methods of which at most one may be there once `cfg` has been applied.
+    pub(crate) clashes: Vec<Clash>,
+}
+
+pub(crate) struct Method {
+    pub(crate) ident: Ident,
+    pub(crate) names: MethodNames,
+    /// The name on the wire, without that of the service.
+    pub(crate) wire_name: String,
+    /// `Service.Method`.
+    pub(crate) full_name: String,
+    /// The token that gives the wire name.
+    pub(crate) named_at: Span,
+    pub(crate) idempotent: bool,
+    pub(crate) spawn: bool,
+    pub(crate) doc_text: TokenStream,
+    pub(crate) carried: Carried,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) returns: Returns,
+}
+
+impl Method {
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Argument> {
+        self.parameters.iter().filter_map(|parameter| match parameter {
+            Parameter::Argument(argument) => Some(argument),
+            Parameter::Context(_) => None,
+        })
+    }
+
+    pub(crate) fn takes_context(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context(_)))
+    }
+}
+
+pub(crate) enum Parameter {
+    /// `&Context`, at this place.
+    Context(Span),
+    Argument(Argument),
+}
+
+pub(crate) struct Argument {
+    pub(crate) ident: Ident,
+    pub(crate) ty: Type,
+    /// What belongs on the field: serde's attributes, documentation.
+    pub(crate) field_attrs: Vec<Attribute>,
+    /// Lint levels, for each place the name stands in.
+    pub(crate) lints: Vec<Attribute>,
+}
+
+pub(crate) struct Returns {
+    /// `None` for no return type.
+    pub(crate) ty: Option<Type>,
+    /// True if it is a `Result`.
+    pub(crate) fallible: bool,
+}
+
+pub(crate) struct Clash {
+    pub(crate) cfg: Vec<Attribute>,
+    pub(crate) at: Span,
+    pub(crate) message: String,
+}

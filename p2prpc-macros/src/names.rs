@@ -1,0 +1,110 @@
+//! Names: on the wire, and of the generated items.
+
+use heck::{ToSnakeCase, ToUpperCamelCase};
+use proc_macro2::{Ident, Span};
+use quote::format_ident;
+use syn::ext::IdentExt;
+
+/// The longest `Service.Method`, in bytes: what a request has room for.
+const MAX_FULL_NAME: usize = 256;
+
+/// The name on the wire of a method that isn't given one: `echo` becomes `Echo`.
+pub(crate) fn method_wire_name(ident: &Ident) -> String {
+    ident.unraw().to_string().to_upper_camel_case()
+}
+
+/// Why a service or a method can't be called so on the wire.
+pub(crate) fn check_wire_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        Err("a name on the wire cannot be empty".to_owned())
+    } else if let Some(wrong) = name.chars().find(|c| !c.is_ascii_graphic() || *c == '.') {
+        Err(format!("a name on the wire is printable ASCII without spaces and '.'; `{name}` has {wrong:?} in it: set another with `name = \"..\"`"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Why the two names together can't be a method's name on the wire.
+pub(crate) fn check_full_name(full_name: &str) -> Result<(), String> {
+    let length = full_name.len();
+    if length > MAX_FULL_NAME {
+        return Err(format!(
+            "the names of the service and the method and the '.' between them are at most {MAX_FULL_NAME} bytes on the wire, these are {length}"
+        ));
+    }
+    Ok(())
+}
+
+/// The names of what is generated for a trait.
+pub(crate) struct ServiceNames {
+    pub(crate) server: Ident,
+    pub(crate) client: Ident,
+    pub(crate) peer: Ident,
+    pub(crate) peers: Ident,
+    /// The module of the methods' marker types.
+    pub(crate) module: Ident,
+    /// The type parameter of the server: not the trait's own name.
+    pub(crate) implementor: Ident,
+}
+
+impl ServiceNames {
+    pub(crate) fn of(service: &Ident) -> Self {
+        let span = generated_at(service.span());
+        let suffixed = |suffix: &str| format_ident!("{service}{suffix}", span = span);
+        let plain = service.unraw().to_string();
+        let mut module = plain.to_snake_case();
+        // A trait in snake case lives in the same namespace as the module.
+        if module == plain {
+            module.push('_');
+        }
+        let implementor = if plain == "T" { "S" } else { "T" };
+        ServiceNames {
+            server: suffixed("Server"),
+            client: suffixed("Client"),
+            peer: suffixed("Peer"),
+            peers: suffixed("Peers"),
+            module: ident(&module, span),
+            implementor: Ident::new(implementor, Span::mixed_site()),
+        }
+    }
+}
+
+/// The names of what is generated for a method.
+pub(crate) struct MethodNames {
+    /// The type that stands for the method.
+    pub(crate) marker: Ident,
+    /// The struct of its arguments.
+    pub(crate) args: Ident,
+    /// The client's method that calls all members.
+    pub(crate) all: Ident,
+}
+
+impl MethodNames {
+    pub(crate) fn of(service: &Ident, method: &Ident) -> Self {
+        let span = generated_at(method.span());
+        let marker = ident(&method_wire_name(method), span);
+        MethodNames {
+            args: format_ident!("__{service}{marker}Args", span = span),
+            all: format_ident!("{method}_all", span = span),
+            marker,
+        }
+    }
+}
+
+/// Where errors point to the user's token, and lints see code that isn't the user's.
+pub(crate) fn generated_at(span: Span) -> Span {
+    Span::mixed_site().located_at(span)
+}
+
+/// The name as an identifier, changed as little as the language needs.
+fn ident(name: &str, span: Span) -> Ident {
+    if let Ok(ident) = syn::parse_str::<Ident>(name) {
+        return Ident::new(&ident.to_string(), span);
+    }
+    let starts_well = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+    match name {
+        "self" | "super" | "crate" | "Self" => format_ident!("{name}_", span = span),
+        _ if starts_well => Ident::new_raw(name, span),
+        _ => format_ident!("__{name}", span = span),
+    }
+}

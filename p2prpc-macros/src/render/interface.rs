@@ -1,0 +1,66 @@
+//! The trait itself.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Block, FnArg, Pat, ReturnType, TraitItem, TraitItemFn, Type, TypeParamBound};
+
+use super::unit;
+use crate::attributes::is_lint;
+use crate::model::Service;
+
+pub(super) fn render(service: &Service) -> TokenStream {
+    let mut item = service.item.clone();
+    item.colon_token.get_or_insert_default();
+    for bound in [quote!(::core::marker::Send), quote!(::core::marker::Sync), quote!('static)] {
+        item.supertraits.push(TypeParamBound::Verbatim(bound));
+    }
+    for item in &mut item.items {
+        if let TraitItem::Fn(function) = item {
+            desugar(function);
+        }
+    }
+    item.into_token_stream()
+}
+
+/// `async fn` becomes a function that returns a future that is `Send`: an implementor writes `async fn` all the same.
+fn desugar(function: &mut TraitItemFn) {
+    if let Some(body) = &mut function.default {
+        let bindings = take_bindings(&mut function.sig.inputs);
+        wrap(body, &bindings);
+    }
+    function.sig.asyncness = None;
+    let (arrow, output) = match &function.sig.output {
+        ReturnType::Default => (Default::default(), unit()),
+        ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),
+    };
+    let future = quote_spanned! {Span::mixed_site()=>
+        impl ::core::future::Future<Output = #output> + ::core::marker::Send
+    };
+    function.sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(future)));
+}
+
+/// What an `async fn` does with its arguments: all are moved into the future, used or not, and `mut` holds there.
+fn take_bindings<'a>(inputs: impl IntoIterator<Item = &'a mut FnArg>) -> Vec<TokenStream> {
+    let mut bindings = Vec::new();
+    for input in inputs {
+        let FnArg::Typed(input) = input else { continue };
+        let Pat::Ident(pattern) = &mut *input.pat else { continue };
+        let attrs: Vec<Attribute> = input.attrs.clone();
+        input.attrs.retain(|attr| is_lint(attr.path()));
+        let ident = &pattern.ident;
+        let mutability = pattern.mutability.take();
+        bindings.push(quote_spanned! {Span::mixed_site()=> #(#attrs)* let #mutability #ident = #ident; });
+    }
+    bindings
+}
+
+fn wrap(body: &mut Block, bindings: &[TokenStream]) {
+    let statements = &body.stmts;
+    let future = quote_spanned! {Span::mixed_site()=>
+        async move {
+            #(#bindings)*
+            #(#statements)*
+        }
+    };
+    body.stmts = vec![syn::Stmt::Expr(syn::Expr::Verbatim(future), None)];
+}

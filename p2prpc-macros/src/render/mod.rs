@@ -1,0 +1,76 @@
+//! From a [`Service`] to the code for it.
+
+mod client;
+mod interface;
+mod method;
+mod server;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Meta};
+
+use crate::model::{Clash, Service};
+
+/// All generated code. Names in it are hygienic where the language lets them, and absolute where not.
+pub(crate) fn render(service: &Service) -> TokenStream {
+    let interface = interface::render(service);
+    let methods = method::render_all(service);
+    let server = server::render(service);
+    let client = client::render(service);
+    let clashes = service.clashes.iter().map(|clash| render_clash(service, clash));
+    quote! {
+        #interface
+        #methods
+        #server
+        #client
+        #(#clashes)*
+    }
+}
+
+/// An error once `cfg` has been applied and left both methods.
+fn render_clash(service: &Service, Clash { cfg, at, message }: &Clash) -> TokenStream {
+    let service_cfg = &service.carried.cfg;
+    quote_spanned! {*at=>
+        #(#service_cfg)*
+        #(#cfg)*
+        ::core::compile_error! { #message }
+    }
+}
+
+/// The attributes of every item that is generated for the service.
+fn item_attributes(service: &Service) -> TokenStream {
+    let carried = &service.carried;
+    let cfg = &carried.cfg;
+    let lints = carried.lints.iter().filter(|attr| !attr.path().is_ident("deprecated"));
+    // `#[doc(hidden)]` and the like, not the text.
+    let docs = carried.docs.iter().filter(|attr| matches!(attr.meta, Meta::List(_)) && attr.path().is_ident("doc"));
+    // What a service doesn't use is not the user's to remove; where its trait is `pub` out of reach, the rest is too.
+    quote_spanned! {Span::mixed_site()=>
+        #(#cfg)*
+        #[allow(dead_code, unreachable_pub, deprecated)]
+        #(#lints)*
+        #(#docs)*
+    }
+}
+
+fn doc(text: impl std::fmt::Display) -> TokenStream {
+    let text = text.to_string();
+    quote!(#[doc = #text])
+}
+
+/// Documentation of a method: the user's, or a sentence where there is none.
+fn docs_or(docs: &[Attribute], otherwise: impl std::fmt::Display) -> TokenStream {
+    if docs.iter().any(|attr| matches!(attr.meta, Meta::NameValue(_))) {
+        return quote!(#(#docs)*);
+    }
+    let sentence = doc(otherwise);
+    quote!(#sentence #(#docs)*)
+}
+
+fn unit() -> TokenStream {
+    quote!(())
+}
+
+fn type_or_unit(ty: Option<&syn::Type>) -> TokenStream {
+    ty.map_or_else(unit, ToTokens::to_token_stream)
+}
