@@ -35,7 +35,7 @@ pub(crate) fn read(signature: &mut Signature, misuses: &mut Misuses) -> MethodSi
                 }
                 parameters.push(Parameter::Context(span));
             }
-            Role::Argument => parameters.extend(read_argument(input, misuses).map(Parameter::Argument)),
+            Role::Argument => parameters.extend(read_argument(input, misuses).map(Box::new).map(Parameter::Argument)),
         }
     }
     MethodSignature { parameters, returns: read_return(&signature.output, misuses) }

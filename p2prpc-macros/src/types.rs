@@ -20,7 +20,7 @@ pub(crate) fn role(ty: &Type, misuses: &mut Misuses) -> Role {
         check_argument(ty, misuses);
         return Role::Argument;
     };
-    if !last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context") {
+    if last_segment(&reference.elem).is_none_or(|segment| segment.ident != "Context") {
         misuses.at(reference, "arguments are owned; only `&p2prpc::Context` may be borrowed");
         return Role::Argument;
     }

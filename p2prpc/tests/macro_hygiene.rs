@@ -57,6 +57,7 @@ pub mod alias {
 #[p2p_service]
 pub trait Names {
     /// All of them.
+    #[allow(clippy::too_many_arguments)]
     async fn variables(&self, service: u8, args: u8, cx: u8, self_: u8, incoming: u8, r#type: u8, builder: u8) -> u8;
     /// With the context among them.
     async fn context(&self, args: u8, cx: &Context, peers: u8, client: u8) -> u8;
