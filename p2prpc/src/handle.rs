@@ -48,9 +48,9 @@ impl Handle {
     pub(crate) fn network(&self) -> Result<Arc<dyn Network>, RpcError> {
         match self.network.get() {
             None => Err(RpcError::never_sent(ErrorKind::NotStarted, "start the node before it calls")),
-            Some(network) => network
-                .upgrade()
-                .ok_or_else(|| RpcError::never_sent(ErrorKind::Closed, "it was shut down or dropped")),
+            Some(network) => {
+                network.upgrade().ok_or_else(|| RpcError::never_sent(ErrorKind::Closed, "it was shut down or dropped"))
+            }
         }
     }
 
@@ -93,6 +93,9 @@ pub(crate) trait Network: Send + Sync + 'static {
     fn members(&self) -> &Members;
     fn defaults(&self) -> CallDefaults;
 }
+
+/// How long a call may take that doesn't say otherwise.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What holds for a call that doesn't say otherwise.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,12 @@
 //! Annotate a trait with [`p2p_service`]: that gives a server and a typed client. Peers find each other by a
 //! rendezvous string in a Kademlia DHT, and `client.echo_all(msg)` asks every one of them and gives a `Result` per peer.
 
+pub mod behaviour;
 pub mod codec;
 pub mod wire;
 
 mod client;
+mod connection;
 mod context;
 mod error;
 mod handle;
@@ -16,6 +18,7 @@ mod metadata;
 pub mod multicall;
 mod printable;
 mod reply;
+mod server;
 mod service;
 
 pub use bytes;
@@ -23,6 +26,7 @@ pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId};
 pub use p2prpc_macros::p2p_service;
 
+pub use behaviour::Behaviour;
 pub use client::Call;
 pub use codec::CodecId;
 pub use context::{CallInfo, Context};
@@ -33,13 +37,14 @@ pub use members::{Member, Snapshot};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use multicall::{MultiCall, Replies};
 pub use printable::{MAX_PEER_TEXT, printable};
+pub use server::ServeError;
 pub use service::{Method, MethodDescriptor, Service};
 
 /// What a file that declares, serves or calls services needs.
 pub mod prelude {
     pub use crate::{
-        Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall, Multiaddr,
-        PeerId, Replies, RpcError, Service, p2p_service,
+        Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall,
+        Multiaddr, PeerId, Replies, RpcError, Service, p2p_service,
     };
 }
 

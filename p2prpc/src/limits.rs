@@ -135,10 +135,6 @@ pub(crate) struct PeerAccount {
 }
 
 impl PeerAccount {
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// A place for one more call; `None` past a limit.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<CallPermit> {
         if !take(&self.own.calls, 1, self.limits.calls_of_a_peer()) {

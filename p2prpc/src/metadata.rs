@@ -2,14 +2,10 @@
 
 use std::fmt;
 
-/// The longest key, in bytes.
-pub const MAX_KEY: usize = 64;
-/// The most pairs of one call.
-pub const MAX_PAIRS: usize = 64;
-/// The most bytes of all keys and values of one call.
-pub const MAX_BYTES: usize = 8 * 1024;
-/// Keys that begin so are p2prpc's own.
-pub const RESERVED_PREFIX: &str = "p2prpc-";
+use crate::wire::{
+    MAX_METADATA_BYTES as MAX_BYTES, MAX_METADATA_KEY as MAX_KEY, MAX_METADATA_PAIRS as MAX_PAIRS,
+    RESERVED_METADATA_PREFIX as RESERVED_PREFIX,
+};
 
 /// Key-value pairs that travel with a call: at most 64, together at most 8 KiB.
 ///

@@ -111,7 +111,7 @@ impl<M: Method> MultiCall<M> {
     /// All results, if fewer than `n` answered well.
     pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
         let (plan, peers) = self.plan();
-        let mut stream = ReplyStream::new(plan, peers.clone());
+        let mut stream = ReplyStream::<M>::new(plan, peers.clone());
         let mut good = Vec::new();
         let mut bad = Vec::new();
         while good.len() < n {

@@ -52,7 +52,10 @@ enum State<M: Method> {
     Ready(Box<Start<M>>),
     Waiting(Waiting),
     /// Before an idempotent call is made again.
-    Resting { until: Pin<Box<Sleep>>, request: Kept },
+    Resting {
+        until: Pin<Box<Sleep>>,
+        request: Kept,
+    },
     Done,
 }
 
@@ -76,7 +79,8 @@ struct Waiting {
     codec: CodecId,
     /// What an idempotent call needs to be made again.
     kept: Option<Box<Kept>>,
-    own: Option<Arc<dyn Network>>,
+    /// Keeps the network of a local client alive until the call is over.
+    _own: Option<Arc<dyn Network>>,
 }
 
 struct Kept {
@@ -179,10 +183,10 @@ impl<M: Method> Call<M> {
                 Some(body)
             }
         };
-        let kept = kept.filter(|_| M::IDEMPOTENT).map(|body| {
-            Box::new(Kept { link: link.clone(), own: own.clone(), options, body, deadline, resends: 0 })
-        });
-        Ok(Waiting { link, slot, codec, kept, own })
+        let kept = kept
+            .filter(|_| M::IDEMPOTENT)
+            .map(|body| Box::new(Kept { link: link.clone(), own: own.clone(), options, body, deadline, resends: 0 }));
+        Ok(Waiting { link, slot, codec, kept, _own: own })
     }
 }
 
@@ -228,7 +232,7 @@ impl Kept {
         let body = Body::Shared(self.body.clone());
         let request = Request { method, codec, deadline: self.deadline, metadata: &self.options.metadata, body };
         self.link.submit(request, &slot);
-        Waiting { link: self.link.clone(), own: self.own.clone(), slot, codec, kept: Some(Box::new(self)) }
+        Waiting { link: self.link.clone(), _own: self.own.clone(), slot, codec, kept: Some(Box::new(self)) }
     }
 }
 

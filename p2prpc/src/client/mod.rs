@@ -15,9 +15,11 @@ use crate::handle::{Handle, Network};
 use crate::members::Member;
 use crate::metadata::{InvalidMetadata, Metadata};
 use crate::multicall::{MultiCall, Targets};
-use crate::service::Method;
+use crate::server::LocalNetwork;
+use crate::service::{Method, Service};
 
 pub use call::Call;
+pub(crate) use call::{deadline_of, encode_args};
 
 /// What holds for the calls of a client, unless a call says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -53,10 +55,12 @@ impl Client {
         Client { service, handle: handle.into(), options: CallOptions::default(), rendezvous: None, own: None }
     }
 
-    pub(crate) fn with_own_network(service: &'static str, network: Arc<dyn Network>) -> Self {
+    /// A client of a service in the same process, without a network. Whatever peer is called, it is that service.
+    pub fn local(name: &'static str, service: impl Into<Service>) -> Self {
+        let network: Arc<dyn Network> = LocalNetwork::new(service.into());
         let handle = Handle::unstarted();
         handle.connect(Arc::downgrade(&network));
-        Client { own: Some(network), ..Client::new(service, handle) }
+        Client { own: Some(network), ..Client::new(name, handle) }
     }
 
     /// The peer id of the node behind the client.

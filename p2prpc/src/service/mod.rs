@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use crate::context::CallInfo;
 use crate::error::Failure;
 
-pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
 pub(crate) use incoming::{Ended, Outcome, Scratch};
+pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
 ///
@@ -98,11 +98,6 @@ impl Service {
             None => true,
             Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(call))).unwrap_or(false),
         }
-    }
-
-    /// True if a rule has to be asked.
-    pub(crate) fn has_rule(&self) -> bool {
-        self.authorize.is_some()
     }
 
     pub(crate) fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture {

@@ -1,0 +1,181 @@
+//! Which connections there are, which dials are under way, and on which connection a call stream is opened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{Multiaddr, PeerId};
+
+use crate::connection::PeerLink;
+use crate::error::{ErrorKind, RpcError};
+
+/// What is to be done next for a call that waits.
+#[derive(Debug)]
+pub(super) enum Next {
+    Nothing,
+    Open(PeerId, ConnectionId),
+    Dial(DialOpts),
+    LookUp(PeerId),
+    Fail(Arc<PeerLink>, RpcError),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    peers: HashMap<PeerId, Peer>,
+    dialing: HashMap<PeerId, Dialing>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    link: Arc<PeerLink>,
+    /// The oldest first.
+    connections: Vec<ConnectionId>,
+    opening_on: Option<ConnectionId>,
+}
+
+#[derive(Debug)]
+struct Dialing {
+    link: Arc<PeerLink>,
+    /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
+    own: Option<ConnectionId>,
+    looked_up: bool,
+    looking_up: bool,
+}
+
+impl Connections {
+    pub(super) fn of(&self, peer: &PeerId) -> Vec<ConnectionId> {
+        self.peers.get(peer).map(|peer| peer.connections.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// A call needs a stream.
+    pub(super) fn open(&mut self, link: Arc<PeerLink>) -> Next {
+        let id = link.peer();
+        if let Some(peer) = self.peers.get_mut(&id) {
+            return match (peer.opening_on, peer.connections.first()) {
+                (None, Some(connection)) => {
+                    peer.opening_on = Some(*connection);
+                    Next::Open(id, *connection)
+                }
+                _ => Next::Nothing,
+            };
+        }
+        if self.dialing.contains_key(&id) {
+            return Next::Nothing;
+        }
+        self.dial(link, Vec::new(), false)
+    }
+
+    fn dial(&mut self, link: Arc<PeerLink>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
+        let peer = link.peer();
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+        let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
+        let own = Some(opts.connection_id());
+        self.dialing.insert(peer, Dialing { link, own, looked_up, looking_up: false });
+        Next::Dial(opts)
+    }
+
+    pub(super) fn established(&mut self, peer: PeerId, connection: ConnectionId, link: Arc<PeerLink>) -> Next {
+        self.dialing.remove(&peer);
+        let known = self.peers.entry(peer).or_insert_with(|| Peer { link, connections: Vec::new(), opening_on: None });
+        known.connections.push(connection);
+        let link = known.link.clone();
+        if link.wants_stream() { self.open(link) } else { Next::Nothing }
+    }
+
+    /// A connection has ended: what waited for a stream on it waits for one on another.
+    pub(super) fn closed(&mut self, id: PeerId, connection: ConnectionId) -> Next {
+        let Some(peer) = self.peers.get_mut(&id) else { return Next::Nothing };
+        peer.connections.retain(|other| *other != connection);
+        peer.opening_on.take_if(|on| *on == connection);
+        let link = peer.link.clone();
+        if peer.connections.is_empty() {
+            self.peers.remove(&id);
+        }
+        if link.wants_stream() { self.open(link) } else { Next::Nothing }
+    }
+
+    /// The stream that was asked for is there, or isn't to be had.
+    pub(super) fn opened(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<Arc<PeerLink>> {
+        let peer = self.peers.get_mut(peer)?;
+        peer.opening_on.take_if(|on| *on == connection)?;
+        Some(peer.link.clone())
+    }
+
+    pub(super) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError, look_up: bool) -> Next {
+        let Some(dialing) = self.dialing.get_mut(&peer) else { return Next::Nothing };
+        let own = dialing.own == Some(id);
+        match error {
+            // Someone else dials this peer: its outcome is ours.
+            DialError::DialPeerConditionFalse(_) => {
+                if own {
+                    dialing.own = None;
+                }
+                Next::Nothing
+            }
+            // Someone else's dial failed, which may have known fewer addresses: now it is our turn.
+            _ if !own && dialing.own.is_none() && !dialing.looking_up => {
+                let (link, looked_up) = (dialing.link.clone(), dialing.looked_up);
+                self.dial(link, Vec::new(), looked_up)
+            }
+            _ if !own => Next::Nothing,
+            DialError::NoAddresses if look_up && !dialing.looked_up => {
+                dialing.own = None;
+                dialing.looking_up = true;
+                Next::LookUp(peer)
+            }
+            error => {
+                let error = RpcError::never_sent(ErrorKind::Unreachable, reason(error));
+                match self.dialing.remove(&peer) {
+                    Some(dialing) => Next::Fail(dialing.link, error),
+                    None => Next::Nothing,
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "node")]
+    pub(super) fn addresses_found(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> Next {
+        let Some(dialing) = self.dialing.get(&peer) else { return Next::Nothing };
+        if !dialing.looking_up {
+            return Next::Nothing;
+        }
+        let link = dialing.link.clone();
+        if addresses.is_empty() {
+            self.dialing.remove(&peer);
+            let error = RpcError::never_sent(ErrorKind::Unreachable, "no address of it is known, and none was found");
+            return Next::Fail(link, error);
+        }
+        self.dial(link, addresses, true)
+    }
+}
+
+/// The reason in a few words: the full error lists every address that was tried.
+fn reason(error: &DialError) -> String {
+    match error {
+        DialError::NoAddresses => "no address of it is known".into(),
+        DialError::LocalPeerId { .. } => "its address is our own".into(),
+        DialError::WrongPeerId { obtained, address } => format!("at {address} is {obtained}"),
+        DialError::Denied { cause } => format!("the connection was denied: {cause}"),
+        DialError::Transport(errors) => match errors.first() {
+            Some((address, error)) => {
+                format!("{} of {} addresses failed, the first, {address}: {}", errors.len(), errors.len(), root(error))
+            }
+            None => "no address could be dialled".into(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// The innermost cause: the outer ones repeat the address and the layers.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,180 @@
+//! What clients, connections and the swarm's side share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::PeerId;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::connection::{LinkConfig, Opener, PeerLink, ServedStream};
+use crate::handle::{CallDefaults, Handle, Link, Network};
+use crate::limits::Limits;
+use crate::members::Members;
+use crate::server::{LocalLink, Server};
+use crate::wire::GoAwayReason;
+
+/// Call streams of one peer that take calls; one more makes the oldest leave.
+const MAX_SERVED: usize = 2;
+
+/// The network that a [`Behaviour`](super::Behaviour) drives.
+pub(crate) struct Core {
+    local: Arc<LocalLink>,
+    server: Arc<Server>,
+    links: Mutex<HashMap<PeerId, Weak<PeerLink>>>,
+    link_config: Arc<LinkConfig>,
+    members: Members,
+    defaults: CallDefaults,
+    served: Mutex<HashMap<PeerId, Served>>,
+}
+
+#[derive(Default)]
+struct Served {
+    /// They take calls, the oldest first.
+    taking: Vec<Arc<ServedStream>>,
+    /// It was told to go away.
+    leaving: Option<Arc<ServedStream>>,
+}
+
+struct Commands(mpsc::UnboundedSender<Arc<PeerLink>>);
+
+impl Opener for Commands {
+    fn open(&self, link: Arc<PeerLink>) {
+        // Without a behaviour to hear it the call ends with its deadline, or when the node closes.
+        let _ = self.0.send(link);
+    }
+}
+
+impl Core {
+    pub(super) fn new(
+        local: PeerId,
+        limits: Limits,
+        timeout: Duration,
+        idle_timeout: Duration,
+    ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Arc<PeerLink>>) {
+        let (commands, opens) = mpsc::unbounded_channel();
+        let handle = Handle::unstarted();
+        let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));
+        let defaults = CallDefaults { timeout, max_message: limits.max_message };
+        let core = Arc::new(Core {
+            local: Arc::new(LocalLink::new(server.clone())),
+            server,
+            links: Mutex::default(),
+            link_config: Arc::new(LinkConfig::new(limits, idle_timeout, Box::new(Commands(commands)))),
+            members: Members::new(),
+            defaults,
+            served: Mutex::default(),
+        });
+        let weak = Arc::downgrade(&core);
+        handle.connect(weak);
+        (core, handle, opens)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The one link to a peer. It lives as long as anyone holds it.
+    pub(super) fn link_of(&self, peer: PeerId) -> Arc<PeerLink> {
+        let mut links = self.links.lock();
+        if let Some(link) = links.get(&peer).and_then(Weak::upgrade) {
+            return link;
+        }
+        let link = PeerLink::new(peer, self.link_config.clone());
+        if links.len() == links.capacity() {
+            links.retain(|_, link| link.strong_count() > 0);
+        }
+        links.insert(peer, Arc::downgrade(&link));
+        link
+    }
+
+    pub(super) fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
+        self.links.lock().get(peer).and_then(Weak::upgrade)?.last_heard()
+    }
+
+    /// A peer has opened a call stream. One too many is reset.
+    pub(super) fn accept<S>(&self, link: &Arc<PeerLink>, remote: Option<IpAddr>, io: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut served = self.served.lock();
+        let streams = served.entry(link.peer()).or_default();
+        streams.taking.retain(|stream| !stream.is_closed());
+        streams.leaving.take_if(|stream| stream.is_closed());
+        if streams.taking.len() >= MAX_SERVED {
+            if streams.leaving.is_some() {
+                tracing::debug!(peer = %link.peer(), "too many call streams: one is reset");
+                return;
+            }
+            let oldest = streams.taking.remove(0);
+            oldest.go_away(GoAwayReason::Replaced);
+            streams.leaving = Some(oldest);
+        }
+        let account = self.server.accounts().open(link.peer(), remote);
+        streams.taking.push(ServedStream::spawn(self.server.clone(), account, link.clone(), io));
+    }
+
+    /// The last connection of a peer has ended.
+    pub(super) fn forget(&self, peer: &PeerId) {
+        self.served.lock().remove(peer);
+    }
+
+    /// Take no new calls and make none.
+    pub(super) fn go_away(&self) {
+        self.server.leave();
+        self.close_links();
+        for served in self.served.lock().values() {
+            for stream in served.taking.iter().chain(&served.leaving) {
+                stream.go_away(GoAwayReason::ShuttingDown);
+            }
+        }
+    }
+
+    fn close_links(&self) {
+        self.link_config.close();
+        let links: Vec<_> = self.links.lock().values().filter_map(Weak::upgrade).collect();
+        for link in links {
+            link.close();
+        }
+    }
+
+    pub(super) fn calls_in_flight(&self) -> usize {
+        let served = self.served.lock();
+        let working = served.values().flat_map(|served| served.taking.iter().chain(&served.leaving));
+        working.filter(|stream| stream.has_work()).count() + self.link_config.calls_under_way()
+    }
+}
+
+impl Network for Core {
+    fn local_peer(&self) -> PeerId {
+        self.server.local()
+    }
+
+    fn link(&self, peer: PeerId) -> Arc<dyn Link> {
+        if peer == self.server.local() { self.local.clone() } else { self.link_of(peer) }
+    }
+
+    fn members(&self) -> &Members {
+        &self.members
+    }
+
+    fn defaults(&self) -> CallDefaults {
+        self.defaults
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.close_links();
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("server", &self.server).finish_non_exhaustive()
+    }
+}

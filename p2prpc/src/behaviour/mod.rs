@@ -1,0 +1,264 @@
+//! A [`NetworkBehaviour`] that makes and answers calls, for a [`Swarm`](libp2p::Swarm) of one's own.
+//!
+//! [`Node`](crate::Node) is built on it, and whoever needs more than `Node` offers composes it with other behaviours:
+//!
+//! ```no_run
+//! use libp2p::swarm::NetworkBehaviour;
+//! use p2prpc::behaviour::{Behaviour, Config};
+//! use p2prpc::prelude::*;
+//!
+//! #[p2p_service]
+//! pub trait Greeter {
+//!     async fn greet(&self, name: String) -> String;
+//! }
+//!
+//! #[derive(NetworkBehaviour)]
+//! struct Composed {
+//!     rpc: Behaviour,
+//!     ping: libp2p::ping::Behaviour,
+//! }
+//!
+//! # fn doc(local: PeerId) -> Result<(), Box<dyn std::error::Error>> {
+//! let composed = Composed { rpc: Behaviour::new(local, Config::new("/my-app")?), ping: Default::default() };
+//! let client = GreeterClient::new(composed.rpc.handle());
+//! # Ok(()) }
+//! ```
+//!
+//! `client.all()` means the connected peers that speak the protocol. It dials on demand; addresses come from
+//! the other behaviours of the Swarm and from `Swarm::add_peer_address`. A Swarm that is never polled makes calls fail at
+//! their deadline, never sent. It spawns tasks on the current [tokio] runtime.
+
+mod connections;
+mod core;
+mod handler;
+mod swarm;
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use libp2p::swarm::{NotifyHandler, PeerAddresses, ToSwarm};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use tokio::sync::mpsc;
+
+use crate::connection::PeerLink;
+use crate::context::CallInfo;
+use crate::handle::{DEFAULT_TIMEOUT, Handle};
+use crate::limits::Limits;
+use crate::service::Service;
+use crate::wire::PROTOCOL_SUFFIX;
+
+pub use crate::server::ServeError;
+pub(crate) use core::Core;
+pub use handler::{Ask, Handler, Tell};
+
+use connections::Connections;
+
+/// How many peers' addresses are remembered that other behaviours or the user made known.
+const REMEMBERED_PEERS: usize = 1024;
+
+/// How a [`Behaviour`] is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    protocol: StreamProtocol,
+    limits: Limits,
+    timeout: Duration,
+    idle_timeout: Duration,
+}
+
+/// An application's protocol id that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a protocol id is a '/' and 1 to 128 printable characters, such as /my-app/1: {0:?} is not")]
+pub struct InvalidProtocol(pub String);
+
+impl Config {
+    /// The application's protocol id, `/my-app/1`: peers with another one don't see each other's services. On the wire it is followed
+    /// by `/p2prpc/1`.
+    ///
+    /// # Errors
+    /// If it doesn't begin with a `/`, is longer than 128 bytes or has white space or control characters.
+    pub fn new(protocol: impl AsRef<str>) -> Result<Self, InvalidProtocol> {
+        let protocol = protocol.as_ref();
+        let invalid = || InvalidProtocol(protocol.chars().take(128).collect());
+        if protocol.len() < 2 || protocol.len() > 128 || !protocol.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(invalid());
+        }
+        let name = format!("{}{PROTOCOL_SUFFIX}", protocol.trim_end_matches('/'));
+        let protocol = StreamProtocol::try_from_owned(name).map_err(|_| invalid())?;
+        let (timeout, idle_timeout) = (DEFAULT_TIMEOUT, Duration::from_secs(60));
+        Ok(Config { protocol, limits: Limits::default(), timeout, idle_timeout })
+    }
+
+    /// Other limits than [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a call may take that doesn't say otherwise. Default 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a call stream of ours stays open without a call. Default 60 s. While it is open it keeps its connection alive.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = idle_timeout;
+        self
+    }
+}
+
+/// What a [`Behaviour`] tells its Swarm's owner.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connected peer speaks the application's protocol.
+    Supported {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A call waits for the addresses of this peer.
+    #[doc(hidden)]
+    AddressesWanted {
+        /// The peer.
+        peer: PeerId,
+    },
+}
+
+/// Makes and answers calls over the connections of a Swarm.
+pub struct Behaviour {
+    core: Arc<Core>,
+    handle: Handle,
+    protocol: StreamProtocol,
+    opens: mpsc::UnboundedReceiver<Arc<PeerLink>>,
+    connections: Connections,
+    addresses: PeerAddresses,
+    pinned: HashSet<PeerId>,
+    events: VecDeque<ToSwarm<Event, Ask>>,
+    waker: Option<Waker>,
+    members_managed: bool,
+    look_up: bool,
+}
+
+impl Behaviour {
+    /// A behaviour for the Swarm of the peer `local`.
+    pub fn new(local: PeerId, config: Config) -> Self {
+        let Config { protocol, limits, timeout, idle_timeout } = config;
+        let (core, handle, opens) = Core::new(local, limits, timeout, idle_timeout);
+        Behaviour {
+            core,
+            handle,
+            protocol,
+            opens,
+            connections: Connections::default(),
+            addresses: PeerAddresses::new(NonZeroUsize::new(REMEMBERED_PEERS).unwrap_or(NonZeroUsize::MIN)),
+            pinned: HashSet::new(),
+            events: VecDeque::new(),
+            waker: None,
+            members_managed: false,
+            look_up: false,
+        }
+    }
+
+    /// What clients are made from.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The protocol on the wire: the application's and `/p2prpc/1`.
+    pub fn protocol(&self) -> &StreamProtocol {
+        &self.protocol
+    }
+
+    /// Serve a service, from now on.
+    ///
+    /// # Errors
+    /// If one of its name is served already.
+    pub fn serve(&self, service: impl Into<Service>) -> Result<(), ServeError> {
+        self.core.server().serve(service.into())
+    }
+
+    /// Let only those calls through for which `rule` says `true`, whatever service they are for; to all others nothing is served. A rule
+    /// that was set before, and the service's own, must agree too. A rule that panics denies. It runs for each call: keep it quick.
+    pub fn authorize(&mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) {
+        self.core.server().authorize(Arc::new(rule));
+    }
+
+    /// Keep a connection to this peer alive even without calls, or don't any more. It doesn't dial.
+    pub fn set_pinned(&mut self, peer: PeerId, pinned: bool) {
+        let changed = if pinned { self.pinned.insert(peer) } else { self.pinned.remove(&peer) };
+        if changed {
+            for connection in self.connections.of(&peer) {
+                let handler = NotifyHandler::One(connection);
+                self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Ask::Pin(pinned) });
+            }
+        }
+    }
+
+    /// When the last byte came from this peer on a call stream.
+    pub fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
+        self.core.last_heard(peer)
+    }
+
+    /// Prepare for the end: peers are told, their new calls end as `ShuttingDown` and our own as `Closed`, both never sent. Calls under
+    /// way go on.
+    pub fn go_away(&mut self) {
+        self.core.go_away();
+    }
+
+    /// Calls under way: how many of our own, and how many call streams of others have handlers running or replies to be written.
+    pub fn calls_in_flight(&self) -> usize {
+        self.core.calls_in_flight()
+    }
+
+    /// Make a handle that was given out before lead here too.
+    #[cfg(feature = "node")]
+    pub(crate) fn with_handle(mut self, handle: &Handle) -> Self {
+        let core = Arc::downgrade(&self.core);
+        handle.connect(core);
+        self.handle = handle.clone();
+        self
+    }
+
+    /// Who is a member is the caller's business from now on.
+    #[cfg(feature = "node")]
+    pub(crate) fn manage_members(&mut self) -> Arc<Core> {
+        self.members_managed = true;
+        self.core.clone()
+    }
+
+    /// A peer without a known address is asked for by [`Event::AddressesWanted`] from now on.
+    #[cfg(feature = "node")]
+    pub(crate) fn look_up_addresses(&mut self) {
+        self.look_up = true;
+    }
+
+    /// The answer to [`Event::AddressesWanted`]; none at all ends the calls that wait.
+    #[cfg(feature = "node")]
+    pub(crate) fn addresses_found(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let next = self.connections.addresses_found(peer, addresses);
+        self.carry_out(next);
+    }
+
+    /// What is served, without the internal services.
+    #[cfg(feature = "node")]
+    pub(crate) fn own_services(&self) -> Vec<Service> {
+        self.core.server().router().services().cloned().collect()
+    }
+
+    fn push(&mut self, event: ToSwarm<Event, Ask>) {
+        self.events.push_back(event);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behaviour").field("protocol", &self.protocol).field("core", &self.core).finish_non_exhaustive()
+    }
+}

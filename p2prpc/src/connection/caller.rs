@@ -1,0 +1,275 @@
+//! The opener's end of a call stream: it calls.
+
+mod drive;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+use super::link::LinkConfig;
+use super::outgoing::{BULK_FROM, Bulk, Outgoing};
+use crate::codec::CodecId;
+use crate::error::{ErrorKind, RpcError};
+use crate::handle::Request;
+use crate::limits::Limits;
+use crate::metadata::Metadata;
+use crate::reply::{Place, ReplySlot};
+use crate::wire::{self, Hello, MetadataBuf};
+
+pub(super) use drive::drive;
+
+/// Why a stream didn't take a call.
+pub(super) enum Refused {
+    /// It takes none any more.
+    Gone,
+    /// The bytes in flight leave no room, or the other end hasn't said yet how much it takes.
+    NoRoomYet,
+    /// The call can't be made.
+    Failed(RpcError),
+}
+
+/// A call stream of ours, as those who call see it.
+#[derive(Debug)]
+pub(super) struct CallStream {
+    number: u64,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) out: Outgoing<Origin>,
+    pub(super) calls: HashMap<u64, InFlight>,
+    /// The last id that was given to a call.
+    pub(super) last_id: u64,
+    /// Bytes of the request bodies of `calls`.
+    bytes: usize,
+    /// What the other end takes: the defaults of the wire until it has said so.
+    pub(super) peer: PeerLimits,
+    pub(super) taking: bool,
+    /// No deadline of `calls` is earlier.
+    pub(super) next_deadline: Option<Instant>,
+    /// Some call waits for room.
+    pub(super) wanted: bool,
+    /// Calls that were given up while their reply was coming in.
+    pub(super) dropped: Vec<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct PeerLimits {
+    pub(super) known: bool,
+    calls: usize,
+    message: usize,
+    bytes: usize,
+}
+
+/// What makes a large request again if it was not sent.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) codec: CodecId,
+    pub(super) metadata: Metadata,
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) slot: Arc<ReplySlot>,
+    pub(super) method: &'static str,
+    pub(super) deadline: Instant,
+    pub(super) bytes: usize,
+    pub(super) resends: u8,
+}
+
+impl CallStream {
+    pub(super) fn new(number: u64, limits: &Limits) -> Self {
+        let mut out = Outgoing::default();
+        // The limits of a node are checked when it is made.
+        let _ = wire::encode_hello(out.frames(), &hello(limits));
+        CallStream {
+            number,
+            shared: Mutex::new(Shared {
+                out,
+                calls: HashMap::new(),
+                last_id: 0,
+                bytes: 0,
+                peer: PeerLimits::of(&Hello::default(), false),
+                taking: true,
+                next_deadline: None,
+                wanted: false,
+                dropped: Vec::new(),
+            }),
+        }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Queue a call's frames.
+    pub(super) fn submit(
+        &self,
+        request: &Request<'_>,
+        slot: &Arc<ReplySlot>,
+        resends: u8,
+        config: &LinkConfig,
+    ) -> Result<(), Refused> {
+        let now = Instant::now();
+        let left = request.deadline.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(Refused::Failed(RpcError::never_sent(
+                ErrorKind::DeadlineExceeded,
+                "it could not be sent in time",
+            )));
+        }
+        let metadata = if request.metadata.is_empty() {
+            MetadataBuf::default()
+        } else {
+            MetadataBuf::from_pairs(request.metadata.iter()).map_err(invalid)?
+        };
+        let body = request.body.as_slice();
+        let waker = {
+            let mut shared = self.shared.lock();
+            shared.room_for(body.len(), config)?;
+            let id = shared.last_id + 1;
+            let chunk = if body.len() <= BULK_FROM { body } else { &[] };
+            let frame = wire::Request {
+                id,
+                method: request.method,
+                codec: u64::from(request.codec.get()),
+                deadline: Some(left),
+                metadata: metadata.view(),
+                body_len: body.len() as u64,
+                chunk,
+            };
+            wire::encode_request(shared.out.frames(), &frame).map_err(invalid)?;
+            if chunk.len() < body.len() {
+                let of = Origin { codec: request.codec, metadata: request.metadata.clone() };
+                shared.out.push_bulk(Bulk { id, head: None, body: request.body.to_bytes(), sent: 0, of });
+            }
+            slot.set_place(Place::Sent { stream: self.number, id });
+            shared.last_id = id;
+            shared.bytes += body.len();
+            config.sent_bytes.fetch_add(body.len(), Ordering::Relaxed);
+            let call = InFlight {
+                slot: slot.clone(),
+                method: request.method,
+                deadline: request.deadline,
+                bytes: body.len(),
+                resends,
+            };
+            shared.calls.insert(id, call);
+            config.calls.fetch_add(1, Ordering::Relaxed);
+            if shared.next_deadline.is_none_or(|next| request.deadline < next) {
+                shared.next_deadline = Some(request.deadline);
+            }
+            shared.out.take_waker()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// The caller has gone. True if the call was still under way.
+    pub(super) fn cancel(&self, id: u64, config: &LinkConfig) -> bool {
+        let waker = {
+            let mut shared = self.shared.lock();
+            if shared.take(id, config).is_none() {
+                return false;
+            }
+            shared.give_up(id);
+            shared.out.take_waker()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Take no new calls.
+    pub(super) fn retire(&self) {
+        let waker = {
+            let mut shared = self.shared.lock();
+            shared.taking = false;
+            shared.out.take_waker()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    fn room_for(&mut self, bytes: usize, config: &LinkConfig) -> Result<(), Refused> {
+        if !self.taking {
+            return Err(Refused::Gone);
+        }
+        if self.calls.len() >= self.peer.calls.min(config.limits.max_calls_per_peer) {
+            let detail = format_args!("{} calls to this peer are in flight", self.calls.len());
+            return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
+        }
+        if bytes > self.peer.message {
+            if !self.peer.known {
+                self.wanted = true;
+                return Err(Refused::NoRoomYet);
+            }
+            let detail = format_args!("the peer takes at most {} bytes, the arguments have {bytes}", self.peer.message);
+            return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
+        }
+        let own = self.bytes == 0 || self.bytes + bytes <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
+        let all = config.sent_bytes.load(Ordering::Relaxed);
+        if !own || (all > 0 && all + bytes > config.limits.max_bytes) {
+            self.wanted = true;
+            return Err(Refused::NoRoomYet);
+        }
+        Ok(())
+    }
+
+    /// Forget a call.
+    pub(super) fn take(&mut self, id: u64, config: &LinkConfig) -> Option<InFlight> {
+        let call = self.calls.remove(&id)?;
+        self.bytes -= call.bytes;
+        config.sent_bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        config.calls.fetch_sub(1, Ordering::Relaxed);
+        Some(call)
+    }
+
+    /// Tell the other end that nobody waits for this call any more. True if the request had not left as a whole.
+    pub(super) fn give_up(&mut self, id: u64) -> bool {
+        let incomplete = self.out.remove_bulk(id).is_some();
+        // An id of ours is never 0.
+        let _ = wire::encode_cancel(self.out.frames(), id);
+        self.dropped.push(id);
+        incomplete
+    }
+}
+
+impl PeerLimits {
+    pub(super) fn of(hello: &Hello, known: bool) -> Self {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        PeerLimits {
+            known,
+            calls: size(hello.max_calls),
+            message: size(hello.max_message),
+            bytes: size(hello.max_bytes_in_flight),
+        }
+    }
+}
+
+/// What this node takes, as it says so.
+pub(super) fn hello(limits: &Limits) -> Hello {
+    let least = wire::MIN_LIMIT_BYTES;
+    Hello {
+        max_calls: limits.calls_of_a_peer() as u64,
+        max_message: (limits.max_message as u64).max(least),
+        max_bytes_in_flight: (limits.max_bytes_per_peer as u64).max(least),
+        codecs: CodecId::supported().iter().map(|codec| u64::from(codec.get())).collect(),
+        ..Hello::default()
+    }
+}
+
+fn invalid(error: wire::WireError) -> Refused {
+    Refused::Failed(RpcError::never_sent(ErrorKind::InvalidRequest, error))
+}

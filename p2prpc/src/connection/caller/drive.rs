@@ -1,0 +1,431 @@
+//! The task of a call stream of ours: writes requests, reads replies, keeps deadlines.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use hashbrown::HashMap;
+use libp2p::core::upgrade::NegotiationError;
+
+use super::{CallStream, PeerLimits};
+use crate::connection::alarm::Alarm;
+use crate::connection::incoming::Incoming;
+use crate::connection::link::PeerLink;
+use crate::connection::outgoing::Writer;
+use crate::connection::partial::Partial;
+use crate::connection::words::{error_of, failed_by_go_away};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, recover};
+use crate::error::{ErrorKind, RpcError};
+use crate::reply::{RawReply, RawResult, ReplySlot};
+use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
+
+/// Why a stream of ours ended.
+enum End {
+    /// Nothing is under way and nothing is expected.
+    Done,
+    /// The other end doesn't speak the protocol.
+    Unsupported,
+    /// The substream broke or was ended.
+    Lost(String),
+    /// The other end broke the rules: it is told.
+    Broken(String),
+}
+
+/// Drive `stream` over `io` until it ends.
+pub(in crate::connection) async fn drive<S>(link: Arc<PeerLink>, stream: Arc<CallStream>, mut io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut driver = Driver {
+        link,
+        stream,
+        incoming: Incoming::default(),
+        writer: Writer::default(),
+        alarm: Alarm::default(),
+        calls: Calls::default(),
+        started: Instant::now(),
+        idle_since: None,
+        fragment_since: None,
+    };
+    let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
+    driver.finish(&end);
+    match end {
+        End::Done => {
+            let _ = tokio::time::timeout(LINGER, io.close()).await;
+        }
+        End::Broken(rule) => {
+            let mut farewell = Vec::new();
+            wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
+            let _ = tokio::time::timeout(LINGER, async {
+                // After a frame that is cut in the middle a farewell would be read as its rest.
+                if driver.writer.unfinished().1 == 0 {
+                    io.write_all(&farewell).await?;
+                }
+                io.close().await
+            })
+            .await;
+        }
+        End::Unsupported | End::Lost(_) => {}
+    }
+}
+
+struct Driver {
+    link: Arc<PeerLink>,
+    stream: Arc<CallStream>,
+    incoming: Incoming,
+    writer: Writer,
+    alarm: Alarm,
+    calls: Calls,
+    started: Instant,
+    idle_since: Option<Instant>,
+    fragment_since: Option<Instant>,
+}
+
+/// What came and is not yet handed to callers.
+#[derive(Default)]
+struct Calls {
+    last_id: u64,
+    max_message: usize,
+    max_bytes: usize,
+    partials: HashMap<u64, Partial<Kind>>,
+    partial_bytes: usize,
+    done: Vec<(u64, RawResult)>,
+    hello: Option<Hello>,
+    greeted: bool,
+    go_away: Option<(u64, RpcError)>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Response,
+    Application,
+}
+
+impl Kind {
+    fn reply(self, body: Bytes) -> RawReply {
+        match self {
+            Kind::Response => RawReply::Response(body),
+            Kind::Application => RawReply::Application(body),
+        }
+    }
+}
+
+impl Driver {
+    fn poll<S: AsyncRead + AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Poll<End> {
+        let more = match self.read(cx, io) {
+            Ok(more) => more,
+            Err(end) => return Poll::Ready(end),
+        };
+        if let Err(error) = self.write(cx, io) {
+            return Poll::Ready(lost(&error));
+        }
+        if let Some(end) = self.keep_time(cx) {
+            return Poll::Ready(end);
+        }
+        if more {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// True if there is more to read at once.
+    fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
+        let limits = &self.link.config().limits;
+        self.calls.max_message = limits.max_message;
+        self.calls.max_bytes = limits.max_bytes_per_peer;
+        self.calls.last_id = self.stream.shared.lock().last_id;
+        let mut frames = 0;
+        let result = loop {
+            match self.incoming.frame() {
+                Ok(Some((frame, len))) => {
+                    if let Err(rule) = self.calls.take(frame) {
+                        break Err(End::Broken(rule));
+                    }
+                    self.incoming.consume(len);
+                    self.fragment_since = None;
+                    frames += 1;
+                    if frames == FRAMES_A_TURN {
+                        break Ok(true);
+                    }
+                }
+                Ok(None) => match self.incoming.poll_fill(cx, io) {
+                    Poll::Pending => break Ok(false),
+                    Poll::Ready(Ok(0)) => break Err(End::Lost("the peer ended the stream".into())),
+                    Poll::Ready(Ok(_)) => self.link.note_heard(),
+                    Poll::Ready(Err(error)) => break Err(lost(&error)),
+                },
+                Err(error) => break Err(End::Broken(error.to_string())),
+            }
+        };
+        self.settle();
+        result
+    }
+
+    /// Hand out what came.
+    fn settle(&mut self) {
+        let mut completed: Vec<(Arc<ReplySlot>, RawResult)> = Vec::new();
+        let (flush, retire) = {
+            let mut shared = self.stream.shared.lock();
+            let config = self.link.config();
+            if let Some(hello) = self.calls.hello.take() {
+                shared.peer = PeerLimits::of(&hello, true);
+            }
+            for (id, result) in self.calls.done.drain(..) {
+                if let Some(call) = shared.take(id, config) {
+                    shared.out.remove_bulk(id);
+                    completed.push((call.slot, result));
+                }
+            }
+            let go_away = self.calls.go_away.take();
+            if let Some((last, error)) = &go_away {
+                shared.taking = false;
+                let refused: Vec<u64> = shared.calls.keys().copied().filter(|id| id > last).collect();
+                for id in refused {
+                    shared.out.remove_bulk(id);
+                    if let Some(call) = shared.take(id, config) {
+                        completed.push((call.slot, Err(error.clone())));
+                    }
+                }
+            }
+            for id in shared.dropped.drain(..) {
+                self.calls.forget(id);
+            }
+            (std::mem::take(&mut shared.wanted), go_away.is_some())
+        };
+        if retire {
+            self.link.retire(&self.stream);
+        }
+        for (slot, result) in completed {
+            slot.complete(result);
+        }
+        if flush {
+            self.link.flush();
+        }
+    }
+
+    fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
+        loop {
+            if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
+                return Ok(());
+            }
+            let mut shared = self.stream.shared.lock();
+            shared.out.refill(&mut self.writer);
+            if self.writer.is_empty() {
+                shared.out.park(cx);
+                break;
+            }
+        }
+        let _ = self.writer.poll_flush(cx, io)?;
+        Ok(())
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        loop {
+            let now = Instant::now();
+            if let Some(end) = self.look_at_clocks(now) {
+                return Some(end);
+            }
+            if self.alarm.poll(cx).is_pending() {
+                return None;
+            }
+        }
+    }
+
+    fn look_at_clocks(&mut self, now: Instant) -> Option<End> {
+        if self.writer.is_stalled(now) {
+            return Some(End::Lost("the peer does not read".into()));
+        }
+        if !self.calls.greeted {
+            if now >= self.started + HELLO_TIMEOUT {
+                return Some(End::Lost("the peer did not say hello".into()));
+            }
+            self.alarm.not_after(self.started + HELLO_TIMEOUT);
+        }
+        if self.incoming.is_partial() {
+            let since = *self.fragment_since.get_or_insert(now);
+            if now >= since + super::super::MOVE_TIMEOUT {
+                return Some(End::Lost("the peer stopped in the middle of a frame".into()));
+            }
+            self.alarm.not_after(since + super::super::MOVE_TIMEOUT);
+        }
+        self.alarm_for_writer();
+        let mut late = Vec::new();
+        let idle = {
+            let mut shared = self.stream.shared.lock();
+            if shared.next_deadline.is_some_and(|next| next <= now) {
+                let config = self.link.config();
+                let ids: Vec<u64> =
+                    shared.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+                for id in ids {
+                    let Some(call) = shared.take(id, config) else { continue };
+                    let error = if shared.give_up(id) {
+                        RpcError::never_sent(ErrorKind::DeadlineExceeded, "it could not be sent as a whole in time")
+                    } else {
+                        RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")
+                    };
+                    late.push((call.slot, error));
+                }
+                shared.next_deadline = shared.calls.values().map(|call| call.deadline).min();
+            }
+            if let Some(next) = shared.next_deadline {
+                self.alarm.not_after(next);
+            }
+            let quiet = shared.calls.is_empty() && shared.out.is_empty() && self.writer.is_empty();
+            if quiet && !shared.taking {
+                return Some(End::Done);
+            }
+            if !quiet {
+                self.idle_since = None;
+                None
+            } else {
+                let since = *self.idle_since.get_or_insert(now);
+                let at = since + self.link.config().idle_timeout;
+                if now >= at {
+                    shared.taking = false;
+                    return Some(End::Done);
+                }
+                Some(at)
+            }
+        };
+        if let Some(at) = idle {
+            self.incoming.shrink();
+            self.alarm.not_after(at);
+        }
+        let flush = !late.is_empty();
+        for (slot, error) in late {
+            slot.complete(Err(error));
+        }
+        if flush {
+            self.link.flush();
+        }
+        None
+    }
+
+    fn alarm_for_writer(&mut self) {
+        if let Some(at) = self.writer.check_at() {
+            self.alarm.not_after(at.max(Instant::now() + Duration::from_millis(1)));
+        }
+    }
+
+    /// The stream is no more: say so to all whose call was on it.
+    fn finish(&mut self, end: &End) {
+        let (unsent, lost) = {
+            let mut shared = self.stream.shared.lock();
+            shared.taking = false;
+            let config = self.link.config();
+            let shared = &mut *shared;
+            let ids: Vec<u64> = shared.calls.keys().copied().collect();
+            let mut calls: HashMap<u64, _> = HashMap::with_capacity(ids.len());
+            for id in ids {
+                calls.extend(shared.take(id, config).map(|call| (id, call)));
+            }
+            let unsent = match end {
+                End::Unsupported => Vec::new(),
+                _ => recover::unsent(&mut calls, &mut shared.out, &self.writer),
+            };
+            (unsent, calls)
+        };
+        let error = match end {
+            End::Done => RpcError::may_have_run(ErrorKind::ConnectionLost, ""),
+            End::Unsupported => RpcError::never_sent(ErrorKind::NotSupported, ""),
+            End::Lost(why) => RpcError::may_have_run(ErrorKind::ConnectionLost, why),
+            End::Broken(rule) => {
+                RpcError::may_have_run(ErrorKind::ConnectionLost, format_args!("the peer broke the protocol: {rule}"))
+            }
+        };
+        for call in lost.into_values() {
+            call.slot.complete(Err(error.clone()));
+        }
+        self.link.ended(&self.stream, unsent);
+    }
+}
+
+fn lost(error: &io::Error) -> End {
+    let refused = error
+        .get_ref()
+        .is_some_and(|inner| matches!(inner.downcast_ref::<NegotiationError>(), Some(NegotiationError::Failed)));
+    if refused { End::Unsupported } else { End::Lost(error.to_string()) }
+}
+
+impl Calls {
+    /// A frame came. An error names the rule that it breaks.
+    fn take(&mut self, frame: Frame<'_>) -> Result<(), String> {
+        if !self.greeted {
+            let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
+            self.greeted = true;
+            self.hello = Some(hello);
+            return Ok(());
+        }
+        match frame {
+            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk),
+            Frame::Error(reply) if reply.code == ErrorCode::Application => {
+                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk)
+            }
+            Frame::Error(reply) => {
+                self.issued(reply.id)?;
+                self.forget(reply.id);
+                self.done.push((reply.id, Err(error_of(&reply))));
+                Ok(())
+            }
+            Frame::Body { id, chunk } => self.body(id, chunk),
+            Frame::GoAway { last_call_id, reason, message } => {
+                self.go_away = Some((last_call_id, failed_by_go_away(reason, message)));
+                Ok(())
+            }
+            Frame::Hello(_) => Err("a second hello came".into()),
+            Frame::Request(_) | Frame::Cancel { .. } => Err("a request came from the end that answers".into()),
+        }
+    }
+
+    fn issued(&self, id: u64) -> Result<(), String> {
+        if id > self.last_id { Err("a reply came for a call that was never made".into()) } else { Ok(()) }
+    }
+
+    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8]) -> Result<(), String> {
+        self.issued(id)?;
+        if self.partials.contains_key(&id) {
+            return Err("a second reply came for a call".into());
+        }
+        let len = usize::try_from(body_len).unwrap_or(usize::MAX);
+        if len > self.max_message {
+            let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {}", self.max_message);
+            self.done.push((id, Err(RpcError::answered(ErrorKind::TooLarge, detail))));
+        } else if chunk.len() == len {
+            self.done.push((id, Ok(kind.reply(Bytes::copy_from_slice(chunk)))));
+        } else if self.partial_bytes + len > self.max_bytes.max(len) {
+            let detail = format_args!("the peer sent more than {} bytes of replies at once", self.max_bytes);
+            self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));
+        } else {
+            self.partial_bytes += len;
+            self.partials.insert(id, Partial::new(kind, len, chunk, Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, id: u64, chunk: &[u8]) -> Result<(), String> {
+        self.issued(id)?;
+        // The rest of a body that nobody waits for any more is let go by.
+        let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
+        match partial.push(chunk, Instant::now()) {
+            None => Err("a body is longer than announced".into()),
+            Some(false) => Ok(()),
+            Some(true) => {
+                if let Some(partial) = self.forget(id) {
+                    let (kind, body) = partial.into_parts();
+                    self.done.push((id, Ok(kind.reply(body))));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Partial<Kind>> {
+        let partial = self.partials.remove(&id)?;
+        self.partial_bytes -= partial.announced();
+        Some(partial)
+    }
+}

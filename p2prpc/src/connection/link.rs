@@ -1,0 +1,375 @@
+//! The way to one peer: its call stream while there is one, and the calls that wait for one.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::PeerId;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use super::caller::{self, CallStream, Refused};
+use crate::codec::CodecId;
+use crate::error::{ErrorKind, RpcError};
+use crate::handle::{Body, Link, Request};
+use crate::limits::Limits;
+use crate::metadata::Metadata;
+use crate::reply::{Place, ReplySlot};
+
+/// How often a call that was never sent is given to another stream.
+pub(super) const MAX_RESENDS: u8 = 2;
+/// How often calls that wait for room are looked at, beside each time that room is made.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Who opens call streams: the swarm's side.
+pub(crate) trait Opener: Send + Sync + 'static {
+    /// See to it that `link` gets a stream ([`PeerLink::attach`]) or hears why not ([`PeerLink::open_failed`]).
+    fn open(&self, link: Arc<PeerLink>);
+}
+
+/// What all links of a node share.
+pub(crate) struct LinkConfig {
+    pub(crate) limits: Limits,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) opener: Box<dyn Opener>,
+    /// Bytes of request bodies in flight to all peers.
+    pub(super) sent_bytes: AtomicUsize,
+    /// Own calls in flight or waiting.
+    pub(super) calls: AtomicUsize,
+    closed: AtomicBool,
+    epoch: Instant,
+}
+
+impl LinkConfig {
+    pub(crate) fn new(limits: Limits, idle_timeout: Duration, opener: Box<dyn Opener>) -> Self {
+        LinkConfig {
+            limits,
+            idle_timeout,
+            opener,
+            sent_bytes: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// No call goes out from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn calls_under_way(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) struct PeerLink {
+    me: Weak<PeerLink>,
+    peer: PeerId,
+    config: Arc<LinkConfig>,
+    /// The stream that takes new calls.
+    current: RwLock<Option<Arc<CallStream>>>,
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+    /// When the last byte came on a call stream, in ms since the config's epoch.
+    heard: AtomicU64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Queued>,
+    opening: bool,
+    timer: bool,
+    streams: u64,
+    /// Streams that take no new calls and have some under way.
+    draining: Vec<Arc<CallStream>>,
+}
+
+/// A call that has not been sent.
+pub(super) struct Queued {
+    pub(super) slot: Arc<ReplySlot>,
+    pub(super) method: &'static str,
+    pub(super) codec: CodecId,
+    pub(super) deadline: Instant,
+    pub(super) metadata: Metadata,
+    pub(super) body: Bytes,
+    pub(super) resends: u8,
+}
+
+impl Queued {
+    fn request(&self) -> Request<'_> {
+        Request {
+            method: self.method,
+            codec: self.codec,
+            deadline: self.deadline,
+            metadata: &self.metadata,
+            body: Body::Shared(self.body.clone()),
+        }
+    }
+}
+
+impl PeerLink {
+    pub(crate) fn new(peer: PeerId, config: Arc<LinkConfig>) -> Arc<Self> {
+        Arc::new_cyclic(|me| PeerLink {
+            me: me.clone(),
+            peer,
+            config,
+            current: RwLock::default(),
+            waiting: Mutex::default(),
+            changed: Notify::new(),
+            heard: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    pub(super) fn config(&self) -> &LinkConfig {
+        &self.config
+    }
+
+    pub(crate) fn note_heard(&self) {
+        let ms = u64::try_from(self.config.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(ms.max(1), Ordering::Relaxed);
+    }
+
+    /// When the last byte came on a call stream of this peer.
+    pub(crate) fn last_heard(&self) -> Option<Instant> {
+        match self.heard.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(self.config.epoch + Duration::from_millis(ms)),
+        }
+    }
+
+    /// True while calls wait for a stream to be opened.
+    pub(crate) fn wants_stream(&self) -> bool {
+        self.waiting.lock().opening
+    }
+
+    /// A call stream has been negotiated: drive it until it ends.
+    pub(crate) fn attach<S>(&self, io: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(me) = self.me.upgrade() else { return };
+        let stream = {
+            let mut waiting = self.waiting.lock();
+            waiting.opening = false;
+            if self.config.is_closed() {
+                return;
+            }
+            waiting.streams += 1;
+            let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits));
+            if let Some(older) = self.current.write().replace(stream.clone()) {
+                older.retire();
+                waiting.draining.push(older);
+            }
+            stream
+        };
+        tokio::spawn(caller::drive(me, stream, io));
+        self.flush();
+    }
+
+    /// No stream could be opened: the calls that wait for one end so.
+    pub(crate) fn open_failed(&self, error: &RpcError) {
+        let failed = {
+            let mut waiting = self.waiting.lock();
+            waiting.opening = false;
+            std::mem::take(&mut waiting.queue)
+        };
+        self.fail(failed, error);
+    }
+
+    /// The node is closing ([`LinkConfig::close`]): what waits won't be sent.
+    pub(crate) fn close(&self) {
+        let failed = std::mem::take(&mut self.waiting.lock().queue);
+        self.fail(failed, &RpcError::never_sent(ErrorKind::Closed, ""));
+    }
+
+    fn fail(&self, calls: VecDeque<Queued>, error: &RpcError) {
+        self.config.calls.fetch_sub(calls.len(), Ordering::Relaxed);
+        for call in calls {
+            call.slot.complete(Err(error.clone()));
+        }
+    }
+
+    /// `stream` takes no new calls any more.
+    pub(super) fn retire(&self, stream: &Arc<CallStream>) {
+        let mut waiting = self.waiting.lock();
+        let mut current = self.current.write();
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+            *current = None;
+            waiting.draining.push(stream.clone());
+        }
+    }
+
+    /// `stream` is no more; these calls of it were never sent.
+    pub(super) fn ended(&self, stream: &Arc<CallStream>, unsent: Vec<Queued>) {
+        self.retire(stream);
+        let refused = {
+            let mut waiting = self.waiting.lock();
+            waiting.draining.retain(|other| !Arc::ptr_eq(other, stream));
+            self.config.calls.fetch_add(unsent.len(), Ordering::Relaxed);
+            if self.config.is_closed() {
+                unsent.into()
+            } else {
+                for call in unsent.into_iter().rev() {
+                    call.slot.set_place(Place::Queued);
+                    waiting.queue.push_front(call);
+                }
+                VecDeque::new()
+            }
+        };
+        self.fail(refused, &RpcError::never_sent(ErrorKind::Closed, ""));
+        self.flush();
+    }
+
+    /// Send what waits, as far as there is a stream and room.
+    pub(super) fn flush(&self) {
+        let mut failed = Vec::new();
+        let mut open = false;
+        {
+            let mut waiting = self.waiting.lock();
+            while let Some(next) = waiting.queue.front() {
+                let sent = match &*self.current.read() {
+                    Some(stream) => stream.submit(&next.request(), &next.slot, next.resends, &self.config),
+                    None => Err(Refused::Gone),
+                };
+                match sent {
+                    Ok(()) => {
+                        waiting.queue.pop_front();
+                        self.config.calls.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    Err(Refused::Failed(error)) => {
+                        failed.extend(waiting.queue.pop_front().map(|call| (call.slot, error)));
+                    }
+                    Err(Refused::NoRoomYet) => break,
+                    Err(Refused::Gone) => {
+                        open = !std::mem::replace(&mut waiting.opening, true);
+                        break;
+                    }
+                }
+            }
+        }
+        self.config.calls.fetch_sub(failed.len(), Ordering::Relaxed);
+        for (slot, error) in failed {
+            slot.complete(Err(error));
+        }
+        if open {
+            if let Some(me) = self.me.upgrade() {
+                self.config.opener.open(me);
+            }
+        }
+    }
+
+    fn enqueue(&self, call: Queued) {
+        let start_timer = {
+            let mut waiting = self.waiting.lock();
+            if self.config.is_closed() {
+                drop(waiting);
+                call.slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
+                return;
+            }
+            if waiting.queue.len() >= self.config.limits.max_calls_per_peer {
+                drop(waiting);
+                let detail = format_args!("{} calls wait to be sent", self.config.limits.max_calls_per_peer);
+                call.slot.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
+                return;
+            }
+            self.config.calls.fetch_add(1, Ordering::Relaxed);
+            waiting.queue.push_back(call);
+            !std::mem::replace(&mut waiting.timer, true)
+        };
+        if start_timer {
+            tokio::spawn(watch(self.me.clone()));
+        } else {
+            self.changed.notify_one();
+        }
+        self.flush();
+    }
+
+    /// End what waited too long. Gives when to look again; `None` if nothing waits.
+    fn expire(&self, now: Instant) -> Option<Instant> {
+        let (late, next) = {
+            let mut waiting = self.waiting.lock();
+            let (late, rest): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.deadline <= now);
+            waiting.queue = rest;
+            let next = waiting.queue.iter().map(|call| call.deadline).min();
+            let next = next.map(|next| if waiting.opening { next } else { next.min(now + LOOK_AGAIN) });
+            waiting.timer = next.is_some();
+            (late, next)
+        };
+        self.fail(late, &RpcError::never_sent(ErrorKind::DeadlineExceeded, "it could not be sent in time"));
+        next
+    }
+}
+
+/// Keeps the deadlines of the calls that wait.
+async fn watch(link: Weak<PeerLink>) {
+    loop {
+        let Some(link) = link.upgrade() else { return };
+        let Some(next) = link.expire(Instant::now()) else { return };
+        let _ = tokio::time::timeout_at(next.into(), link.changed.notified()).await;
+        link.flush();
+    }
+}
+
+impl Link for PeerLink {
+    fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>) {
+        if self.config.is_closed() {
+            return slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
+        }
+        let sent = self.current.read().as_ref().map(|stream| stream.submit(&request, slot, 0, &self.config));
+        match sent {
+            Some(Ok(())) => return,
+            Some(Err(Refused::Failed(error))) => return slot.complete(Err(error)),
+            Some(Err(Refused::Gone | Refused::NoRoomYet)) | None => {}
+        }
+        self.enqueue(Queued {
+            slot: slot.clone(),
+            method: request.method,
+            codec: request.codec,
+            deadline: request.deadline,
+            metadata: request.metadata.clone(),
+            body: request.body.to_bytes(),
+            resends: 0,
+        });
+    }
+
+    fn cancel(&self, slot: &Arc<ReplySlot>) {
+        let mut waiting = self.waiting.lock();
+        match slot.place() {
+            None => {}
+            Some(Place::Queued) => {
+                if let Some(at) = waiting.queue.iter().position(|call| Arc::ptr_eq(&call.slot, slot)) {
+                    waiting.queue.remove(at);
+                    self.config.calls.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            Some(Place::Sent { stream: number, id }) => {
+                let current = self.current.read().clone();
+                let stream = current.iter().chain(&waiting.draining).find(|stream| stream.number() == number).cloned();
+                drop(waiting);
+                if stream.is_some_and(|stream| stream.cancel(id, &self.config)) {
+                    self.flush();
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PeerLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerLink").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! One peer's call streams: frames in and out, calls in flight, cancellation. It knows substreams, not swarms.
+
+mod alarm;
+mod caller;
+mod incoming;
+mod link;
+mod outgoing;
+mod partial;
+mod recover;
+mod served;
+mod words;
+
+pub(crate) use link::{LinkConfig, Opener, PeerLink};
+pub(crate) use served::ServedStream;
+
+use std::time::Duration;
+
+/// The other end's `Hello` has to come within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A frame or body that has begun has to go on within this time.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How fast a begun body has to come over all, in bytes a second.
+const MIN_BODY_RATE: u64 = 16 * 1024;
+/// Frames that are handled before the stream gives its thread away.
+const FRAMES_A_TURN: usize = 64;
+/// How long a stream that is to end may take to say so.
+const LINGER: Duration = Duration::from_secs(1);

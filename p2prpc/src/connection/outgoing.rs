@@ -1,0 +1,283 @@
+//! What waits to be written, and the writing of it.
+//!
+//! Frames are appended to one buffer under the stream's lock; the writer swaps that buffer for an empty one and writes
+//! it in pieces. Large bodies stand in a queue of their own and go a chunk at a time, in turns, after the frames.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::AsyncWrite;
+
+use crate::wire::{self, MAX_CHUNK};
+
+/// Bodies past this size don't go into the buffer of frames.
+pub(super) const BULK_FROM: usize = 16 * 1024;
+/// The size of one write. Yamux cuts frames at this size, and each is an allocation, an encryption and a system call.
+const PIECE: usize = 16 * 1024;
+/// A write moves [`STALL_BYTES`], or all that is queued, in this time.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const STALL_BYTES: usize = 64 * 1024;
+/// Buffers past this size are given back once they are written.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// A large body on its way.
+#[derive(Debug)]
+pub(super) struct Bulk<T> {
+    pub(super) id: u64,
+    /// The frame that announces it, if that hasn't been queued yet.
+    pub(super) head: Option<Vec<u8>>,
+    pub(super) body: Bytes,
+    pub(super) sent: usize,
+    pub(super) of: T,
+}
+
+/// What waits to be written on a stream. `T` is what its side wants to know of a large body.
+#[derive(Debug)]
+pub(super) struct Outgoing<T> {
+    frames: Vec<u8>,
+    /// Bytes of reply bodies in `frames`.
+    reserved: usize,
+    /// Large bodies that have begun: they take turns.
+    bulk: VecDeque<Bulk<T>>,
+    /// Large bodies that wait for the other end's limit to leave room.
+    held: VecDeque<Bulk<T>>,
+    bulk_bytes: usize,
+    begun_bytes: usize,
+    waker: Option<Waker>,
+}
+
+impl<T> Default for Outgoing<T> {
+    fn default() -> Self {
+        Outgoing {
+            frames: Vec::new(),
+            reserved: 0,
+            bulk: VecDeque::new(),
+            held: VecDeque::new(),
+            bulk_bytes: 0,
+            begun_bytes: 0,
+            waker: None,
+        }
+    }
+}
+
+impl<T> Outgoing<T> {
+    /// Where whole frames are appended.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        &mut self.frames
+    }
+
+    pub(super) fn queued_frames(&self) -> &[u8] {
+        &self.frames
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.reserved += bytes;
+    }
+
+    /// Bytes of reply bodies among the frames that were never handed to the writer.
+    pub(super) fn take_reserved(&mut self) -> usize {
+        std::mem::take(&mut self.reserved)
+    }
+
+    /// A body whose head is queued already, or that needs no room at the other end.
+    pub(super) fn push_bulk(&mut self, bulk: Bulk<T>) {
+        self.bulk_bytes += bulk.body.len();
+        self.begun_bytes += bulk.body.len();
+        self.bulk.push_back(bulk);
+    }
+
+    /// A body that begins once bodies of less than `limit` bytes are on their way.
+    pub(super) fn hold_bulk(&mut self, bulk: Bulk<T>, limit: usize) {
+        self.bulk_bytes += bulk.body.len();
+        self.held.push_back(bulk);
+        self.begin_held(limit);
+    }
+
+    pub(super) fn begin_held(&mut self, limit: usize) {
+        while let Some(next) = self.held.front() {
+            if self.begun_bytes > 0 && self.begun_bytes + next.body.len() > limit {
+                return;
+            }
+            self.begun_bytes += next.body.len();
+            self.bulk.extend(self.held.pop_front());
+        }
+    }
+
+    /// Forget a large body. True if there was one.
+    pub(super) fn remove_bulk(&mut self, id: u64) -> Option<Bulk<T>> {
+        let found = if let Some(at) = self.bulk.iter().position(|bulk| bulk.id == id) {
+            let bulk = self.bulk.remove(at)?;
+            self.begun_bytes -= bulk.body.len();
+            Some(bulk)
+        } else {
+            let at = self.held.iter().position(|bulk| bulk.id == id)?;
+            self.held.remove(at)
+        };
+        if let Some(bulk) = &found {
+            self.bulk_bytes -= bulk.body.len() - bulk.sent;
+        }
+        found
+    }
+
+    pub(super) fn drain_bulk(&mut self) -> impl Iterator<Item = Bulk<T>> + '_ {
+        self.bulk_bytes = 0;
+        self.begun_bytes = 0;
+        self.bulk.drain(..).chain(self.held.drain(..))
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len() + self.bulk_bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.bulk.is_empty() && self.held.is_empty()
+    }
+
+    /// Whom to wake after something was queued: the writer, if it sleeps.
+    #[must_use]
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// The writer has nothing to do.
+    pub(super) fn park(&mut self, cx: &Context<'_>) {
+        match &self.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => self.waker = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Hand the next bytes to the writer, whose buffer is empty: all frames, or else the next chunk of a large body.
+    /// Gives the bodies that are now wholly handed over.
+    pub(super) fn refill(&mut self, writer: &mut Writer) -> Option<Bulk<T>> {
+        if !self.frames.is_empty() {
+            std::mem::swap(&mut self.frames, &mut writer.buffer);
+            writer.reserved += std::mem::take(&mut self.reserved);
+            return None;
+        }
+        let mut bulk = self.bulk.pop_front()?;
+        if let Some(head) = bulk.head.take() {
+            writer.buffer.extend_from_slice(&head);
+        }
+        let end = (bulk.sent + MAX_CHUNK).min(bulk.body.len());
+        // A chunk of 1 to MAX_CHUNK bytes under an id of ours is always a valid frame.
+        let _ = wire::encode_body(&mut writer.buffer, bulk.id, &bulk.body[bulk.sent..end]);
+        self.bulk_bytes -= end - bulk.sent;
+        bulk.sent = end;
+        if end < bulk.body.len() {
+            self.bulk.push_back(bulk);
+            return None;
+        }
+        self.begun_bytes -= bulk.body.len();
+        Some(bulk)
+    }
+}
+
+/// The one who writes.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    buffer: Vec<u8>,
+    at: usize,
+    /// Bytes of reply bodies that are given back once the buffer is written.
+    reserved: usize,
+    blocked: Option<(Instant, usize)>,
+    flushed: bool,
+}
+
+impl Writer {
+    /// Where the writer's own task appends frames without a lock.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        self.flushed = false;
+        &mut self.buffer
+    }
+
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.reserved += bytes;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.at == self.buffer.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len() - self.at
+    }
+
+    /// The buffer, which begins with a whole frame, and how much of it the substream has taken.
+    pub(super) fn unfinished(&self) -> (&[u8], usize) {
+        (&self.buffer, self.at)
+    }
+
+    /// Bytes of reply bodies that have been written, or never will be.
+    pub(super) fn take_reserved(&mut self) -> usize {
+        std::mem::take(&mut self.reserved)
+    }
+
+    /// Write the buffer. Ready once it is empty.
+    pub(super) fn poll_write<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut W,
+    ) -> Poll<io::Result<()>> {
+        while self.at < self.buffer.len() {
+            let end = (self.at + PIECE).min(self.buffer.len());
+            match Pin::new(&mut *io).poll_write(cx, &self.buffer[self.at..end])? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => {
+                    self.at += n;
+                    self.flushed = false;
+                    if let Some((_, moved)) = &mut self.blocked {
+                        *moved += n;
+                    }
+                }
+                Poll::Pending => {
+                    self.blocked.get_or_insert_with(|| (Instant::now(), 0));
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.at = 0;
+        if self.buffer.capacity() > KEPT_CAPACITY {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.clear();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// All that was queued has been written.
+    pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut W,
+    ) -> Poll<io::Result<()>> {
+        if !self.flushed {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.flushed = true;
+        }
+        self.blocked = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// When to look whether the other end has stopped reading.
+    pub(super) fn check_at(&self) -> Option<Instant> {
+        self.blocked.map(|(since, _)| since + STALL_TIMEOUT)
+    }
+
+    /// True if the other end has stopped reading.
+    pub(super) fn is_stalled(&mut self, now: Instant) -> bool {
+        match &mut self.blocked {
+            Some((since, moved)) if now >= *since + STALL_TIMEOUT => {
+                let stalled = *moved < STALL_BYTES;
+                (*since, *moved) = (now, 0);
+                stalled
+            }
+            _ => false,
+        }
+    }
+}

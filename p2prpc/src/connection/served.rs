@@ -1,0 +1,243 @@
+//! The accepter's end of a call stream: it answers.
+
+mod drive;
+mod requests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{AsyncRead, AsyncWrite};
+use hashbrown::HashMap;
+use libp2p::PeerId;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use super::caller::hello;
+use super::link::PeerLink;
+use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
+use super::words::{code_of, delivery_to_wire};
+use crate::error::{Delivery, ErrorKind};
+use crate::limits::{BytesPermit, CallPermit, PeerAccount};
+use crate::server::{Guarded, Server, delivery_of};
+use crate::service::{Ended, Outcome, Scratch};
+use crate::wire::{self, GoAwayReason, Hello};
+
+/// A call stream that a peer opened, as the rest of the node sees it.
+#[derive(Debug)]
+pub(crate) struct ServedStream {
+    peer: PeerId,
+    server: Arc<Server>,
+    account: Arc<PeerAccount>,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    out: Outgoing<()>,
+    running: HashMap<u64, Running>,
+    /// No deadline of `running` is earlier.
+    next_deadline: Option<Instant>,
+    go_away: Option<GoAwayReason>,
+    /// What the caller takes.
+    max_bytes: usize,
+    max_message: usize,
+    /// The stream is no more: nothing is queued.
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: AbortHandle,
+    deadline: Instant,
+}
+
+impl ServedStream {
+    /// Answer calls on `io` until it ends.
+    pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, link: Arc<PeerLink>, io: S) -> Arc<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut out = Outgoing::default();
+        // The limits of a node are checked when it is made.
+        let _ = wire::encode_hello(out.frames(), &hello(server.limits()));
+        let defaults = Hello::default();
+        let stream = Arc::new(ServedStream {
+            peer: link.peer(),
+            server,
+            account,
+            shared: Mutex::new(Shared {
+                out,
+                running: HashMap::new(),
+                next_deadline: None,
+                go_away: None,
+                max_bytes: size(defaults.max_bytes_in_flight),
+                max_message: size(defaults.max_message),
+                closed: false,
+            }),
+        });
+        tokio::spawn(drive::drive(stream.clone(), link, io));
+        stream
+    }
+
+    /// Take no more calls: those under way are answered.
+    pub(crate) fn go_away(&self, reason: GoAwayReason) {
+        let waker = {
+            let mut shared = self.shared.lock();
+            shared.go_away.get_or_insert(reason);
+            shared.out.take_waker()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
+    /// Handlers that run, and replies that wait to be written.
+    pub(crate) fn has_work(&self) -> bool {
+        let shared = self.shared.lock();
+        !shared.closed && (!shared.running.is_empty() || !shared.out.is_empty())
+    }
+
+    /// Run the rest of a handler as a task.
+    fn spawn_handler(
+        self: &Arc<Self>,
+        id: u64,
+        handler: Guarded,
+        deadline: Instant,
+        permit: CallPermit,
+        bytes: BytesPermit,
+    ) {
+        let stream = self.clone();
+        // Held until the task is known, so that it can't end before.
+        let mut shared = self.shared.lock();
+        let task = tokio::spawn(async move {
+            let outcome = handler.await;
+            drop(bytes);
+            stream.finish(id, outcome, permit);
+        });
+        shared.running.insert(id, Running { task: task.abort_handle(), deadline });
+        if shared.next_deadline.is_none_or(|next| deadline < next) {
+            shared.next_deadline = Some(deadline);
+        }
+    }
+
+    fn finish(&self, id: u64, outcome: Outcome, permit: CallPermit) {
+        let waker = {
+            let mut shared = self.shared.lock();
+            // Cancelled, late or without a stream: nobody waits for the answer.
+            if shared.running.remove(&id).is_none() {
+                return;
+            }
+            self.account.reply_queued(body_len(&outcome));
+            drop(permit);
+            shared.queue(id, outcome);
+            shared.out.take_waker()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Shared {
+    /// Queue an answer whose body is accounted for.
+    fn queue(&mut self, id: u64, outcome: Outcome) {
+        match outcome.0 {
+            Ended::Response(body) if body.len() > self.max_message => {
+                self.out.reserve(body.len());
+                too_large(self.out.frames(), id, self.max_message);
+            }
+            Ended::Response(body) if body.len() > BULK_FROM => self.queue_bulk(id, response_head(id, body.len()), body),
+            Ended::Application(body) if body.len() > BULK_FROM => {
+                self.queue_bulk(id, application_head(id, body.len()), body);
+            }
+            ended => {
+                self.out.reserve(ended_len(&ended));
+                small_answer(self.out.frames(), id, ended);
+            }
+        }
+    }
+
+    fn queue_bulk(&mut self, id: u64, head: Vec<u8>, body: Scratch) {
+        let bulk = Bulk { id, head: Some(head), body: body.into_vec().into(), sent: 0, of: () };
+        self.out.hold_bulk(bulk, self.max_bytes);
+    }
+}
+
+fn size(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn ended_len(ended: &Ended) -> usize {
+    match ended {
+        Ended::Response(body) | Ended::Application(body) => body.len(),
+        Ended::Failed(..) => 0,
+    }
+}
+
+fn body_len(outcome: &Outcome) -> usize {
+    ended_len(&outcome.0)
+}
+
+// None of these frames can break a rule of the wire: ids come from decoded requests and chunks are small.
+
+fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended) {
+    match ended {
+        Ended::Response(body) => {
+            let reply = wire::Reply { id, body_len: body.len() as u64, chunk: &body.0 };
+            let _ = wire::encode_response(frames, &reply);
+        }
+        Ended::Application(body) => {
+            let reply = application(id, body.len(), &body.0);
+            let _ = wire::encode_error(frames, &reply);
+        }
+        Ended::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
+    }
+}
+
+fn too_large(frames: &mut Vec<u8>, id: u64, limit: usize) {
+    let detail = format!("the reply is larger than the {limit} bytes that the caller takes");
+    error_frame(frames, id, ErrorKind::TooLarge, Delivery::Answered, &detail);
+}
+
+fn error_frame(frames: &mut Vec<u8>, id: u64, kind: ErrorKind, delivery: Delivery, message: &str) {
+    let delivery = delivery_to_wire(delivery);
+    let reply = wire::ErrorReply { id, code: code_of(kind), delivery, message, body_len: 0, chunk: &[] };
+    let _ = wire::encode_error(frames, &reply);
+}
+
+fn response_head(id: u64, len: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(32);
+    let _ = wire::encode_response(&mut head, &wire::Reply { id, body_len: len as u64, chunk: &[] });
+    head
+}
+
+fn application_head(id: u64, len: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(32);
+    let _ = wire::encode_error(&mut head, &application(id, len, &[]));
+    head
+}
+
+fn application(id: u64, len: usize, chunk: &[u8]) -> wire::ErrorReply<'_> {
+    wire::ErrorReply {
+        id,
+        code: wire::ErrorCode::Application,
+        delivery: wire::Delivery::Answered,
+        message: "",
+        body_len: len as u64,
+        chunk,
+    }
+}
+
+/// Answer into the writer's own buffer, without a lock, if the answer is small. Gives back what isn't.
+fn answer_at_once(writer: &mut Writer, id: u64, outcome: Outcome) -> Option<Outcome> {
+    if body_len(&outcome) > BULK_FROM {
+        return Some(outcome);
+    }
+    writer.reserve(body_len(&outcome));
+    small_answer(writer.frames(), id, outcome.0);
+    None
+}

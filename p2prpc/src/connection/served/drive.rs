@@ -1,0 +1,266 @@
+//! The task of a call stream that a peer opened: reads requests, runs handlers, writes replies.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::requests::Requests;
+use super::{ServedStream, error_frame, size};
+use crate::connection::alarm::Alarm;
+use crate::connection::incoming::Incoming;
+use crate::connection::link::PeerLink;
+use crate::connection::outgoing::Writer;
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT};
+use crate::error::{Delivery, ErrorKind};
+use crate::wire::{self, GoAwayReason};
+
+/// No request is read while more bytes of replies wait to be written.
+const MAX_WAITING_REPLIES: usize = 1024 * 1024;
+/// How long one turn may keep its thread.
+const TURN: Duration = Duration::from_millis(1);
+/// How long a caller that was told to go away may keep a stream on which nothing happens.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+enum End {
+    /// The caller ended the stream, or it broke.
+    Lost,
+    /// The caller broke the rules, or was too slow: it is told.
+    Broken(GoAwayReason, String),
+}
+
+pub(super) async fn drive<S>(stream: Arc<ServedStream>, link: Arc<PeerLink>, mut io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut driver = Driver {
+        requests: Requests::new(stream.clone()),
+        stream,
+        link,
+        incoming: Incoming::default(),
+        writer: Writer::default(),
+        alarm: Alarm::default(),
+        started: Instant::now(),
+        fragment_since: None,
+        left_at: None,
+    };
+    let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
+    driver.finish();
+    if let End::Broken(reason, rule) = end {
+        tracing::debug!(peer = %driver.stream.peer, %rule, "closing a call stream");
+        let mut farewell = Vec::new();
+        wire::encode_go_away(&mut farewell, driver.requests.last_id(), reason, &rule);
+        let _ = tokio::time::timeout(LINGER, async {
+            let (buffer, written) = driver.writer.unfinished();
+            io.write_all(&buffer[written..]).await?;
+            io.write_all(&farewell).await?;
+            io.close().await
+        })
+        .await;
+    }
+}
+
+struct Driver {
+    stream: Arc<ServedStream>,
+    link: Arc<PeerLink>,
+    requests: Requests,
+    incoming: Incoming,
+    writer: Writer,
+    alarm: Alarm,
+    started: Instant,
+    fragment_since: Option<Instant>,
+    /// When the caller was told to go away.
+    left_at: Option<Instant>,
+}
+
+impl Driver {
+    fn poll<S: AsyncRead + AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Poll<End> {
+        let more = match self.read(cx, io) {
+            Ok(more) => more,
+            Err(end) => return Poll::Ready(end),
+        };
+        self.say_go_away();
+        if self.write(cx, io).is_err() {
+            return Poll::Ready(End::Lost);
+        }
+        loop {
+            if let Some(end) = self.look_at_clocks(Instant::now()) {
+                return Poll::Ready(end);
+            }
+            if self.alarm.poll(cx).is_pending() {
+                break;
+            }
+        }
+        // What the clocks ended has left something to write.
+        if more || !self.writer.is_empty() && self.writer.check_at().is_none() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// True if there is more to read at once.
+    fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
+        let began = Instant::now();
+        let mut frames = 0;
+        self.requests.refresh();
+        loop {
+            if self.waiting_replies() > MAX_WAITING_REPLIES {
+                // The writer wakes this task when it gets on.
+                return Ok(false);
+            }
+            match self.incoming.frame() {
+                Ok(Some((frame, len))) => {
+                    let taken = self.requests.take(frame, began, &mut self.writer);
+                    self.incoming.consume(len);
+                    self.fragment_since = None;
+                    if let Err(rule) = taken {
+                        return Err(End::Broken(GoAwayReason::ProtocolError, rule));
+                    }
+                    if let Some(hello) = self.requests.hello.take() {
+                        let mut shared = self.stream.shared.lock();
+                        shared.max_bytes = size(hello.max_bytes_in_flight);
+                        shared.max_message = size(hello.max_message);
+                    }
+                    frames += 1;
+                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && began.elapsed() > TURN) {
+                        return Ok(true);
+                    }
+                }
+                Ok(None) => match self.incoming.poll_fill(cx, io) {
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(Ok(0)) => return Err(End::Lost),
+                    Poll::Ready(Ok(_)) => self.link.note_heard(),
+                    Poll::Ready(Err(_)) => return Err(End::Lost),
+                },
+                Err(error) => return Err(End::Broken(GoAwayReason::ProtocolError, error.to_string())),
+            }
+        }
+    }
+
+    fn waiting_replies(&self) -> usize {
+        let own = self.writer.len();
+        if own > MAX_WAITING_REPLIES { own } else { own + self.stream.shared.lock().out.len() }
+    }
+
+    fn say_go_away(&mut self) {
+        if self.left_at.is_some() {
+            return;
+        }
+        let reason = self.stream.shared.lock().go_away;
+        if let Some(reason) = reason {
+            let last = self.requests.last_id();
+            self.requests.last_taken = Some(last);
+            wire::encode_go_away(self.writer.frames(), last, reason, "");
+            self.left_at = Some(Instant::now());
+        }
+    }
+
+    fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
+        loop {
+            if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
+                return Ok(());
+            }
+            let reserved = self.writer.take_reserved();
+            if reserved > 0 {
+                self.stream.account.reply_gone(reserved);
+            }
+            let mut shared = self.stream.shared.lock();
+            let max_bytes = shared.max_bytes;
+            if let Some(finished) = shared.out.refill(&mut self.writer) {
+                self.writer.reserve(finished.body.len());
+                shared.out.begin_held(max_bytes);
+            }
+            if self.writer.is_empty() {
+                shared.out.park(cx);
+                break;
+            }
+        }
+        let _ = self.writer.poll_flush(cx, io)?;
+        Ok(())
+    }
+
+    fn look_at_clocks(&mut self, now: Instant) -> Option<End> {
+        let broken = |detail: &str| Some(End::Broken(GoAwayReason::Overloaded, detail.into()));
+        if self.writer.is_stalled(now) {
+            return Some(End::Lost);
+        }
+        if let Some(at) = self.writer.check_at() {
+            self.alarm.not_after(at);
+        }
+        if !self.requests.greeted {
+            let at = self.started + HELLO_TIMEOUT;
+            if now >= at {
+                return broken("no hello came in time");
+            }
+            self.alarm.not_after(at);
+        }
+        // While replies wait the rest of a frame may be here and not be read.
+        if self.incoming.is_partial() && self.waiting_replies() <= MAX_WAITING_REPLIES {
+            let at = *self.fragment_since.get_or_insert(now) + MOVE_TIMEOUT;
+            if now >= at {
+                return broken("a frame stopped in the middle");
+            }
+            self.alarm.not_after(at);
+        } else {
+            self.fragment_since = None;
+        }
+        if let Some(at) = self.requests.expire(now, &mut self.writer) {
+            self.alarm.not_after(at);
+        }
+        let mut shared = self.stream.shared.lock();
+        if shared.next_deadline.is_some_and(|next| next <= now) {
+            let late: Vec<u64> =
+                shared.running.iter().filter(|(_, running)| running.deadline <= now).map(|(id, _)| *id).collect();
+            for id in late {
+                if let Some(running) = shared.running.remove(&id) {
+                    running.task.abort();
+                    let frames = self.writer.frames();
+                    error_frame(
+                        frames,
+                        id,
+                        ErrorKind::DeadlineExceeded,
+                        Delivery::MayHaveRun,
+                        "the handler was stopped",
+                    );
+                }
+            }
+            shared.next_deadline = shared.running.values().map(|running| running.deadline).min();
+        }
+        if let Some(at) = shared.next_deadline {
+            self.alarm.not_after(at);
+        }
+        let quiet = shared.running.is_empty() && shared.out.is_empty() && self.writer.is_empty();
+        drop(shared);
+        if quiet && self.requests.is_idle() {
+            self.incoming.shrink();
+            if let Some(left) = self.left_at {
+                let at = left + LEAVE_TIMEOUT;
+                if now >= at {
+                    return Some(End::Lost);
+                }
+                self.alarm.not_after(at);
+            }
+        }
+        None
+    }
+
+    /// The stream is no more: stop its handlers and give back what their replies held.
+    fn finish(&mut self) {
+        let (running, held) = {
+            let mut shared = self.stream.shared.lock();
+            shared.closed = true;
+            let held: usize = shared.out.drain_bulk().map(|bulk| bulk.body.len()).sum();
+            let held = held + shared.out.take_reserved() + self.writer.take_reserved();
+            (std::mem::take(&mut shared.running), held)
+        };
+        if held > 0 {
+            self.stream.account.reply_gone(held);
+        }
+        for running in running.into_values() {
+            running.task.abort();
+        }
+    }
+}

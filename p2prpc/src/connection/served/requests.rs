@@ -1,0 +1,237 @@
+//! The requests of one stream: in order, within limits, whole.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::FutureExt;
+use hashbrown::HashMap;
+
+use super::{ServedStream, answer_at_once, body_len, error_frame, size};
+use crate::codec::CodecId;
+use crate::connection::outgoing::Writer;
+use crate::connection::partial::Partial;
+use crate::error::{Delivery, ErrorKind};
+use crate::limits::BytesPermit;
+use crate::metadata::Metadata;
+use crate::server::{Admitted, Router};
+use crate::wire::{self, Frame, Hello, Role};
+
+/// A call whose body is still coming in.
+pub(super) struct Coming {
+    call: Admitted,
+    codec: CodecId,
+    bytes: BytesPermit,
+}
+
+/// What is known of the requests of one stream.
+pub(super) struct Requests {
+    stream: Arc<ServedStream>,
+    router: Arc<Router>,
+    /// The highest id so far.
+    last_id: u64,
+    partials: HashMap<u64, Partial<Coming>>,
+    /// Refused calls whose bodies are still coming in, and how much of them.
+    discarding: HashMap<u64, u64>,
+    pub(super) hello: Option<Hello>,
+    pub(super) greeted: bool,
+    /// Calls past this one aren't taken.
+    pub(super) last_taken: Option<u64>,
+    /// What the caller takes.
+    pub(super) max_message: usize,
+}
+
+impl Requests {
+    pub(super) fn new(stream: Arc<ServedStream>) -> Self {
+        Requests {
+            router: stream.server.router(),
+            stream,
+            last_id: 0,
+            partials: HashMap::new(),
+            discarding: HashMap::new(),
+            hello: None,
+            greeted: false,
+            last_taken: None,
+            max_message: size(Hello::default().max_message),
+        }
+    }
+
+    /// A turn begins: services may have been added.
+    pub(super) fn refresh(&mut self) {
+        self.router = self.stream.server.router();
+    }
+
+    pub(super) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.partials.is_empty()
+    }
+
+    /// A frame came. An error names the rule that it breaks.
+    pub(super) fn take(&mut self, frame: Frame<'_>, now: Instant, writer: &mut Writer) -> Result<(), String> {
+        if !self.greeted {
+            let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
+            if hello.role != Role::Calls {
+                return Err("streams of one call are not spoken here".into());
+            }
+            self.greeted = true;
+            self.max_message = size(hello.max_message);
+            self.hello = Some(hello);
+            return Ok(());
+        }
+        match frame {
+            Frame::Request(request) => self.request(&request, now, writer),
+            Frame::Body { id, chunk } => self.body(id, chunk, now, writer),
+            Frame::Cancel { id } => self.cancel(id),
+            Frame::GoAway { .. } => Ok(()),
+            Frame::Hello(_) => Err("a second hello came".into()),
+            Frame::Response(_) | Frame::Error(_) => Err("a reply came from the end that calls".into()),
+        }
+    }
+
+    fn request(&mut self, request: &wire::Request<'_>, now: Instant, writer: &mut Writer) -> Result<(), String> {
+        if request.id <= self.last_id {
+            return Err("a call id repeats or falls".into());
+        }
+        self.last_id = request.id;
+        let rest = request.body_len - request.chunk.len() as u64;
+        if self.last_taken.is_some_and(|last| request.id > last) {
+            return self.discard(request.id, rest);
+        }
+        match self.admit(request, now) {
+            Err((kind, detail)) => {
+                error_frame(writer.frames(), request.id, kind, Delivery::NeverSent, detail);
+                self.discard(request.id, rest)
+            }
+            Ok(coming) if rest == 0 => {
+                self.run(request.id, coming, request.chunk, writer);
+                Ok(())
+            }
+            Ok(coming) => {
+                let partial = Partial::new(coming, size(request.body_len), request.chunk, now);
+                self.partials.insert(request.id, partial);
+                Ok(())
+            }
+        }
+    }
+
+    fn admit(&self, request: &wire::Request<'_>, now: Instant) -> Result<Coming, (ErrorKind, &'static str)> {
+        let stream = &*self.stream;
+        let metadata = Metadata::from_checked(request.metadata.iter());
+        let call = stream
+            .server
+            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, now)
+            .map_err(|refusal| (refusal.kind, refusal.detail))?;
+        let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
+        let Some(codec) = codec else {
+            return Err((ErrorKind::UnsupportedCodec, "the peer was built without it"));
+        };
+        if request.body_len > stream.server.limits().max_message as u64 {
+            return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes"));
+        }
+        let Some(bytes) = stream.account.reserve(size(request.body_len)) else {
+            return Err((ErrorKind::Overloaded, "too many bytes are in flight here"));
+        };
+        Ok(Coming { call, codec, bytes })
+    }
+
+    fn discard(&mut self, id: u64, rest: u64) -> Result<(), String> {
+        if rest > 0 {
+            // Ours never opens more calls than it was told; one that goes on regardless is cut off.
+            if self.discarding.len() >= self.stream.server.limits().max_calls_per_peer {
+                return Err("too many refused bodies are under way".into());
+            }
+            self.discarding.insert(id, rest);
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, id: u64, chunk: &[u8], now: Instant, writer: &mut Writer) -> Result<(), String> {
+        if let Some(rest) = self.discarding.get_mut(&id) {
+            let Some(left) = rest.checked_sub(chunk.len() as u64) else {
+                return Err("a body is longer than announced".into());
+            };
+            *rest = left;
+            if left == 0 {
+                self.discarding.remove(&id);
+            }
+            return Ok(());
+        }
+        let Some(partial) = self.partials.get_mut(&id) else {
+            return Err("a chunk came for a call that has no body under way".into());
+        };
+        match partial.push(chunk, now) {
+            None => Err("a body is longer than announced".into()),
+            Some(false) => Ok(()),
+            Some(true) => {
+                if let Some(partial) = self.partials.remove(&id) {
+                    let (coming, body) = partial.into_parts();
+                    self.run(id, coming, &body, writer);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: u64) -> Result<(), String> {
+        if id > self.last_id {
+            return Err("a call was cancelled that was never made".into());
+        }
+        self.partials.remove(&id);
+        self.discarding.remove(&id);
+        let running = self.stream.shared.lock().running.remove(&id);
+        if let Some(running) = running {
+            running.task.abort();
+        }
+        Ok(())
+    }
+
+    /// The body is whole: run the handler, here for as long as it doesn't wait.
+    fn run(&mut self, id: u64, coming: Coming, body: &[u8], writer: &mut Writer) {
+        let Coming { call, codec, bytes } = coming;
+        let stream = &self.stream;
+        let route = call.route.clone();
+        let began = Instant::now();
+        if call.deadline <= began {
+            error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
+            return;
+        }
+        let (mut handler, permit, deadline) = stream.server.start(call, codec, body, &stream.account, self.max_message);
+        if !route.spawn_first() {
+            let polled = (&mut handler).now_or_never();
+            route.note_first_poll(began.elapsed());
+            if let Some(outcome) = polled {
+                drop((handler, bytes));
+                stream.account.reply_queued(body_len(&outcome));
+                drop(permit);
+                if let Some(large) = answer_at_once(writer, id, outcome) {
+                    stream.shared.lock().queue(id, large);
+                }
+                return;
+            }
+        }
+        stream.spawn_handler(id, handler, deadline, permit, bytes);
+    }
+
+    /// End what stands still or is late. Gives when to look again.
+    pub(super) fn expire(&mut self, now: Instant, writer: &mut Writer) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut ended = Vec::new();
+        for (id, partial) in &self.partials {
+            if partial.of.call.deadline <= now || partial.is_stalled(now) {
+                ended.push((*id, partial.missing()));
+            } else {
+                let at = partial.check_at().min(partial.of.call.deadline);
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        for (id, missing) in ended {
+            self.partials.remove(&id);
+            self.discarding.insert(id, missing as u64);
+            let detail = "the arguments did not come in time";
+            error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, detail);
+        }
+        next
+    }
+}

@@ -1,0 +1,164 @@
+//! Calls of a node to itself: the same dispatch, codec and all, without a network.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+use libp2p::PeerId;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use super::{Admitted, Server};
+use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
+use crate::limits::{BytesPermit, Limits, PeerAccount};
+use crate::members::{Member, Members};
+use crate::reply::{Place, RawReply, RawResult, ReplySlot};
+use crate::service::{Ended, Outcome, Service};
+
+/// The way of a node to itself.
+pub(crate) struct LocalLink {
+    server: Arc<Server>,
+    account: Arc<PeerAccount>,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Default)]
+struct Running {
+    last_id: u64,
+    tasks: HashMap<u64, AbortHandle>,
+}
+
+impl LocalLink {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        let account = server.accounts().open(server.local(), None);
+        LocalLink { server, account, running: Arc::default() }
+    }
+
+    fn admit(&self, request: &Request<'_>) -> Result<(Admitted, BytesPermit), RpcError> {
+        let server = &self.server;
+        let now = Instant::now();
+        let left = request.deadline.saturating_duration_since(now);
+        let router = server.router();
+        let refused = |kind, detail| RpcError::never_sent(kind, detail);
+        let (peer, metadata) = (server.local(), request.metadata.clone());
+        let call = server
+            .admit(&router, &self.account, peer, request.method, metadata, Some(left), now)
+            .map_err(|refusal| refused(refusal.kind, refusal.detail))?;
+        let bytes = self
+            .account
+            .reserve(request.body.as_slice().len())
+            .ok_or_else(|| refused(ErrorKind::Overloaded, "too many bytes are in flight here"))?;
+        Ok((call, bytes))
+    }
+}
+
+impl Link for LocalLink {
+    /// The handler is always a task of its own: calls of a node to itself may nest, and stacks must not.
+    fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>) {
+        let (call, bytes) = match self.admit(&request) {
+            Ok(admitted) => admitted,
+            Err(error) => return slot.complete(Err(error)),
+        };
+        let (server, account, running) = (self.server.clone(), self.account.clone(), self.running.clone());
+        let (codec, body, owned_slot) = (request.codec, request.body.to_bytes(), slot.clone());
+        // Held until the task is known, so that it can't end before.
+        let mut table = self.running.lock();
+        table.last_id += 1;
+        let id = table.last_id;
+        slot.set_place(Place::Sent { stream: 0, id });
+        let task = tokio::spawn(async move {
+            let max_reply = server.limits().max_message;
+            let (handler, permit, deadline) = server.start(call, codec, &body, &account, max_reply);
+            drop(body);
+            let result = match tokio::time::timeout_at(deadline.into(), handler).await {
+                Ok(outcome) => result_of(outcome),
+                Err(_) => Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")),
+            };
+            drop((permit, bytes));
+            running.lock().tasks.remove(&id);
+            owned_slot.complete(result);
+        });
+        table.tasks.insert(id, task.abort_handle());
+    }
+
+    fn cancel(&self, slot: &Arc<ReplySlot>) {
+        if let Some(Place::Sent { id, .. }) = slot.place() {
+            if let Some(task) = self.running.lock().tasks.remove(&id) {
+                task.abort();
+            }
+        }
+    }
+}
+
+fn result_of(outcome: Outcome) -> RawResult {
+    match outcome.0 {
+        Ended::Response(body) => Ok(RawReply::Response(body.into_vec().into())),
+        Ended::Application(body) => Ok(RawReply::Application(body.into_vec().into())),
+        Ended::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
+    }
+}
+
+/// Whether a handler has run when a call ends so where it is served.
+pub(crate) fn delivery_of(kind: ErrorKind) -> Delivery {
+    match kind {
+        ErrorKind::Panicked | ErrorKind::BadReply | ErrorKind::TooLarge | ErrorKind::Application => Delivery::Answered,
+        ErrorKind::DeadlineExceeded | ErrorKind::Cancelled | ErrorKind::Internal => Delivery::MayHaveRun,
+        _ => Delivery::NeverSent,
+    }
+}
+
+impl Drop for LocalLink {
+    fn drop(&mut self) {
+        for (_, task) in self.running.lock().tasks.drain() {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for LocalLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalLink").finish_non_exhaustive()
+    }
+}
+
+/// A network of one: whoever is called, it is the one service.
+#[derive(Debug)]
+pub(crate) struct LocalNetwork {
+    link: Arc<LocalLink>,
+    members: Members,
+}
+
+impl LocalNetwork {
+    pub(crate) fn new(service: Service) -> Arc<Self> {
+        let handle = Handle::unstarted();
+        let server = Arc::new(Server::new(PeerId::random(), Limits::default(), handle.clone()));
+        // It is the only one, so no other has its name.
+        let _ = server.serve(service);
+        let members = Members::new();
+        members.insert(server.local(), Member { rendezvous: Arc::default(), services: None });
+        let network = Arc::new(LocalNetwork { link: Arc::new(LocalLink::new(server)), members });
+        let weak = Arc::downgrade(&network);
+        handle.connect(weak);
+        network
+    }
+}
+
+impl Network for LocalNetwork {
+    fn local_peer(&self) -> PeerId {
+        self.link.server.local()
+    }
+
+    fn link(&self, _: PeerId) -> Arc<dyn Link> {
+        self.link.clone()
+    }
+
+    fn members(&self) -> &Members {
+        &self.members
+    }
+
+    fn defaults(&self) -> CallDefaults {
+        CallDefaults { timeout: DEFAULT_TIMEOUT, max_message: self.link.server.limits().max_message }
+    }
+}

@@ -1,0 +1,196 @@
+//! Calls on their way in: which method it is, whether the caller may, whether there is room, and the running of it.
+
+mod guarded;
+mod local;
+mod router;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use parking_lot::RwLock;
+
+use crate::codec::CodecId;
+use crate::context::{CallInfo, Context};
+use crate::error::ErrorKind;
+use crate::handle::Handle;
+use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
+use crate::metadata::Metadata;
+use crate::service::{Authorize, Incoming, Service};
+
+pub(crate) use guarded::Guarded;
+pub(crate) use local::{LocalLink, LocalNetwork, delivery_of};
+pub(crate) use router::{Route, Router};
+
+/// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them.
+pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
+
+/// A handler whose first poll took longer is run as a task of its own from then on.
+pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
+
+/// Why a service can't be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A service of this name is served already.
+    #[error("a service named {0} is served already: give one of them another name with #[p2p_service(name = \"..\")]")]
+    Duplicate(&'static str),
+    /// The node has been shut down.
+    #[error("the node is closed")]
+    Closed,
+}
+
+/// Why no handler was started for a call.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) kind: ErrorKind,
+    pub(crate) detail: &'static str,
+}
+
+impl Refusal {
+    const fn new(kind: ErrorKind, detail: &'static str) -> Self {
+        Refusal { kind, detail }
+    }
+}
+
+/// What a node serves.
+pub(crate) struct Server {
+    local: PeerId,
+    limits: Limits,
+    router: RwLock<Arc<Router>>,
+    rule: RwLock<Option<Authorize>>,
+    accounts: Accounts,
+    handle: Handle,
+    leaving: AtomicBool,
+}
+
+/// A call that may be run.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) route: Arc<Route>,
+    info: CallInfo,
+    pub(crate) deadline: Instant,
+    pub(crate) permit: CallPermit,
+    local: bool,
+}
+
+impl Server {
+    pub(crate) fn new(local: PeerId, limits: Limits, handle: Handle) -> Self {
+        Server {
+            local,
+            accounts: Accounts::new(limits.clone()),
+            limits,
+            router: RwLock::default(),
+            rule: RwLock::default(),
+            handle,
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn local(&self) -> PeerId {
+        self.local
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    pub(crate) fn router(&self) -> Arc<Router> {
+        self.router.read().clone()
+    }
+
+    pub(crate) fn serve(&self, service: Service) -> Result<(), ServeError> {
+        let mut router = self.router.write();
+        *router = Arc::new(router.with(service)?);
+        Ok(())
+    }
+
+    /// A rule for all services but the internal ones. One that was set before must agree too.
+    pub(crate) fn authorize(&self, rule: Authorize) {
+        let mut current = self.rule.write();
+        *current = Some(match current.take() {
+            None => rule,
+            Some(earlier) => Arc::new(move |call: &CallInfo| earlier(call) && rule(call)),
+        });
+    }
+
+    /// Take no new calls.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// May this call run, and is there room for it? Authorisation comes first, so that a caller who may not call learns
+    /// nothing, not even of limits.
+    #[allow(clippy::too_many_arguments, reason = "these are the fields of a request")]
+    pub(crate) fn admit(
+        &self,
+        router: &Router,
+        account: &Arc<PeerAccount>,
+        peer: PeerId,
+        method: &str,
+        metadata: Metadata,
+        left: Option<Duration>,
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
+        let not_served = Refusal::new(ErrorKind::NotServed, "");
+        let Some(route) = router.find(method) else { return Err(not_served) };
+        let info = CallInfo::new(peer, route.service.name(), route.descriptor().name, metadata);
+        if !self.allows(route, &info) {
+            return Err(not_served);
+        }
+        if self.leaving.load(Ordering::Acquire) {
+            return Err(Refusal::new(ErrorKind::ShuttingDown, ""));
+        }
+        let Some(permit) = account.admit() else {
+            return Err(Refusal::new(ErrorKind::Overloaded, "too many calls are in flight here"));
+        };
+        let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
+        if left.is_zero() {
+            return Err(Refusal::new(ErrorKind::DeadlineExceeded, "it had passed when the call came"));
+        }
+        let deadline = now.checked_add(left).unwrap_or(now);
+        Ok(Admitted { route: route.clone(), info, deadline, permit, local: peer == self.local })
+    }
+
+    fn allows(&self, route: &Route, info: &CallInfo) -> bool {
+        let by_node = route.internal
+            || match &*self.rule.read() {
+                None => true,
+                Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false),
+            };
+        by_node && route.service.allows(info)
+    }
+
+    /// Decode the arguments and make the handler. Nothing of it can panic outwards.
+    pub(crate) fn start(
+        &self,
+        call: Admitted,
+        codec: CodecId,
+        body: &[u8],
+        account: &Arc<PeerAccount>,
+        max_reply: usize,
+    ) -> (Guarded, CallPermit, Instant) {
+        let Admitted { route, info, deadline, permit, local } = call;
+        let cx = Context::new(info, deadline, self.handle.clone(), local);
+        let max_reply = max_reply.min(self.limits.max_message);
+        let incoming = Incoming { codec, body, cx, account: Some(account.clone()), max_reply };
+        let handler = Guarded::new(|| route.service.call(route.method, incoming));
+        (handler, permit, deadline)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local", &self.local)
+            .field("router", &self.router.read())
+            .finish_non_exhaustive()
+    }
+}
