@@ -11,16 +11,19 @@ mod dial_budget;
 mod former;
 mod hints;
 mod key;
+mod liveness;
 mod machine;
+mod membership;
 mod provider_store;
 mod providers;
 mod roster;
 mod service;
+mod stub;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use libp2p::kad::RecordKey;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
@@ -33,21 +36,23 @@ pub(super) use address_filter::{Scope, may_tell};
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;
 pub(super) use roster::VisibleServices;
-pub(super) use service::{Cursor, Description, Listing, perform, say_leaving};
+pub(super) use service::{Description, Listing, Question, say_leaving};
 
 /// What discovery has to know from the start.
 pub(super) struct DiscoveryConfig {
     pub(super) local: PeerId,
     /// The rendezvous of this node; none makes it a node that only helps others to find each other.
     pub(super) rendezvous: Vec<Arc<str>>,
-    /// Addresses with the peer id cut off or not, as the user gave them. Several of one peer are tried together.
+    /// As the user gave them. Several addresses of one peer are tried together.
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
     /// True if the node has a service to offer: only then it advertises itself.
     pub(super) serves: bool,
     /// How many members are kept connected.
     pub(super) max_connected_members: usize,
-    /// Which addresses Kademlia may tell us: it doesn't say who told it.
+    /// Which addresses are believed when it isn't known who told them.
     pub(super) scope: Scope,
+    /// True for [`Reachability::Private`](super::Reachability::Private).
+    pub(super) private: bool,
     /// The DHT's protocol: a peer that has it belongs into the routing table.
     pub(super) kad_protocol: StreamProtocol,
     /// The services that a peer may see. It may be slow or panic: it calls the user's rule.
@@ -74,15 +79,15 @@ pub(super) enum Input {
     Identified { peer: PeerId, listen_addresses: Vec<Multiaddr>, protocols: Vec<StreamProtocol> },
     /// The peer answered a ping, or other bytes of it came, at this time.
     Heard { peer: PeerId, at: Instant },
-    /// The answer to [`Action::Describe`].
+    /// What came of a question.
     Described { peer: PeerId, answer: Result<Description, RpcError> },
-    /// The answer to [`Action::List`].
+    /// What came of another question.
     Listed { peer: PeerId, answer: Result<Listing, RpcError> },
     /// The peer told us that it leaves.
     PeerIsLeaving { peer: PeerId },
     /// Provider records, as far as they are known now. Their addresses are in the running query or in the own store:
     /// none if there are none there.
-    Providers { key: RecordKey, peers: Vec<(PeerId, Vec<Multiaddr>)> },
+    Providers { peers: Vec<(PeerId, Vec<Multiaddr>)> },
     /// A query for provider records has ended, well or not.
     ProvidersDone { key: RecordKey },
     /// A query that was to make us a provider has ended.
@@ -113,10 +118,8 @@ pub(super) enum Action {
     Close { peer: PeerId },
     /// Keep a connection to the peer alive, or no longer.
     Pin { peer: PeerId, pinned: bool },
-    /// Ask the peer which of our rendezvous it is in: [`perform`].
-    Describe { peer: PeerId },
-    /// Ask the peer for the members it knows: [`perform`].
-    List { peer: PeerId, since: Cursor },
+    /// Ask a peer something: [`Question::ask`] in a task, then give back what it gives.
+    Ask(Question),
     /// Tell these peers that we leave: [`say_leaving`].
     SayLeaving { peers: Vec<PeerId> },
     /// Look for provider records.
