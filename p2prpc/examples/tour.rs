@@ -7,13 +7,13 @@ use p2prpc::prelude::*;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Envelope {
-    pub message: String,
+struct Envelope {
+    message: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TooLong {
-    pub limit: usize,
+struct TooLong {
+    limit: usize,
 }
 
 impl std::fmt::Display for TooLong {
@@ -23,7 +23,7 @@ impl std::fmt::Display for TooLong {
 }
 
 #[p2p_service] // on the wire: "EchoService.Echo"
-pub trait EchoService {
+trait EchoService {
     /// Send the message back, and say who asked.
     async fn echo(&self, cx: &Context, msg: Envelope) -> Result<Envelope, TooLong>;
 }
