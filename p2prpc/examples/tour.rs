@@ -53,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn serve(friends: HashSet<PeerId>) -> Result<Node, StartError> {
+async fn serve(friends: HashSet<PeerId>) -> Result<Node, Box<dyn std::error::Error>> {
     let allowed = friends.clone();
     let node = Node::builder()
         .listen("/ip4/127.0.0.1/tcp/0")
