@@ -72,8 +72,7 @@ impl Discovery {
                 self.is_a_stranger(peer, now);
             }
             Err(_) => {
-                let pause =
-                    backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
+                let pause = backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
                 connected.failures = connected.failures.saturating_add(1);
                 connected.describing = Describing::At(now + pause);
             }

@@ -8,6 +8,7 @@ mod address_filter;
 mod bootstrap;
 mod connected;
 mod dial_budget;
+mod finding;
 mod former;
 mod hints;
 mod key;
@@ -31,8 +32,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use crate::error::RpcError;
 use crate::members::Member;
 
-pub use key::rendezvous_key;
 pub(super) use address_filter::{Scope, may_tell};
+pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;
 pub(super) use roster::VisibleServices;

@@ -10,10 +10,10 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
+use super::Input;
 use super::key::Topic;
 use super::roster::Roster;
 use super::stub::{MembershipClient, MembershipServer};
-use super::Input;
 use crate::context::Context;
 use crate::handle::Handle;
 use crate::service::Service;
@@ -167,9 +167,7 @@ impl Question {
         let Question { peer, topics, what } = self;
         let stub = MembershipClient::new(handle).peer(peer);
         match what {
-            What::Describe => {
-                Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await }
-            }
+            What::Describe => Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await },
             What::List(since) => Input::Listed { peer, answer: stub.list(topics, since).timeout(ANSWER_WITHIN).await },
         }
     }

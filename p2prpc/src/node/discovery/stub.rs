@@ -71,9 +71,10 @@ impl<T: Membership> From<MembershipServer<T>> for Service {
         ServiceBuilder::new("p2prpc-membership", "", server.0)
             .method(descriptor("Describe", Describe::NAME), |service, incoming| {
                 let service = service.clone();
-                infallible(incoming, move |cx, args: DescribeArgs| async move {
-                    service.describe(&cx, args.topics).await
-                })
+                infallible(
+                    incoming,
+                    move |cx, args: DescribeArgs| async move { service.describe(&cx, args.topics).await },
+                )
             })
             .method(descriptor("List", List::NAME), |service, incoming| {
                 let service = service.clone();
