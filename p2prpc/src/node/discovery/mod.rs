@@ -19,7 +19,6 @@ mod provider_store;
 mod providers;
 mod roster;
 mod service;
-mod stub;
 #[cfg(test)]
 mod tests;
 
