@@ -1,0 +1,7 @@
+//! A node's plumbing: starting, listening, connecting, admitting, ending.
+
+mod connecting;
+mod ending;
+mod meeting;
+mod starting;
+mod support;
