@@ -1,5 +1,6 @@
 //! A node's plumbing: starting, listening, connecting, admitting, ending.
 
+mod calling;
 mod connecting;
 mod ending;
 mod meeting;

@@ -59,3 +59,47 @@ pub(crate) fn only(peers: impl Into<Vec<PeerId>>) -> impl Fn(&PeerId, Direction)
     let peers = peers.into();
     move |peer, _| peers.contains(peer)
 }
+
+/// What the nodes here serve.
+#[p2p_service]
+pub(crate) trait Workshop {
+    /// The word, back again.
+    async fn echo(&self, word: String) -> String;
+    /// Who asks.
+    async fn who(&self, cx: &Context) -> String;
+    /// Answers after so many milliseconds.
+    async fn rest(&self, millis: u64) -> u64;
+    /// Never answers.
+    async fn hang(&self);
+}
+
+pub(crate) struct Worker;
+
+impl Workshop for Worker {
+    async fn echo(&self, word: String) -> String {
+        word
+    }
+
+    async fn who(&self, cx: &Context) -> String {
+        cx.peer().to_string()
+    }
+
+    async fn rest(&self, millis: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        millis
+    }
+
+    async fn hang(&self) {
+        std::future::pending().await
+    }
+}
+
+/// A node that serves a [`Workshop`].
+pub(crate) fn serving() -> NodeBuilder {
+    local().serve(WorkshopServer::new(Worker))
+}
+
+pub(crate) async fn echoes(from: &Node, to: PeerId) {
+    let echo = WorkshopClient::new(from).peer(to).echo("hello".into());
+    assert_eq!(soon("it echoes", echo).await.unwrap(), "hello");
+}
