@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use p2prpc::prelude::*;
 
 use super::support::{
-    Worker, WorkshopClient, WorkshopServer, address, echoes, first, local, met, serving, soon, started,
+    Worker, WorkshopClient, WorkshopServer, address, echoes, local, met, serving, soon, started,
 };
 
 #[p2p_service]
@@ -97,11 +97,7 @@ async fn to_a_peer_whose_address_only_the_dht_knows() {
     let join = || Node::builder().listen("/ip4/127.0.0.1/tcp/0").bootstrap([address(&hub)]);
     let server = started(join().serve(WorkshopServer::new(Worker))).await;
     let caller = started(join()).await;
-    for node in [&server, &caller] {
-        let peer = hub.peer_id();
-        soon("joined", first(node.events(), |event| *event == NodeEvent::BootstrapConnected { peer })).await;
-    }
-    // The hub puts the server into its routing table once it has been identified.
+    // It isn't known to anyone before both have joined.
     let client = WorkshopClient::new(&caller);
     let call = async {
         while let Err(error) = client.peer(server.peer_id()).echo("hello".into()).await {
