@@ -1,1 +1,3 @@
 //! Typed peer-to-peer RPC over libp2p.
+
+pub mod codec;
