@@ -1,5 +1,7 @@
 //! What a service is after `#[p2p_service]`: called through a client without a network, codec and all.
 
+#![allow(missing_docs)]
+
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,7 +148,8 @@ fn the_service_tells_what_it_is() {
     let service = Service::from(EchoServiceServer::new(Echo::default()));
     assert_eq!(service.name(), "EchoService");
     assert_eq!(service.docs(), "Echoes.\n\n And calculates.");
-    let methods: Vec<_> = service.methods().iter().map(|method| (method.name, method.full_name, method.spawn)).collect();
+    let methods: Vec<_> =
+        service.methods().iter().map(|method| (method.name, method.full_name, method.spawn)).collect();
     let expected = [
         ("Echo", "EchoService.Echo", false),
         ("Divide", "EchoService.Divide", false),

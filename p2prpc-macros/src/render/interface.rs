@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, Block, FnArg, Pat, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamBound};
 
 use super::unit;
@@ -29,12 +30,14 @@ fn desugar(function: &mut TraitItemFn) {
         wrap(body, &bindings);
     }
     function.sig.asyncness = None;
-    let (arrow, output) = match &function.sig.output {
-        ReturnType::Default => (<Token![->]>::default(), unit()),
-        ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),
+    let (arrow, output, end) = match &function.sig.output {
+        ReturnType::Default => (<Token![->]>::default(), unit(), function.sig.paren_token.span.close()),
+        ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream(), ty.span()),
     };
+    // The signature ends at a token of the user's, so that what the compiler says of the method it says there.
+    let end = Token![>](end);
     let future = quote_spanned! {Span::mixed_site()=>
-        impl ::core::future::Future<Output = #output> + ::core::marker::Send
+        impl ::core::marker::Send + ::core::future::Future<Output = #output #end
     };
     function.sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(future)));
 }
@@ -46,7 +49,7 @@ fn take_bindings<'a>(inputs: impl IntoIterator<Item = &'a mut FnArg>) -> Vec<Tok
         let FnArg::Typed(input) = input else { continue };
         let Pat::Ident(pattern) = &mut *input.pat else { continue };
         let attrs: Vec<Attribute> = input.attrs.clone();
-        input.attrs.retain(|attr| is_lint(attr.path()));
+        input.attrs.retain(|attr| is_lint(&attr.meta));
         let ident = &pattern.ident;
         let mutability = pattern.mutability.take();
         bindings.push(quote_spanned! {Span::mixed_site()=> #(#attrs)* let #mutability #ident = #ident; });

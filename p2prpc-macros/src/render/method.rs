@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Path, Token, VisRestricted, Visibility, parse_quote};
 
-use super::{doc, item_attributes, type_or_unit};
+use super::{doc, item_attributes, lint_levels, type_or_unit};
 use crate::model::{Method, Service};
 use crate::names::generated_at;
 use crate::read::path_text;
@@ -75,14 +75,17 @@ fn render_args(service: &Service, method: &Method) -> TokenStream {
     let attributes = item_attributes(service);
     let serde = format!("{}::__private::serde", path_text(krate));
     let fields = method.arguments().map(|argument| {
-        let (ident, ty, attrs, lints) = (&argument.ident, &argument.ty, &argument.field_attrs, &argument.lints);
-        quote!(#(#attrs)* #(#lints)* #ident: #ty)
+        let (ident, ty, attrs) = (&argument.ident, &argument.ty, &argument.field_attrs);
+        quote!(#(#attrs)* #ident: #ty)
     });
+    // The compiler asks the struct, not its field, how a field may be named.
+    let lints = lint_levels(&method.carried.lints).chain(method.arguments().flat_map(|argument| &argument.lints));
     let text = method.full_name.as_str();
     quote_spanned! {Span::mixed_site()=>
         #[doc(hidden)]
         #attributes
         #(#cfg)*
+        #(#lints)*
         #[derive(#krate::__private::serde::Serialize, #krate::__private::serde::Deserialize)]
         #[serde(crate = #serde)]
         #vis struct #args {
