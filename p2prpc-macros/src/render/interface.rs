@@ -2,12 +2,12 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{Attribute, Block, FnArg, Pat, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamBound};
 
 use super::unit;
 use crate::attributes::is_lint;
 use crate::model::Service;
+use crate::names::generated_at;
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let mut item = service.item.clone();
@@ -25,18 +25,20 @@ pub(super) fn render(service: &Service) -> TokenStream {
 
 /// `async fn` becomes a function that returns a future that is `Send`: an implementor writes `async fn` all the same.
 fn desugar(function: &mut TraitItemFn) {
+    let span = generated_at(function.sig.ident.span());
     if let Some(body) = &mut function.default {
         let bindings = take_bindings(&mut function.sig.inputs);
-        wrap(body, &bindings);
+        wrap(body, &bindings, span);
     }
     function.sig.asyncness = None;
-    let (arrow, output, end) = match &function.sig.output {
-        ReturnType::Default => (<Token![->]>::default(), unit(), function.sig.paren_token.span.close()),
-        ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream(), ty.span()),
+    let (arrow, output) = match &function.sig.output {
+        ReturnType::Default => (<Token![->]>::default(), unit()),
+        ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),
     };
     // The signature ends at a token of the user's, so that what the compiler says of the method it says there.
-    let end = Token![>](end);
-    let future = quote_spanned! {Span::mixed_site()=>
+    let end = output.clone().into_iter().last().filter(|_| matches!(function.sig.output, ReturnType::Type(..)));
+    let end = Token![>](end.map_or_else(|| function.sig.paren_token.span.close(), |token| token.span()));
+    let future = quote_spanned! {span=>
         impl ::core::marker::Send + ::core::future::Future<Output = #output #end
     };
     function.sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(future)));
@@ -57,9 +59,9 @@ fn take_bindings<'a>(inputs: impl IntoIterator<Item = &'a mut FnArg>) -> Vec<Tok
     bindings
 }
 
-fn wrap(body: &mut Block, bindings: &[TokenStream]) {
+fn wrap(body: &mut Block, bindings: &[TokenStream], span: Span) {
     let statements = &body.stmts;
-    let future = quote_spanned! {Span::mixed_site()=>
+    let future = quote_spanned! {span=>
         async move {
             #(#bindings)*
             #(#statements)*

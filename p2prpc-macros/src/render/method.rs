@@ -2,13 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{Path, Token, VisRestricted, Visibility, parse_quote};
 
 use super::{doc, item_attributes, lint_levels, type_or_unit};
-use crate::model::{Method, Service};
+use crate::model::{Method, Returns, Service};
 use crate::names::generated_at;
 use crate::read::path_text;
+use crate::types::last_segment;
 
 pub(super) fn render_all(service: &Service) -> TokenStream {
     let module = render_module(service);
@@ -80,8 +80,10 @@ fn render_args(service: &Service, method: &Method) -> TokenStream {
     });
     // The compiler asks the struct, not its field, how a field may be named.
     let lints = lint_levels(&method.carried.lints).chain(method.arguments().flat_map(|argument| &argument.lints));
+    let site = generated_at(method.ident.span());
+    let krate = at(krate.to_token_stream(), site);
     let text = method.full_name.as_str();
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {site=>
         #[doc(hidden)]
         #attributes
         #(#cfg)*
@@ -121,14 +123,23 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// What a call gives when it goes well, and when it doesn't.
+/// What a call gives when it goes well, and when it doesn't. What is wrong with either is to be said of the return type.
 fn outcome_types(krate: &Path, method: &Method) -> (TokenStream, TokenStream) {
-    let returned = type_or_unit(method.returns.ty.as_ref());
-    let span = method.returns.ty.as_ref().map_or_else(Span::mixed_site, |ty| generated_at(ty.span()));
-    if !method.returns.fallible {
+    let Returns { ty, fallible } = &method.returns;
+    let returned = type_or_unit(ty.as_ref());
+    let Some(result) = ty.as_ref().and_then(last_segment).filter(|_| *fallible) else {
         return (returned, quote!(#krate::RpcError));
-    }
+    };
+    let span = generated_at(result.ident.span());
+    let krate = at(krate.to_token_stream(), span);
     let types = quote_spanned!(span=> <#returned as #krate::__private::ResultTypes>);
-    let krate = krate.to_token_stream();
     (quote_spanned!(span=> #types::Ok), quote_spanned!(span=> #krate::CallError<#types::Err>))
+}
+
+fn at(tokens: TokenStream, span: Span) -> TokenStream {
+    let located = tokens.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    located.collect()
 }
