@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Path, Token, VisRestricted, Visibility, parse_quote};
 
-use super::{doc, item_attributes, lint_levels, type_or_unit};
+use super::{at, doc, item_attributes, lint_levels, type_or_unit};
 use crate::model::{Method, Returns, Service};
 use crate::names::generated_at;
 use crate::read::path_text;
@@ -134,12 +134,4 @@ fn outcome_types(krate: &Path, method: &Method) -> (TokenStream, TokenStream) {
     let krate = at(krate.to_token_stream(), span);
     let types = quote_spanned!(span=> <#returned as #krate::__private::ResultTypes>);
     (quote_spanned!(span=> #types::Ok), quote_spanned!(span=> #krate::CallError<#types::Err>))
-}
-
-fn at(tokens: TokenStream, span: Span) -> TokenStream {
-    let located = tokens.into_iter().map(|mut token| {
-        token.set_span(token.span().located_at(span));
-        token
-    });
-    located.collect()
 }

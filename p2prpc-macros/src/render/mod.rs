@@ -79,3 +79,12 @@ fn unit() -> TokenStream {
 fn type_or_unit(ty: Option<&syn::Type>) -> TokenStream {
     ty.map_or_else(unit, ToTokens::to_token_stream)
 }
+
+/// These tokens as if they stood at `span`.
+fn at(tokens: TokenStream, span: Span) -> TokenStream {
+    let located = tokens.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    located.collect()
+}

@@ -1,9 +1,9 @@
 //! The server: an implementation of the trait, made into a service of no particular type.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 
-use super::{doc, item_attributes};
+use super::{at, doc, item_attributes};
 use crate::model::{Method, Parameter, Service};
 use crate::names::generated_at;
 
@@ -114,6 +114,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
     let cfg = &carried.cfg;
     // What is wrong with the method's types is to be said of the method.
     let site = generated_at(ident.span());
+    let krate = at(krate.to_token_stream(), site);
     let run = Ident::new(if method.returns.fallible { "fallible" } else { "infallible" }, site);
     // A context that isn't asked for is dropped before the handler is made, not kept along with it.
     let context = if method.takes_context() { quote_spanned!(site=> cx) } else { quote!(_) };
