@@ -10,6 +10,9 @@ mod render;
 mod signature;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 use proc_macro2::TokenStream;
 
 /// Makes a server and a typed client from a trait.
