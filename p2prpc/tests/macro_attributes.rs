@@ -171,7 +171,7 @@ mod outer {
         service!(pub Public, PublicValue);
         service!(pub(crate) InCrate, InCrateValue);
         service!(pub(super) InSuper, InSuperValue);
-        service!(pub(self) InSelf, InSelfValue);
+        service!(pub(in self) InSelf, InSelfValue);
         service!(pub(in super::super) InSuperSuper, InSuperSuperValue);
         service!(pub(in crate::outer) InOuter, InOuterValue);
         service!(Private, PrivateValue);

@@ -227,6 +227,7 @@ mod guest {
 
 /// A trait may have methods of any name.
 #[p2p_service(name = "any-name!")]
+#[allow(clippy::wrong_self_convention)]
 trait AnyName: Debug {
     async fn new(&self) -> u8;
     async fn peer(&self) -> u8;
