@@ -27,7 +27,10 @@ impl ServiceOptions {
                 let path = misuses.note(string(&meta)).and_then(|path| misuses.note(parse_path(&path)));
                 set_once(&mut options.krate, path, &meta, misuses);
             } else {
-                misuses.at(meta.path(), "unknown option of `#[p2p_service]`: there are `name = \"..\"` and `crate = \"..\"`");
+                misuses.at(
+                    meta.path(),
+                    "unknown option of `#[p2p_service]`: there are `name = \"..\"` and `crate = \"..\"`",
+                );
             }
         }
         options
@@ -49,13 +52,20 @@ impl MethodOptions {
         for attr in attrs.extract_if(.., |attr| attr.path().is_ident("rpc")) {
             match attr.meta.require_list() {
                 Ok(list) => options.read(list.tokens.clone(), misuses),
-                Err(_) => misuses.at(&attr.meta, "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`"),
+                Err(_) => misuses.at(
+                    &attr.meta,
+                    "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`",
+                ),
             }
         }
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("cfg_attr")) {
-            let hidden = parse_cfg_attr(attr).and_then(|(_, metas)| metas.into_iter().find(|meta| meta.path().is_ident("rpc")));
+            let hidden =
+                parse_cfg_attr(attr).and_then(|(_, metas)| metas.into_iter().find(|meta| meta.path().is_ident("rpc")));
             if let Some(meta) = hidden {
-                misuses.at(meta, "`rpc` cannot depend on `cfg_attr`: write the method twice, each with its own `#[cfg(..)]`");
+                misuses.at(
+                    meta,
+                    "`rpc` cannot depend on `cfg_attr`: write the method twice, each with its own `#[cfg(..)]`",
+                );
             }
         }
         options
@@ -71,7 +81,8 @@ impl MethodOptions {
             } else if meta.path().is_ident("spawn") {
                 set_flag(&mut self.spawn, &meta, misuses);
             } else {
-                misuses.at(meta.path(), "unknown option of `#[rpc]`: there are `name = \"..\"`, `idempotent` and `spawn`");
+                misuses
+                    .at(meta.path(), "unknown option of `#[rpc]`: there are `name = \"..\"`, `idempotent` and `spawn`");
             }
         }
     }
@@ -93,7 +104,8 @@ fn string(meta: &Meta) -> Result<LitStr> {
 }
 
 fn parse_path(text: &LitStr) -> Result<Path> {
-    let wrong = |_| Error::new_spanned(text, "`crate` takes the path of the library: `crate = \"my::reexport::p2prpc\"`");
+    let wrong =
+        |_| Error::new_spanned(text, "`crate` takes the path of the library: `crate = \"my::reexport::p2prpc\"`");
     text.parse_with(Path::parse_mod_style).map_err(wrong)
 }
 

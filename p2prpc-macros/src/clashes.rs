@@ -28,7 +28,10 @@ fn clash(earlier: &Method, later: &Method) -> Option<String> {
         ));
     }
     if earlier.names.marker == later.names.marker {
-        return Some(format!("`{}` and `{}` both become the type `{}`: rename one", earlier.ident, later.ident, later.names.marker));
+        return Some(format!(
+            "`{}` and `{}` both become the type `{}`: rename one",
+            earlier.ident, later.ident, later.names.marker
+        ));
     }
     None
 }

@@ -42,7 +42,7 @@ pub(crate) struct Method {
 impl Method {
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.parameters.iter().filter_map(|parameter| match parameter {
-            Parameter::Argument(argument) => Some(argument),
+            Parameter::Argument(argument) => Some(&**argument),
             Parameter::Context(_) => None,
         })
     }
@@ -55,7 +55,7 @@ impl Method {
 pub(crate) enum Parameter {
     /// `&Context`, at this place.
     Context(Span),
-    Argument(Argument),
+    Argument(Box<Argument>),
 }
 
 pub(crate) struct Argument {

@@ -18,7 +18,9 @@ pub(crate) fn check_wire_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         Err("a name on the wire cannot be empty".to_owned())
     } else if let Some(wrong) = name.chars().find(|c| !c.is_ascii_graphic() || *c == '.') {
-        Err(format!("a name on the wire is printable ASCII without spaces and '.'; `{name}` has {wrong:?} in it: set another with `name = \"..\"`"))
+        Err(format!(
+            "a name on the wire is printable ASCII without spaces and '.'; `{name}` has {wrong:?} in it: set another with `name = \"..\"`"
+        ))
     } else {
         Ok(())
     }

@@ -34,10 +34,8 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
     for item in &mut item.items {
         match item {
             TraitItem::Fn(function) => methods.push(read_method(&service, function, misuses)),
-            TraitItem::Type(other) => misuses.at(
-                other.type_token,
-                "a service has methods only: name the type itself where the methods use it",
-            ),
+            TraitItem::Type(other) => misuses
+                .at(other.type_token, "a service has methods only: name the type itself where the methods use it"),
             TraitItem::Const(other) => {
                 misuses.at(other.const_token, "a service has methods only: put the constant outside the trait");
             }

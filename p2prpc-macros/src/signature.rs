@@ -35,7 +35,7 @@ pub(crate) fn read(signature: &mut Signature, misuses: &mut Misuses) -> MethodSi
                 }
                 parameters.push(Parameter::Context(span));
             }
-            Role::Argument => parameters.extend(read_argument(input, misuses).map(Parameter::Argument)),
+            Role::Argument => parameters.extend(read_argument(input, misuses).map(Box::new).map(Parameter::Argument)),
         }
     }
     MethodSignature { parameters, returns: read_return(&signature.output, misuses) }
@@ -55,7 +55,10 @@ fn check_qualifiers(signature: &Signature, misuses: &mut Misuses) {
         misuses.at(signature.fn_token, "a method of a service is an `async fn`");
     }
     if !signature.generics.params.is_empty() {
-        misuses.at(&signature.generics, "a method of a service cannot be generic: both sides must know the types that travel");
+        misuses.at(
+            &signature.generics,
+            "a method of a service cannot be generic: both sides must know the types that travel",
+        );
     }
     if let Some(clause) = &signature.generics.where_clause {
         misuses.at(clause, "a method of a service cannot have a `where` clause");
@@ -70,7 +73,10 @@ fn check_receiver(receiver: &Receiver, misuses: &mut Misuses) {
         misuses.at(&receiver.ty, "a method of a service takes `&self`, not a `self` of another type");
     } else if let Some((_, lifetime)) = &receiver.reference {
         if let Some(mutability) = &receiver.mutability {
-            misuses.at(mutability, "calls share their service: take `&self`, and put what changes into a lock or an atomic");
+            misuses.at(
+                mutability,
+                "calls share their service: take `&self`, and put what changes into a lock or an atomic",
+            );
         }
         if let Some(lifetime) = lifetime {
             misuses.at(lifetime, "`&self` is borrowed for the call: leave the lifetime out");
@@ -100,7 +106,10 @@ fn read_argument(input: &mut PatType, misuses: &mut Misuses) -> Option<Argument>
 }
 
 fn cfg_on_argument(attr: &Attribute, misuses: &mut Misuses) {
-    misuses.at(&attr.meta, "an argument cannot depend on `cfg`: caller and server must agree on it. Put the `cfg` on the method");
+    misuses.at(
+        &attr.meta,
+        "an argument cannot depend on `cfg`: caller and server must agree on it. Put the `cfg` on the method",
+    );
 }
 
 fn stays_on_parameter(attr: &Attribute) -> bool {

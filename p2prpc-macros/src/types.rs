@@ -20,7 +20,7 @@ pub(crate) fn role(ty: &Type, misuses: &mut Misuses) -> Role {
         check_argument(ty, misuses);
         return Role::Argument;
     };
-    if !last_segment(&reference.elem).is_some_and(|segment| segment.ident == "Context") {
+    if last_segment(&reference.elem).is_none_or(|segment| segment.ident != "Context") {
         misuses.at(reference, "arguments are owned; only `&p2prpc::Context` may be borrowed");
         return Role::Argument;
     }
@@ -45,7 +45,9 @@ fn check_argument(ty: &Type, misuses: &mut Misuses) {
         Some(Foreign::Reference(span)) => {
             misuses.at_span(span, "arguments are owned; only `&p2prpc::Context` may be borrowed");
         }
-        Some(Foreign::Lifetime(span)) => misuses.at_span(span, "arguments are owned: the only lifetime here is `'static`"),
+        Some(Foreign::Lifetime(span)) => {
+            misuses.at_span(span, "arguments are owned: the only lifetime here is `'static`")
+        }
         Some(Foreign::Impl(span)) => {
             misuses.at_span(span, "`impl Trait` makes a method generic: name the type of the argument");
         }
@@ -59,7 +61,9 @@ pub(crate) fn check_return(ty: &Type, misuses: &mut Misuses) {
         return misuses.at(ty, STREAMING);
     }
     match find_foreign(ty.to_token_stream()) {
-        Some(Foreign::Reference(span)) => misuses.at_span(span, "what a method returns is owned: it travels to the caller"),
+        Some(Foreign::Reference(span)) => {
+            misuses.at_span(span, "what a method returns is owned: it travels to the caller")
+        }
         Some(Foreign::Lifetime(span)) => {
             misuses.at_span(span, "what a method returns is owned: the only lifetime here is `'static`");
         }
@@ -86,7 +90,9 @@ pub(crate) fn is_result(ty: &Type) -> bool {
 
 /// The second generic argument of a `Result`.
 fn result_error(ty: &Type) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) = &last_segment(ty).filter(|segment| segment.ident == "Result")?.arguments else {
+    let PathArguments::AngleBracketed(arguments) =
+        &last_segment(ty).filter(|segment| segment.ident == "Result")?.arguments
+    else {
         return None;
     };
     let mut types = arguments.args.iter().filter_map(|argument| match argument {
@@ -106,7 +112,9 @@ fn is_streaming(ty: &Type) -> bool {
             .any(|bound| matches!(bound, TypeParamBound::Trait(bound) if named(&bound.path, "Stream"))),
         Type::Path(path) if named(&path.path, "Streaming") => true,
         Type::Path(path) if named(&path.path, "Result") => {
-            let Some(PathSegment { arguments: PathArguments::AngleBracketed(arguments), .. }) = path.path.segments.last() else {
+            let Some(PathSegment { arguments: PathArguments::AngleBracketed(arguments), .. }) =
+                path.path.segments.last()
+            else {
                 return false;
             };
             matches!(arguments.args.first(), Some(GenericArgument::Type(ty)) if is_streaming(ty))

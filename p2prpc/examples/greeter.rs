@@ -1,7 +1,9 @@
+//! Two nodes in one process: one serves, the other finds it and greets.
+
 use p2prpc::prelude::*;
 
 #[p2p_service]
-pub trait Greeter {
+trait Greeter {
     /// Greet someone by name.
     async fn greet(&self, name: String) -> String;
 }

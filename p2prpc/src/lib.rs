@@ -16,6 +16,8 @@ mod limits;
 mod members;
 mod metadata;
 pub mod multicall;
+#[cfg(feature = "node")]
+mod node;
 mod printable;
 mod reply;
 mod server;
@@ -36,6 +38,11 @@ pub use limits::Limits;
 pub use members::{Member, Snapshot};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use multicall::{MultiCall, Replies};
+#[cfg(feature = "node")]
+pub use node::{
+    ConnectError, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress, Node, NodeBuilder,
+    NodeEvent, Reachability, StartError, rendezvous_key,
+};
 pub use printable::{MAX_PEER_TEXT, printable};
 pub use server::ServeError;
 pub use service::{Method, MethodDescriptor, Service};
@@ -46,6 +53,8 @@ pub mod prelude {
         Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall,
         Multiaddr, PeerId, Replies, RpcError, Service, p2p_service,
     };
+    #[cfg(feature = "node")]
+    pub use crate::{Identity, Node, NodeEvent};
 }
 
 /// For generated code only: nothing in here is covered by semantic versioning.

@@ -140,11 +140,11 @@ impl PeerAccount {
         if !take(&self.own.calls, 1, self.limits.calls_of_a_peer()) {
             return None;
         }
-        if let Some(prefix) = &self.prefix {
-            if !take(&prefix.calls, 1, (self.limits.max_calls / 4).max(256)) {
-                give_back(&self.own.calls, 1);
-                return None;
-            }
+        if let Some(prefix) = &self.prefix
+            && !take(&prefix.calls, 1, (self.limits.max_calls / 4).max(256))
+        {
+            give_back(&self.own.calls, 1);
+            return None;
         }
         if !take(&self.total.calls, 1, self.limits.max_calls) {
             give_back(&self.own.calls, 1);
@@ -161,11 +161,11 @@ impl PeerAccount {
         if !take(&self.own.bytes, bytes, self.limits.max_bytes_per_peer) {
             return None;
         }
-        if let Some(prefix) = &self.prefix {
-            if !take(&prefix.bytes, bytes, self.limits.max_bytes / 4) {
-                give_back(&self.own.bytes, bytes);
-                return None;
-            }
+        if let Some(prefix) = &self.prefix
+            && !take(&prefix.bytes, bytes, self.limits.max_bytes / 4)
+        {
+            give_back(&self.own.bytes, bytes);
+            return None;
         }
         if !take(&self.total.bytes, bytes, self.limits.max_bytes) {
             give_back(&self.own.bytes, bytes);

@@ -44,8 +44,7 @@ fn render_client(service: &Service) -> TokenStream {
             #local_docs
             #[must_use]
             #vis fn local(service: impl #interface) -> Self {
-                let service = ::core::convert::From::from(#server::new(service));
-                Self { client: #krate::__private::Client::local(#wire_name, service) }
+                Self { client: #krate::__private::Client::local(#wire_name, #server::new(service)) }
             }
 
             /// Call one peer.
@@ -155,7 +154,8 @@ fn render_peers(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
     let (vis, client, peers) = (&item.vis, &names.client, &names.peers);
     let attributes = item_attributes(service);
-    let docs = doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
+    let docs =
+        doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
     let methods = service.methods.iter().map(|method| {
         let Stub { args, multicall, .. } = Stub::of(service, method);
         let body = quote_spanned! {Span::mixed_site()=>
@@ -209,7 +209,13 @@ impl Stub {
     }
 }
 
-fn render_stub(service: &Service, method: &Method, name: &Ident, returned: &TokenStream, body: &TokenStream) -> TokenStream {
+fn render_stub(
+    service: &Service,
+    method: &Method,
+    name: &Ident,
+    returned: &TokenStream,
+    body: &TokenStream,
+) -> TokenStream {
     let vis = &service.item.vis;
     let (cfg, lints) = (&method.carried.cfg, &method.carried.lints);
     let docs = docs_or(&method.carried.docs, format_args!("Calls `{}`.", method.full_name));

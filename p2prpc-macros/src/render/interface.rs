@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, Block, FnArg, Pat, ReturnType, TraitItem, TraitItemFn, Type, TypeParamBound};
+use syn::{Attribute, Block, FnArg, Pat, ReturnType, Token, TraitItem, TraitItemFn, Type, TypeParamBound};
 
 use super::unit;
 use crate::attributes::is_lint;
@@ -30,7 +30,7 @@ fn desugar(function: &mut TraitItemFn) {
     }
     function.sig.asyncness = None;
     let (arrow, output) = match &function.sig.output {
-        ReturnType::Default => (Default::default(), unit()),
+        ReturnType::Default => (<Token![->]>::default(), unit()),
         ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),
     };
     let future = quote_spanned! {Span::mixed_site()=>

@@ -62,7 +62,11 @@ fn one_module_deeper(vis: &Visibility) -> Visibility {
         Some(first) if first.ident == "super" => parse_quote!(super::#path),
         _ => return vis.clone(),
     };
-    Visibility::Restricted(VisRestricted { in_token: Some(<Token![in]>::default()), path: Box::new(path), ..restricted.clone() })
+    Visibility::Restricted(VisRestricted {
+        in_token: Some(<Token![in]>::default()),
+        path: Box::new(path),
+        ..restricted.clone()
+    })
 }
 
 fn render_args(service: &Service, method: &Method) -> TokenStream {

@@ -44,10 +44,10 @@ fn item_attributes(service: &Service) -> TokenStream {
     let lints = carried.lints.iter().filter(|attr| !attr.path().is_ident("deprecated"));
     // `#[doc(hidden)]` and the like, not the text.
     let docs = carried.docs.iter().filter(|attr| matches!(attr.meta, Meta::List(_)) && attr.path().is_ident("doc"));
-    // What a service doesn't use is not the user's to remove; where its trait is `pub` out of reach, the rest is too.
+    // What a service doesn't use is not the user's to remove, and what is to be said of the trait need not be said again.
     quote_spanned! {Span::mixed_site()=>
         #(#cfg)*
-        #[allow(dead_code, unreachable_pub, deprecated)]
+        #[allow(dead_code, unreachable_pub, deprecated, clippy::too_many_arguments)]
         #(#lints)*
         #(#docs)*
     }

@@ -107,7 +107,8 @@ fn render_conversion(service: &Service) -> TokenStream {
 /// One statement, so that `cfg` can be put on it.
 fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenStream {
     let Service { item, krate, names, .. } = service;
-    let (implementor, interface, ident, args_type) = (&names.implementor, &item.ident, &method.ident, &method.names.args);
+    let (implementor, interface, ident, args_type) =
+        (&names.implementor, &item.ident, &method.ident, &method.names.args);
     let Method { wire_name, full_name, spawn, doc_text, carried, .. } = method;
     let cfg = &carried.cfg;
     let run = Ident::new(if method.returns.fallible { "fallible" } else { "infallible" }, Span::mixed_site());
@@ -130,7 +131,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         let #builder = #builder.method(
             #krate::MethodDescriptor { name: #wire_name, full_name: #full_name, docs: #doc_text, spawn: #spawn },
             |service, incoming| {
-                let service = ::std::sync::Arc::clone(service);
+                let service = ::core::clone::Clone::clone(service);
                 #krate::__private::#run(incoming, move |#context, #args_pattern: #args_type| async move {
                     <#implementor as #interface>::#ident(&*service, #(#values),*).await
                 })

@@ -155,10 +155,10 @@ impl ConnectionHandler for Handler {
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.open_failed(error),
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(mut added)) => {
-                if added.any(|protocol| *protocol == self.protocol) {
-                    self.note_supported();
-                }
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(added))
+                if added.clone().any(|protocol| *protocol == self.protocol) =>
+            {
+                self.note_supported();
             }
             _ => {}
         }

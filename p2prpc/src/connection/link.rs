@@ -264,10 +264,8 @@ impl PeerLink {
         for (slot, error) in failed {
             slot.complete(Err(error));
         }
-        if open {
-            if let Some(me) = self.me.upgrade() {
-                self.config.opener.open(me);
-            }
+        if open && let Some(me) = self.me.upgrade() {
+            self.config.opener.open(me);
         }
     }
 

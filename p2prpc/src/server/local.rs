@@ -84,10 +84,10 @@ impl Link for LocalLink {
     }
 
     fn cancel(&self, slot: &Arc<ReplySlot>) {
-        if let Some(Place::Sent { id, .. }) = slot.place() {
-            if let Some(task) = self.running.lock().tasks.remove(&id) {
-                task.abort();
-            }
+        if let Some(Place::Sent { id, .. }) = slot.place()
+            && let Some(task) = self.running.lock().tasks.remove(&id)
+        {
+            task.abort();
         }
     }
 }

@@ -1,0 +1,56 @@
+//! What a node's swarm is made of.
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::{identify, memory_connection_limits, ping};
+
+use super::gate::Gate;
+use super::kademlia::Kademlia;
+use crate::behaviour::Behaviour;
+
+/// No new connections once this part of the machine's memory is taken by this process.
+const MAX_MEMORY: f64 = 0.85;
+/// A peer is asked for a sign of life this often, and has as long to give it.
+const PING: Duration = Duration::from_secs(5);
+
+// The gate comes first: what it refuses, nobody else hears of.
+#[derive(NetworkBehaviour)]
+pub(super) struct NodeBehaviour {
+    pub(super) gate: Gate,
+    memory: memory_connection_limits::Behaviour,
+    pub(super) rpc: Behaviour,
+    pub(super) kademlia: Kademlia,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    #[cfg(feature = "mdns")]
+    mdns: libp2p::swarm::behaviour::toggle::Toggle<libp2p::mdns::tokio::Behaviour>,
+}
+
+impl NodeBehaviour {
+    pub(super) fn new(
+        gate: Gate,
+        rpc: Behaviour,
+        kademlia: Kademlia,
+        keypair: &Keypair,
+        protocol: String,
+        #[cfg(feature = "mdns")] mdns: Option<libp2p::mdns::tokio::Behaviour>,
+    ) -> Self {
+        let identify = identify::Config::new(protocol, keypair.public())
+            .with_agent_version(concat!("p2prpc/", env!("CARGO_PKG_VERSION")).into())
+            .with_push_listen_addr_updates(true)
+            // What peers say of their addresses goes through discovery's filter, not straight into dials.
+            .with_cache_size(0);
+        NodeBehaviour {
+            gate,
+            memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY),
+            rpc,
+            kademlia,
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
+            #[cfg(feature = "mdns")]
+            mdns: mdns.into(),
+        }
+    }
+}

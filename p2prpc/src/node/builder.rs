@@ -1,0 +1,280 @@
+//! What a node is told before it starts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+
+use super::address::{IntoAddress, ListenAddress, check_dialable};
+use super::admission::{Admission, Direction};
+use super::error::StartError;
+use super::identity::Identity;
+use super::reachability::Reachability;
+use super::{Node, listen};
+use crate::behaviour::InvalidProtocol;
+use crate::context::CallInfo;
+use crate::handle::Handle;
+use crate::limits::Limits;
+use crate::service::Service;
+
+const DEFAULT_PROTOCOL: &str = "/p2prpc";
+const DEFAULT_KAD_PROTOCOL: &str = "/ipfs/kad/1.0.0";
+const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/0";
+
+/// Puts a [`Node`] together: [`Node::builder`] makes one, [`start`](NodeBuilder::start) ends it.
+///
+/// Everything has a default. A value that is wrong is reported by `start`, by its own words.
+pub struct NodeBuilder {
+    pub(super) identity: Option<Identity>,
+    pub(super) listen: Vec<ListenAddress>,
+    pub(super) protocol: String,
+    pub(super) kad_protocol: String,
+    pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
+    pub(super) rendezvous: Vec<Arc<str>>,
+    pub(super) services: Vec<Service>,
+    pub(super) authorize: Option<Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>>,
+    pub(super) admission: Admission,
+    pub(super) visible: Option<Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>>,
+    pub(super) limits: Limits,
+    pub(super) timeout: Duration,
+    pub(super) reachability: Reachability,
+    pub(super) max_connected_members: usize,
+    pub(super) max_connections: usize,
+    #[cfg(feature = "mdns")]
+    pub(super) mdns: bool,
+    pub(super) handle: Handle,
+    /// The first value that was wrong.
+    error: Option<StartError>,
+}
+
+impl NodeBuilder {
+    pub(super) fn new() -> Self {
+        NodeBuilder {
+            identity: None,
+            listen: Vec::new(),
+            protocol: DEFAULT_PROTOCOL.into(),
+            kad_protocol: DEFAULT_KAD_PROTOCOL.into(),
+            bootstrap: Vec::new(),
+            rendezvous: Vec::new(),
+            services: Vec::new(),
+            authorize: None,
+            admission: Admission::default(),
+            visible: None,
+            limits: Limits::default(),
+            timeout: Duration::from_secs(10),
+            reachability: Reachability::default(),
+            max_connected_members: 512,
+            max_connections: 1024,
+            #[cfg(feature = "mdns")]
+            mdns: false,
+            handle: Handle::unstarted(),
+            error: None,
+        }
+    }
+
+    fn wrong(&mut self, error: impl Into<StartError>) {
+        self.error.get_or_insert(error.into());
+    }
+
+    /// Who the node is. Default: a fresh [`Identity::generate`], another one at each start.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Listen here: `/ip4/0.0.0.0/tcp/4001`, `/ip6/::1/tcp/0`, and with the feature `quic` `/ip4/0.0.0.0/udp/4001/quic-v1`.
+    /// Port 0 is any free one, `0.0.0.0` and `::` are all addresses of this machine. Can be given several times.
+    /// Default: `/ip4/0.0.0.0/tcp/0`.
+    pub fn listen(mut self, address: impl IntoAddress) -> Self {
+        match address.into_address().and_then(ListenAddress::try_from) {
+            Ok(address) => self.listen.push(address),
+            Err(error) => self.wrong(error),
+        }
+        self
+    }
+
+    /// The name of the application: peers with another one are of no concern. It begins with `/`. Default: `/p2prpc`.
+    ///
+    /// On the wire it is followed by `/p2prpc/1`, the protocol of this crate.
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = protocol.into();
+        self
+    }
+
+    /// The protocol of the Kademlia DHT, which begins with `/`. Default: `/ipfs/kad/1.0.0`.
+    ///
+    /// Nodes with another one don't find each other. A name of the application's own keeps other programs' nodes out of its DHT.
+    pub fn kad_protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.kad_protocol = protocol.into();
+        self
+    }
+
+    /// Peers to join through, each with its id at the end: `/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo..`. Can be given several times. Default: none.
+    ///
+    /// They are dialled until they answer and again whenever they are gone, for ever, with pauses of up to 8 s. The
+    /// node's own address among them does no harm, so all nodes can be given the same list.
+    pub fn bootstrap<A: IntoAddress>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        for address in addresses {
+            let checked = address.into_address().and_then(|address| Ok((check_dialable(&address)?, address)));
+            match checked {
+                Ok((Some(peer), address)) => self.bootstrap.push((peer, address)),
+                Ok((None, address)) => self.wrong(StartError::BootstrapWithoutPeerId { address }),
+                Err(error) => self.wrong(error),
+            }
+        }
+        self
+    }
+
+    /// Meet those who name the same rendezvous: they become members of each other. Any text but the empty one; can be given several times. Default: none.
+    ///
+    /// It is public, not a secret: whoever knows it can join. [`admit`](NodeBuilder::admit) and
+    /// [`authorize`](NodeBuilder::authorize) say who may do what.
+    pub fn rendezvous(mut self, rendezvous: impl AsRef<str>) -> Self {
+        let rendezvous = rendezvous.as_ref();
+        if rendezvous.is_empty() {
+            self.wrong(StartError::EmptyRendezvous);
+        } else if !self.rendezvous.iter().any(|known| **known == *rendezvous) {
+            self.rendezvous.push(rendezvous.into());
+        }
+        self
+    }
+
+    /// Serve this. Can be given several times, once for each name. [`Node::serve`] does it later. Default: nothing, and
+    /// such a node isn't advertised in the DHT.
+    pub fn serve(mut self, service: impl Into<Service>) -> Self {
+        self.services.push(service.into());
+        self
+    }
+
+    /// Let only those calls through, to whatever service, for which `rule` says `true`; to all others the service doesn't exist
+    /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that panics denies. Default: all calls.
+    ///
+    /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick.
+    pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
+        self.authorize = Some(Arc::new(rule));
+        self
+    }
+
+    /// Let only those peers be connected for which `rule` says `true`. A rule that panics says no. Default: all peers.
+    ///
+    /// It is asked for every connection, once the handshake has proven who the peer is and, where it is known before, before
+    /// the peer is dialled. A peer that isn't admitted can't be a member. Keep it quick: it runs in the node's own task.
+    pub fn admit(mut self, rule: impl Fn(&PeerId, Direction) -> bool + Send + Sync + 'static) -> Self {
+        self.admission = Admission::with_rule(rule);
+        self
+    }
+
+    /// Tell a peer only of those of our services for which `rule` says `true`. A rule that panics says no. Default: all of them.
+    ///
+    /// It decides what members know of each other, and so whom `all()` asks. It forbids no call: that is what
+    /// [`authorize`](NodeBuilder::authorize) does.
+    pub fn visible(mut self, rule: impl Fn(&PeerId, &str) -> bool + Send + Sync + 'static) -> Self {
+        self.visible = Some(Arc::new(rule));
+        self
+    }
+
+    /// How much peers may have under way. Default: [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long a call may take that doesn't say otherwise. Default: 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Where others can reach the node. Default: [`Reachability::Private`].
+    pub fn reachability(mut self, reachability: Reachability) -> Self {
+        self.reachability = reachability;
+        self
+    }
+
+    /// Keep a connection to so many members. Default: 512. Members past it are known, and connected when they are called.
+    pub fn max_connected_members(mut self, members: usize) -> Self {
+        self.max_connected_members = members;
+        self
+    }
+
+    /// Have so many connections at once, at least 4. Default: 1,024. Past it new ones are refused.
+    ///
+    /// Three quarters of them can be opened by others. Whatever this says, a peer has 4 at most, and of those that
+    /// others open 128 can be in their handshake at once.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.max(4);
+        self
+    }
+
+    /// Look for peers on the local network too, and be found there, by [mDNS](https://github.com/libp2p/specs/blob/master/discovery/mdns.md). Default: off.
+    ///
+    /// Every libp2p program on the network is seen; those that don't speak this application's protocol are let go again.
+    #[cfg(feature = "mdns")]
+    pub fn mdns(mut self) -> Self {
+        self.mdns = true;
+        self
+    }
+
+    /// A handle of the node to come, for services that call other peers. Calls through it end as
+    /// [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted) until the node has started.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Start the node. It listens when this returns, and looks for its peers from then on.
+    ///
+    /// # Errors
+    /// If a value is wrong, an address can't be listened on, or there is no Tokio runtime.
+    pub async fn start(mut self) -> Result<Node, StartError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(StartError::NoRuntime);
+        }
+        if self.listen.is_empty() {
+            self = self.listen(DEFAULT_LISTEN);
+        }
+        for address in &self.listen {
+            listen::probe(address)?;
+        }
+        self.check_external()?;
+        Node::start(self).await
+    }
+
+    fn check_external(&self) -> Result<(), StartError> {
+        if let Reachability::Public(addresses) = &self.reachability {
+            for address in addresses {
+                check_dialable(address)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn checked_kad_protocol(&self) -> Result<StreamProtocol, StartError> {
+        // It follows the same rules as the application's, and names itself in the same way.
+        crate::behaviour::Config::new(&self.kad_protocol)?;
+        let invalid = || InvalidProtocol(self.kad_protocol.clone());
+        Ok(StreamProtocol::try_from_owned(self.kad_protocol.clone()).map_err(|_| invalid())?)
+    }
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder")
+            .field("identity", &self.identity)
+            .field("listen", &self.listen)
+            .field("protocol", &self.protocol)
+            .field("kad_protocol", &self.kad_protocol)
+            .field("bootstrap", &self.bootstrap)
+            .field("rendezvous", &self.rendezvous)
+            .field("services", &self.services)
+            .field("limits", &self.limits)
+            .field("timeout", &self.timeout)
+            .field("reachability", &self.reachability)
+            .field("max_connected_members", &self.max_connected_members)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}

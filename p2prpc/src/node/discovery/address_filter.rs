@@ -1,0 +1,189 @@
+//! Which addresses that others tell us are kept and dialled.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+/// More addresses of one peer than this are not kept.
+pub(super) const MAX_ADDRESSES: usize = 8;
+
+/// How far an address reaches, from the farthest.
+///
+/// It is also said of one who tells us addresses: an address of his scope or a wider one can mean the same to both of
+/// us. A narrower one means another machine to him, and dialling it would make us his scanner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::node) enum Scope {
+    /// The whole internet.
+    Public,
+    /// A network of its own: private, shared and link-local ranges.
+    Private,
+    /// This machine.
+    Loopback,
+}
+
+impl Scope {
+    /// The scope of an address that can be dialled; `None` for what can't or mustn't be.
+    pub(in crate::node) fn of(address: &Multiaddr) -> Option<Scope> {
+        Socket::of(address).map(|socket| socket.scope())
+    }
+}
+
+/// An IP and a port, of either transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Socket {
+    pub(super) ip: IpAddr,
+    port: u16,
+    udp: bool,
+}
+
+impl Socket {
+    /// The socket of an address `/ip4|ip6/../tcp/..` or `../udp/../quic-v1`, with a peer id behind it or without.
+    pub(super) fn of(address: &Multiaddr) -> Option<Socket> {
+        let mut parts = address.iter();
+        let ip = match parts.next()? {
+            Protocol::Ip4(ip) => IpAddr::V4(ip),
+            Protocol::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
+            _ => return None,
+        };
+        let (port, udp) = match parts.next()? {
+            Protocol::Tcp(port) => (port, false),
+            Protocol::Udp(port) if parts.next() == Some(Protocol::QuicV1) => (port, true),
+            _ => return None,
+        };
+        let ends = match parts.next() {
+            None => true,
+            Some(Protocol::P2p(_)) => parts.next().is_none(),
+            Some(_) => false,
+        };
+        (ends && port != 0 && is_unicast(ip)).then_some(Socket { ip, port, udp })
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        match self.ip {
+            IpAddr::V4(ip) if ip.is_loopback() => Scope::Loopback,
+            IpAddr::V6(ip) if ip.is_loopback() => Scope::Loopback,
+            IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Scope::Private,
+            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
+            _ => Scope::Public,
+        }
+    }
+}
+
+/// Unlike multicast, broadcast, unspecified and reserved addresses.
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, ..] = ip.octets();
+            first != 0 && first < 224
+        }
+        IpAddr::V6(ip) => !ip.is_multicast() && ip != Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+/// 100.64.0.0/10, between a provider and its customers (RFC 6598).
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0b1100_0000 == 64
+}
+
+/// True if one of scope `teller` may tell us this address.
+pub(in crate::node) fn may_tell(teller: Scope, address: &Multiaddr) -> bool {
+    Scope::of(address).is_some_and(|scope| scope <= teller)
+}
+
+/// Those of `addresses` that one of scope `teller` may tell us of `peer`, each once, with the peer's id at its end.
+pub(super) fn filter<'a>(
+    peer: &PeerId,
+    addresses: impl IntoIterator<Item = &'a Multiaddr>,
+    teller: Scope,
+) -> Vec<Multiaddr> {
+    let mut kept: Vec<Multiaddr> = Vec::new();
+    for address in addresses {
+        if kept.len() == MAX_ADDRESSES {
+            break;
+        }
+        if !may_tell(teller, address) {
+            continue;
+        }
+        let Ok(address) = address.clone().with_p2p(*peer) else { continue };
+        if !kept.contains(&address) {
+            kept.push(address);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(address: &str) -> Option<Scope> {
+        Scope::of(&address.parse().unwrap())
+    }
+
+    #[test]
+    fn knows_how_far_an_address_reaches() {
+        assert_eq!(scope("/ip4/127.0.0.1/tcp/1"), Some(Scope::Loopback));
+        assert_eq!(scope("/ip6/::1/udp/1/quic-v1"), Some(Scope::Loopback));
+        assert_eq!(scope("/ip6/::ffff:127.0.0.1/tcp/1"), Some(Scope::Loopback));
+        for private in ["10.1.2.3", "172.31.0.1", "192.168.0.9", "169.254.1.1", "100.64.0.1", "100.127.255.255"] {
+            assert_eq!(scope(&format!("/ip4/{private}/tcp/1")), Some(Scope::Private), "{private}");
+        }
+        assert_eq!(scope("/ip6/fd00::1/tcp/1"), Some(Scope::Private));
+        assert_eq!(scope("/ip6/fe80::1/tcp/1"), Some(Scope::Private));
+        for public in ["/ip4/100.63.0.1/tcp/1", "/ip4/100.128.0.1/tcp/1", "/ip6/2001:db8::1/tcp/9"] {
+            assert_eq!(scope(public), Some(Scope::Public), "{public}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_address_of_a_peer() {
+        let peer = PeerId::random();
+        for bad in [
+            "/dns4/example.com/tcp/1",
+            "/dnsaddr/example.com",
+            "/ip4/0.0.0.0/tcp/1",
+            "/ip4/0.1.2.3/tcp/1",
+            "/ip4/224.0.0.251/udp/5353/quic-v1",
+            "/ip4/255.255.255.255/tcp/1",
+            "/ip6/::/tcp/1",
+            "/ip6/ff02::fb/udp/1/quic-v1",
+            "/ip4/203.0.113.1/tcp/0",
+            "/ip4/203.0.113.1/udp/1",
+            "/ip4/203.0.113.1",
+            "/ip4/203.0.113.1/tcp/1/http",
+            "/memory/1",
+            &format!("/ip4/203.0.113.1/tcp/1/p2p/{peer}/p2p-circuit"),
+            &format!("/p2p/{peer}"),
+        ] {
+            assert_eq!(scope(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_teller_may_tell_its_own_scope_and_wider() {
+        let address = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let all = [address("/ip4/203.0.113.1/tcp/1"), address("/ip4/10.0.0.1/tcp/1"), address("/ip4/127.0.0.1/tcp/1")];
+        let peer = PeerId::random();
+        assert_eq!(filter(&peer, &all, Scope::Public).len(), 1);
+        assert_eq!(filter(&peer, &all, Scope::Private).len(), 2);
+        assert_eq!(filter(&peer, &all, Scope::Loopback).len(), 3);
+    }
+
+    #[test]
+    fn gives_the_peer_id_and_refuses_another_ones() {
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        let bare: Multiaddr = "/ip4/203.0.113.1/tcp/1".parse().unwrap();
+        let full = bare.clone().with(Protocol::P2p(peer));
+        let foreign = bare.clone().with(Protocol::P2p(other));
+        assert_eq!(filter(&peer, &[bare, full.clone(), foreign], Scope::Public), [full]);
+    }
+
+    #[test]
+    fn keeps_eight_addresses_of_a_peer() {
+        let many: Vec<Multiaddr> =
+            (1..100).map(|port| format!("/ip4/203.0.113.1/tcp/{port}").parse().unwrap()).collect();
+        assert_eq!(filter(&PeerId::random(), &many, Scope::Public).len(), MAX_ADDRESSES);
+    }
+}

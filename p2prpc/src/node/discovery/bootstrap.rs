@@ -1,0 +1,203 @@
+//! The peers that the user named: dialled until they answer, and again when they are gone, for ever.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+use rand::Rng;
+
+/// The pause after the first failure; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Short enough that a bootstrap peer that comes last is joined within 10 s.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// A dial whose outcome was never said is made again.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+enum State {
+    Waiting { until: Instant },
+    Dialling { since: Instant },
+    Connected,
+}
+
+#[derive(Debug)]
+struct Target {
+    addresses: Vec<Multiaddr>,
+    state: State,
+    failures: u32,
+    /// What was said of it last, so that it isn't said again with each dial.
+    error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Bootstrap {
+    targets: BTreeMap<PeerId, Target>,
+}
+
+/// A pause with jitter, never longer than the backoff it comes from.
+pub(super) fn backoff(failures: u32, first: Duration, longest: Duration, rng: &mut impl Rng) -> Duration {
+    first.saturating_mul(1 << failures.min(16)).min(longest).mul_f64(rng.random_range(0.75..=1.0))
+}
+
+impl Bootstrap {
+    pub(super) fn new(addresses: Vec<(PeerId, Multiaddr)>, local: PeerId, now: Instant) -> Self {
+        let mut targets: BTreeMap<PeerId, Target> = BTreeMap::new();
+        for (peer, address) in addresses {
+            if peer == local {
+                continue;
+            }
+            let target = targets.entry(peer).or_insert_with(|| Target {
+                addresses: Vec::new(),
+                state: State::Waiting { until: now },
+                failures: 0,
+                error: None,
+            });
+            if !target.addresses.contains(&address) {
+                target.addresses.push(address);
+            }
+        }
+        Bootstrap { targets }
+    }
+
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.targets.contains_key(peer)
+    }
+
+    /// Its addresses as the user gave them.
+    pub(super) fn addresses(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.targets.get(peer).map_or(&[], |target| &target.addresses)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &[Multiaddr])> {
+        self.targets.iter().map(|(peer, target)| (peer, &target.addresses[..]))
+    }
+
+    /// True if it is a bootstrap peer.
+    pub(super) fn connected(&mut self, peer: &PeerId) -> bool {
+        let Some(target) = self.targets.get_mut(peer) else { return false };
+        target.state = State::Connected;
+        target.failures = 0;
+        target.error = None;
+        true
+    }
+
+    pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant, rng: &mut impl Rng) {
+        if let Some(target) = self.targets.get_mut(peer) {
+            target.state = State::Waiting { until: now + backoff(0, FIRST_PAUSE, LONGEST_PAUSE, rng) };
+        }
+    }
+
+    /// A dial of it failed. The address and the error, if they are worth a word.
+    pub(super) fn failed(
+        &mut self,
+        peer: &PeerId,
+        error: &str,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Option<(Multiaddr, String)> {
+        let target = self.targets.get_mut(peer)?;
+        let State::Dialling { .. } = target.state else { return None };
+        target.state = State::Waiting { until: now + backoff(target.failures, FIRST_PAUSE, LONGEST_PAUSE, rng) };
+        target.failures = target.failures.saturating_add(1);
+        if target.error.as_deref() == Some(error) {
+            return None;
+        }
+        target.error = Some(error.to_owned());
+        Some((target.addresses.first()?.clone(), error.to_owned()))
+    }
+
+    /// Those to dial now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let mut due = Vec::new();
+        for (peer, target) in &mut self.targets {
+            let is_due = match target.state {
+                State::Waiting { until } => until <= now,
+                State::Dialling { since } => now.saturating_duration_since(since) >= FORGOTTEN_AFTER,
+                State::Connected => false,
+            };
+            if is_due {
+                target.state = State::Dialling { since: now };
+                due.push((*peer, target.addresses.clone()));
+            }
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    fn address(port: u16) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+    }
+
+    /// When it is dialled next.
+    fn next_dial(bootstrap: &mut Bootstrap, now: &mut Instant) -> Duration {
+        let start = *now;
+        while bootstrap.due(*now).is_empty() {
+            *now += Duration::from_millis(50);
+            assert!(*now < start + Duration::from_secs(60), "never dialled again");
+        }
+        *now - start
+    }
+
+    #[test]
+    fn redials_ever_slower_but_for_ever() {
+        let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1)), (peer, address(2))], PeerId::random(), now);
+        assert_eq!(bootstrap.due(now), [(peer, vec![address(1), address(2)])]);
+        let mut pauses = Vec::new();
+        for _ in 0..100 {
+            bootstrap.failed(&peer, "refused", now, &mut rng);
+            pauses.push(next_dial(&mut bootstrap, &mut now));
+        }
+        assert!(pauses[0] <= Duration::from_millis(300));
+        assert!(pauses[4] > pauses[0]);
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE + Duration::from_millis(50)));
+        assert!(pauses[99] >= LONGEST_PAUSE / 2);
+    }
+
+    #[test]
+    fn says_a_failure_once() {
+        let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
+        let mut say = |error: &str, bootstrap: &mut Bootstrap| {
+            bootstrap.due(now + Duration::from_secs(3600));
+            bootstrap.failed(&peer, error, now, &mut rng).is_some()
+        };
+        assert!(say("refused", &mut bootstrap));
+        assert!(!say("refused", &mut bootstrap));
+        assert!(say("another peer answered", &mut bootstrap));
+        bootstrap.connected(&peer);
+        bootstrap.disconnected(&peer, now, &mut SmallRng::seed_from_u64(1));
+        assert!(say("another peer answered", &mut bootstrap));
+    }
+
+    #[test]
+    fn starts_anew_when_a_connected_one_is_gone() {
+        let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
+        for _ in 0..10 {
+            next_dial(&mut bootstrap, &mut now);
+            bootstrap.failed(&peer, "refused", now, &mut rng);
+        }
+        bootstrap.connected(&peer);
+        assert!(bootstrap.due(now + Duration::from_secs(3600)).is_empty());
+        bootstrap.disconnected(&peer, now, &mut rng);
+        assert!(next_dial(&mut bootstrap, &mut now) <= Duration::from_millis(300));
+    }
+
+    #[test]
+    fn does_not_dial_itself() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], peer, now);
+        assert!(bootstrap.due(now).is_empty());
+    }
+}

@@ -1,0 +1,311 @@
+//! How fast we dial at the word of others.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use hashlink::LruCache;
+use libp2p::{Multiaddr, PeerId};
+
+use super::address_filter::{Scope, Socket};
+
+/// Dials under way at the word of others, in all and for one teller.
+const MAX_UNDER_WAY: usize = 64;
+const MAX_UNDER_WAY_A_TELLER: usize = 8;
+/// A dial whose outcome was never said counts no longer than this.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
+/// Dials a second to public addresses, in all and for one teller.
+const PUBLIC: Rate = Rate { burst: 16.0, a_second: 16.0 };
+const PUBLIC_A_TELLER: Rate = Rate { burst: 2.0, a_second: 2.0 };
+/// Dials to private and loopback addresses: enough for a hundred nodes of one machine that start at once.
+const NEARBY: Rate = Rate { burst: 512.0, a_second: 128.0 };
+const NEARBY_A_TELLER: Rate = Rate { burst: 128.0, a_second: 32.0 };
+/// Dials of one public IP in a time.
+const DIALS_AN_IP: usize = 4;
+const IP_PERIOD: Duration = Duration::from_secs(60);
+/// Tables of tellers and IPs are no longer than this; the one not seen longest goes first.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Who said that a peer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Teller {
+    /// We were connected to it ourselves.
+    Memory,
+    /// A provider record.
+    Kademlia,
+    /// The local network.
+    Network,
+    /// This peer.
+    Peer(PeerId),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    burst: f64,
+    a_second: f64,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    rate: Rate,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Instant) -> Self {
+        Bucket { rate, tokens: rate.burst, filled: now }
+    }
+
+    fn has_one(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * self.rate.a_second).min(self.rate.burst);
+        self.filled = now;
+        self.tokens >= 1.0
+    }
+
+    fn take(&mut self) {
+        self.tokens -= 1.0;
+    }
+}
+
+#[derive(Debug)]
+struct Dial {
+    teller: Teller,
+    sockets: Vec<Socket>,
+    since: Instant,
+}
+
+/// What may be dialled now. A dial counts from [`admit`](DialBudget::admit) to [`finished`](DialBudget::finished).
+#[derive(Debug)]
+pub(super) struct DialBudget {
+    public: Bucket,
+    nearby: Bucket,
+    tellers: LruCache<(Teller, bool), Bucket>,
+    ips: LruCache<IpAddr, Vec<Instant>>,
+    under_way: HashMap<PeerId, Dial>,
+    a_teller: HashMap<Teller, usize>,
+    sockets: HashSet<Socket>,
+}
+
+impl DialBudget {
+    pub(super) fn new(now: Instant) -> Self {
+        DialBudget {
+            public: Bucket::full(PUBLIC, now),
+            nearby: Bucket::full(NEARBY, now),
+            tellers: LruCache::new(MAX_REMEMBERED),
+            ips: LruCache::new(MAX_REMEMBERED),
+            under_way: HashMap::new(),
+            a_teller: HashMap::new(),
+            sockets: HashSet::new(),
+        }
+    }
+
+    /// True if no dial at all would be admitted now.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.under_way.len() >= MAX_UNDER_WAY
+    }
+
+    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
+    pub(super) fn admit(
+        &mut self,
+        peer: PeerId,
+        teller: Teller,
+        addresses: &[Multiaddr],
+        now: Instant,
+    ) -> Vec<Multiaddr> {
+        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= MAX_UNDER_WAY_A_TELLER);
+        if busy || self.is_exhausted() || self.under_way.contains_key(&peer) {
+            return Vec::new();
+        }
+        let (mut admitted, mut sockets, mut public) = (Vec::new(), Vec::new(), false);
+        for address in addresses {
+            let Some(socket) = Socket::of(address) else { continue };
+            let is_public = socket.scope() == Scope::Public;
+            if self.sockets.contains(&socket)
+                || sockets.contains(&socket)
+                || (is_public && !self.ip_has_room(socket.ip, now))
+            {
+                continue;
+            }
+            public |= is_public;
+            sockets.push(socket);
+            admitted.push(address.clone());
+        }
+        if admitted.is_empty() || !self.take_token(teller, public, now) {
+            return Vec::new();
+        }
+        for socket in &sockets {
+            self.sockets.insert(*socket);
+            if socket.scope() == Scope::Public {
+                self.count_ip(socket.ip, now);
+            }
+        }
+        *self.a_teller.entry(teller).or_default() += 1;
+        self.under_way.insert(peer, Dial { teller, sockets, since: now });
+        admitted
+    }
+
+    fn take_token(&mut self, teller: Teller, public: bool, now: Instant) -> bool {
+        let (all, rate) = match public {
+            true => (&mut self.public, PUBLIC_A_TELLER),
+            false => (&mut self.nearby, NEARBY_A_TELLER),
+        };
+        if !all.has_one(now) {
+            return false;
+        }
+        if teller != Teller::Memory {
+            let own = self.tellers.entry((teller, public)).or_insert_with(|| Bucket::full(rate, now));
+            if !own.has_one(now) {
+                return false;
+            }
+            own.take();
+        }
+        all.take();
+        true
+    }
+
+    fn ip_has_room(&mut self, ip: IpAddr, now: Instant) -> bool {
+        let Some(dials) = self.ips.get_mut(&ip) else { return true };
+        dials.retain(|at| now.saturating_duration_since(*at) < IP_PERIOD);
+        dials.len() < DIALS_AN_IP
+    }
+
+    fn count_ip(&mut self, ip: IpAddr, now: Instant) {
+        self.ips.entry(ip).or_insert_with(Vec::new).push(now);
+    }
+
+    /// The dial of this peer, if there was one, has ended.
+    pub(super) fn finished(&mut self, peer: &PeerId) {
+        let Some(dial) = self.under_way.remove(peer) else { return };
+        for socket in &dial.sockets {
+            self.sockets.remove(socket);
+        }
+        if let Some(dials) = self.a_teller.get_mut(&dial.teller) {
+            *dials = dials.saturating_sub(1);
+            if *dials == 0 {
+                self.a_teller.remove(&dial.teller);
+            }
+        }
+    }
+
+    /// Forget dials that have been under way for too long.
+    pub(super) fn tick(&mut self, now: Instant) {
+        let old = |dial: &Dial| now.saturating_duration_since(dial.since) >= FORGOTTEN_AFTER;
+        let forgotten: Vec<PeerId> =
+            self.under_way.iter().filter(|(_, dial)| old(dial)).map(|(peer, _)| *peer).collect();
+        for peer in forgotten {
+            self.finished(&peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(ip: &str, port: u16) -> Vec<Multiaddr> {
+        vec![format!("/ip4/{ip}/tcp/{port}").parse().unwrap()]
+    }
+
+    struct Clock(DialBudget, Instant);
+
+    impl Clock {
+        fn new() -> Self {
+            let now = Instant::now();
+            Clock(DialBudget::new(now), now)
+        }
+
+        fn wait(&mut self, seconds: f64) {
+            self.1 += Duration::from_secs_f64(seconds);
+        }
+
+        /// Dial a new peer there, and see it end at once.
+        fn dials(&mut self, teller: Teller, addresses: &[Multiaddr]) -> bool {
+            let peer = PeerId::random();
+            let admitted = !self.0.admit(peer, teller, addresses, self.1).is_empty();
+            self.0.finished(&peer);
+            admitted
+        }
+    }
+
+    fn public(n: u8) -> Vec<Multiaddr> {
+        address(&format!("203.0.113.{n}"), 1)
+    }
+
+    #[test]
+    fn one_teller_makes_us_dial_twice_a_second() {
+        let mut clock = Clock::new();
+        let teller = Teller::Peer(PeerId::random());
+        let mut dials = (0..100).filter(|n| clock.dials(teller, &public(*n))).count();
+        assert_eq!(dials, 2);
+        clock.wait(1.0);
+        dials = (100..200).filter(|n| clock.dials(teller, &public(*n))).count();
+        assert_eq!(dials, 2);
+    }
+
+    #[test]
+    fn all_tellers_make_us_dial_sixteen_times_a_second() {
+        let mut clock = Clock::new();
+        let dials = (0..100).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n))).count();
+        assert_eq!(dials, 16);
+    }
+
+    #[test]
+    fn a_public_ip_is_dialled_four_times_a_minute() {
+        let mut clock = Clock::new();
+        let count = |clock: &mut Clock, ip: &str| {
+            (1..=10).filter(|port| clock.dials(Teller::Memory, &address(ip, *port))).count()
+        };
+        assert_eq!(count(&mut clock, "203.0.113.1"), 4);
+        clock.wait(59.0);
+        assert_eq!(count(&mut clock, "203.0.113.1"), 0);
+        clock.wait(2.0);
+        assert_eq!(count(&mut clock, "203.0.113.1"), 4);
+        assert_eq!(count(&mut clock, "127.0.0.1"), 10);
+        assert_eq!(count(&mut clock, "10.0.0.1"), 10);
+    }
+
+    #[test]
+    fn a_socket_is_dialled_once_at_a_time() {
+        let Clock(mut budget, now) = Clock::new();
+        let here = address("127.0.0.1", 4001);
+        let (first, second) = (PeerId::random(), PeerId::random());
+        assert!(!budget.admit(first, Teller::Network, &here, now).is_empty());
+        assert!(budget.admit(second, Teller::Memory, &here, now).is_empty());
+        budget.finished(&first);
+        assert!(!budget.admit(second, Teller::Memory, &here, now).is_empty());
+    }
+
+    #[test]
+    fn a_hundred_neighbours_are_dialled_at_once_but_not_all_at_the_same_time() {
+        let mut clock = Clock::new();
+        let teller = Teller::Peer(PeerId::random());
+        let dials = (1..=100).filter(|port| clock.dials(teller, &address("127.0.0.1", *port))).count();
+        assert_eq!(dials, 100);
+        let Clock(mut budget, now) = clock;
+        let dials = (1000..2000)
+            .filter(|port| !budget.admit(PeerId::random(), teller, &address("127.0.0.1", *port), now).is_empty())
+            .count();
+        assert_eq!(dials, MAX_UNDER_WAY_A_TELLER);
+    }
+
+    #[test]
+    fn dials_without_an_outcome_do_not_count_for_ever() {
+        let Clock(mut budget, mut now) = Clock::new();
+        let fill = |budget: &mut DialBudget, now| {
+            (1..1000)
+                .filter(|port| {
+                    let teller = Teller::Peer(PeerId::random());
+                    !budget.admit(PeerId::random(), teller, &address("10.0.0.1", *port), now).is_empty()
+                })
+                .count()
+        };
+        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+        assert!(budget.is_exhausted());
+        now += FORGOTTEN_AFTER;
+        budget.tick(now);
+        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+    }
+}

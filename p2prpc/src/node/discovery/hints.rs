@@ -1,0 +1,239 @@
+//! Peers that may be there, by what others say: bounded, and no more than something to try.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use hashlink::LruCache;
+use libp2p::{Multiaddr, PeerId};
+
+use super::dial_budget::Teller;
+
+/// Hints that are kept, and of one teller.
+const MAX_HINTS: usize = 4096;
+const MAX_HINTS_A_TELLER: usize = 256;
+/// Tellers of one hint that are kept. Each has addresses of its own, so that none can spoil another's word.
+const MAX_SOURCES: usize = 4;
+/// A hint is tried so often, with a pause of its own after each failure but the last.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+/// A hint that came to nothing is not taken again for this time.
+const FRUITLESS_FOR: Duration = Duration::from_secs(60);
+const MAX_FRUITLESS: usize = 4096;
+
+#[derive(Debug)]
+struct Hint {
+    sources: Vec<Source>,
+    due: Instant,
+    failures: usize,
+}
+
+#[derive(Debug)]
+struct Source {
+    teller: Teller,
+    addresses: Vec<Multiaddr>,
+}
+
+#[derive(Debug)]
+pub(super) struct Hints {
+    table: HashMap<PeerId, Hint>,
+    due: BTreeSet<(Instant, PeerId)>,
+    a_teller: HashMap<Teller, usize>,
+    fruitless: LruCache<PeerId, Instant>,
+}
+
+impl Hints {
+    pub(super) fn new() -> Self {
+        Hints {
+            table: HashMap::new(),
+            due: BTreeSet::new(),
+            a_teller: HashMap::new(),
+            fruitless: LruCache::new(MAX_FRUITLESS),
+        }
+    }
+
+    /// `teller` says that `peer` is at these addresses: to be tried from `due` on. True if that is news and was taken.
+    pub(super) fn add(
+        &mut self,
+        peer: PeerId,
+        teller: Teller,
+        addresses: Vec<Multiaddr>,
+        due: Instant,
+        now: Instant,
+    ) -> bool {
+        if addresses.is_empty() || self.is_fruitless(&peer, now) {
+            return false;
+        }
+        let told = self.a_teller.get(&teller).copied().unwrap_or_default();
+        if let Some(hint) = self.table.get_mut(&peer) {
+            if let Some(source) = hint.sources.iter_mut().find(|source| source.teller == teller) {
+                source.addresses = addresses;
+                return false;
+            }
+            if hint.sources.len() >= MAX_SOURCES || told >= MAX_HINTS_A_TELLER {
+                return false;
+            }
+            hint.sources.push(Source { teller, addresses });
+            *self.a_teller.entry(teller).or_default() += 1;
+            return false;
+        }
+        if told >= MAX_HINTS_A_TELLER {
+            return false;
+        }
+        if self.table.len() >= MAX_HINTS {
+            // What has waited longest has been in the way longest.
+            let Some((_, oldest)) = self.due.first().copied() else { return false };
+            self.remove(&oldest);
+        }
+        self.table.insert(peer, Hint { sources: vec![Source { teller, addresses }], due, failures: 0 });
+        self.due.insert((due, peer));
+        *self.a_teller.entry(teller).or_default() += 1;
+        true
+    }
+
+    pub(super) fn remove(&mut self, peer: &PeerId) {
+        let Some(hint) = self.table.remove(peer) else { return };
+        self.due.remove(&(hint.due, *peer));
+        for source in &hint.sources {
+            if let Some(told) = self.a_teller.get_mut(&source.teller) {
+                *told = told.saturating_sub(1);
+                if *told == 0 {
+                    self.a_teller.remove(&source.teller);
+                }
+            }
+        }
+    }
+
+    /// A peer that is of no use to us, whatever others say: not to be tried again for a while.
+    pub(super) fn fruitless(&mut self, peer: PeerId, now: Instant) {
+        self.remove(&peer);
+        self.fruitless.insert(peer, now + FRUITLESS_FOR);
+    }
+
+    fn is_fruitless(&mut self, peer: &PeerId, now: Instant) -> bool {
+        match self.fruitless.peek(peer) {
+            Some(until) if now < *until => true,
+            Some(_) => {
+                self.fruitless.remove(peer);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The peer turned out to be one of use.
+    pub(super) fn forgive(&mut self, peer: &PeerId) {
+        self.fruitless.remove(peer);
+    }
+
+    /// A dial of the peer failed, whoever asked for it.
+    pub(super) fn failed(&mut self, peer: &PeerId, now: Instant) {
+        let Some(hint) = self.table.get_mut(peer) else { return };
+        let Some(pause) = PAUSES.get(hint.failures) else { return self.fruitless(*peer, now) };
+        self.due.remove(&(hint.due, *peer));
+        hint.failures += 1;
+        hint.due = now + *pause;
+        // Another teller's addresses have their turn.
+        hint.sources.rotate_left(1);
+        self.due.insert((hint.due, *peer));
+    }
+
+    /// What is due, and can be dialled: `dial` says so for each teller of a hint in turn. It stays a hint until it is removed or has failed.
+    pub(super) fn try_due(&mut self, now: Instant, mut dial: impl FnMut(PeerId, Teller, &[Multiaddr]) -> bool) {
+        let due: Vec<(Instant, PeerId)> = self.due.iter().take_while(|(due, _)| *due <= now).copied().collect();
+        for (due, peer) in due {
+            let Some(hint) = self.table.get_mut(&peer) else { continue };
+            if hint.sources.iter().any(|source| dial(peer, source.teller, &source.addresses)) {
+                // If nothing is heard of the dial, it is tried again.
+                self.due.remove(&(due, peer));
+                hint.due = now + Duration::from_secs(30);
+                self.due.insert((hint.due, peer));
+            }
+        }
+    }
+
+    /// Where the peer may be, by all who told us.
+    pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let sources = self.table.get(peer).map(|hint| hint.sources.iter());
+        sources.into_iter().flatten().flat_map(|source| source.addresses.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somewhere() -> Vec<Multiaddr> {
+        vec!["/ip4/203.0.113.1/tcp/1".parse().unwrap()]
+    }
+
+    fn teller() -> Teller {
+        Teller::Peer(PeerId::random())
+    }
+
+    fn tried(hints: &mut Hints, now: Instant) -> Vec<(PeerId, Teller)> {
+        let mut tried = Vec::new();
+        hints.try_due(now, |peer, teller, _| {
+            tried.push((peer, teller));
+            true
+        });
+        tried
+    }
+
+    #[test]
+    fn a_hint_is_tried_three_times_and_then_ignored_for_a_while() {
+        let mut now = Instant::now();
+        let mut hints = Hints::new();
+        let peer = PeerId::random();
+        assert!(hints.add(peer, teller(), somewhere(), now, now));
+        for pause in [2, 8, 0] {
+            assert_eq!(tried(&mut hints, now).len(), 1);
+            assert!(tried(&mut hints, now).is_empty(), "a dial is under way");
+            hints.failed(&peer, now);
+            assert!(tried(&mut hints, now).is_empty());
+            now += Duration::from_secs(pause);
+        }
+        assert!(!hints.add(peer, teller(), somewhere(), now, now));
+        now += FRUITLESS_FOR;
+        assert!(hints.add(peer, teller(), somewhere(), now, now));
+    }
+
+    #[test]
+    fn a_second_teller_gets_its_turn() {
+        let mut now = Instant::now();
+        let mut hints = Hints::new();
+        let (peer, first, second) = (PeerId::random(), teller(), teller());
+        hints.add(peer, first, somewhere(), now, now);
+        assert!(!hints.add(peer, second, somewhere(), now, now), "no news");
+        assert_eq!(tried(&mut hints, now), [(peer, first)]);
+        hints.failed(&peer, now);
+        now += PAUSES[0];
+        assert_eq!(tried(&mut hints, now), [(peer, second)]);
+    }
+
+    #[test]
+    fn one_teller_cannot_fill_the_table() {
+        let now = Instant::now();
+        let mut hints = Hints::new();
+        let liar = teller();
+        let taken = (0..10_000).filter(|_| hints.add(PeerId::random(), liar, somewhere(), now, now)).count();
+        assert_eq!(taken, MAX_HINTS_A_TELLER);
+        assert!(hints.add(PeerId::random(), teller(), somewhere(), now, now));
+    }
+
+    #[test]
+    fn many_tellers_cannot_grow_the_table() {
+        let now = Instant::now();
+        let mut hints = Hints::new();
+        for _ in 0..10 * MAX_HINTS {
+            hints.add(PeerId::random(), teller(), somewhere(), now, now);
+        }
+        assert_eq!(hints.table.len(), MAX_HINTS);
+        assert_eq!(hints.due.len(), MAX_HINTS);
+        assert_eq!(hints.a_teller.len(), MAX_HINTS);
+        let peers: Vec<PeerId> = hints.table.keys().copied().collect();
+        for peer in &peers {
+            hints.fruitless(*peer, now);
+        }
+        assert!(hints.table.is_empty() && hints.due.is_empty() && hints.a_teller.is_empty());
+        assert!(hints.fruitless.len() <= MAX_FRUITLESS);
+    }
+}

@@ -1,0 +1,385 @@
+//! Discovery itself: takes what happened to the part it is for, and decides whom to dial.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashlink::LruCache;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use rand::rngs::SmallRng;
+use rand::seq::IteratorRandom;
+use rand::{Rng, SeedableRng};
+use tokio::sync::mpsc;
+
+use super::address_filter::{Scope, filter};
+use super::bootstrap::Bootstrap;
+use super::connected::{Connected, Describing};
+use super::dial_budget::{DialBudget, Teller};
+use super::finding::{PROBE_EVERY, Search};
+use super::former::Former;
+use super::hints::Hints;
+use super::key::{Topic, topic};
+use super::liveness::{Redial, Redials, SILENT_AFTER, own_stall};
+use super::membership::{Departure, Membership};
+use super::providers::{Providers, Query};
+use super::roster::Roster;
+use super::service::{self, Question, What};
+use super::{Action, DiscoveryConfig, Input};
+use crate::service::Service;
+
+const MAX_DEPARTED: usize = 4096;
+/// One member after the other is heard out from the beginning this often.
+const START_OVER_EVERY: Duration = Duration::from_secs(20);
+/// The state machine.
+pub(in crate::node) struct Discovery {
+    pub(super) local: PeerId,
+    pub(super) names: HashMap<Topic, Arc<str>>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) max_connected: usize,
+    pub(super) connected: HashMap<PeerId, Connected>,
+    pub(super) members: HashMap<PeerId, Membership>,
+    pub(super) bootstrap: Bootstrap,
+    pub(super) providers: Providers,
+    pub(super) hints: Hints,
+    pub(super) former: Former,
+    pub(super) redials: Redials,
+    pub(super) departed: LruCache<PeerId, Instant>,
+    pub(super) actions: VecDeque<Action>,
+    pub(super) rng: SmallRng,
+    pub(super) scope: Scope,
+    kad_protocol: StreamProtocol,
+    pub(super) budget: DialBudget,
+    pub(super) searches: HashMap<PeerId, Search>,
+    last_tick: Instant,
+    next_start_over: Instant,
+    pub(super) next_probe: Instant,
+    closing: bool,
+}
+
+impl Discovery {
+    /// How often [`Input::Tick`] has to come.
+    pub(in crate::node) const TICK: Duration = Duration::from_millis(250);
+
+    pub(in crate::node) fn new(config: DiscoveryConfig, now: Instant) -> Self {
+        let mut rng = SmallRng::seed_from_u64(config.seed);
+        let mut topics: Vec<Topic> = Vec::new();
+        let mut names = HashMap::new();
+        for name in &config.rendezvous {
+            let topic = topic(name);
+            if names.insert(topic, name.clone()).is_none() {
+                topics.push(topic);
+            }
+        }
+        let mut discovery = Discovery {
+            local: config.local,
+            names,
+            providers: Providers::new(&topics, config.serves, now),
+            roster: Arc::new(Roster::new(topics, config.visible, rng.random())),
+            max_connected: config.max_connected_members,
+            connected: HashMap::new(),
+            members: HashMap::new(),
+            bootstrap: Bootstrap::new(config.bootstrap, config.local, now),
+            hints: Hints::new(),
+            former: Former::new(),
+            redials: Redials::default(),
+            departed: LruCache::new(MAX_DEPARTED),
+            actions: VecDeque::new(),
+            rng,
+            scope: config.scope,
+            kad_protocol: config.kad_protocol,
+            budget: DialBudget::new(now),
+            searches: HashMap::new(),
+            last_tick: now,
+            next_start_over: now + START_OVER_EVERY,
+            next_probe: now + PROBE_EVERY,
+            closing: false,
+        };
+        if config.private {
+            discovery.warn_of_public_bootstrap();
+        }
+        discovery.tick(now);
+        discovery
+    }
+
+    fn warn_of_public_bootstrap(&mut self) {
+        let mut addresses = self.bootstrap.iter().flat_map(|(_, addresses)| addresses);
+        if let Some(public) = addresses.find(|address| Scope::of(address) == Some(Scope::Public)) {
+            let warning = format!(
+                "the bootstrap peer {public} is on the internet, and this node gives its private addresses as its own, \
+                 which peers there can't reach: set reachability(Reachability::Public(..)) or Reachability::Client"
+            );
+            self.actions.push_back(Action::Warn(warning));
+        }
+    }
+
+    /// The service that answers other nodes; to be served beside those of the user. What comes out of the other end of
+    /// `leaving` has to come in as [`Input::PeerIsLeaving`].
+    pub(in crate::node) fn service(&self, leaving: mpsc::Sender<PeerId>) -> Service {
+        service::service(self.roster.clone(), leaving)
+    }
+
+    /// What to do next; to be asked until there is nothing left, after each input.
+    pub(in crate::node) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Something happened.
+    pub(in crate::node) fn input(&mut self, input: Input, now: Instant) {
+        if self.closing {
+            if let Input::AddressesWanted { peer } = input {
+                self.actions.push_back(Action::AddressesFound { peer, addresses: Vec::new() });
+            }
+            return;
+        }
+        match input {
+            Input::Tick => self.tick(now),
+            Input::Connected { peer, address, outbound, first } => {
+                self.connected(peer, &address, outbound, first, now);
+                self.dial_hints(now);
+            }
+            Input::Disconnected { peer } => self.disconnected(peer, now),
+            Input::DialFailed { peer, error } => self.dial_failed(peer, &error, now),
+            Input::Supported { peer } => self.supported(peer, now),
+            Input::Identified { peer, listen_addresses, protocols } => {
+                self.identified(peer, &listen_addresses, protocols.contains(&self.kad_protocol), now);
+            }
+            Input::Heard { peer, at } => {
+                if let Some(connected) = self.connected.get_mut(&peer) {
+                    connected.heard = connected.heard.max(at);
+                }
+            }
+            Input::Described { peer, answer } => self.described(peer, answer, now),
+            Input::Listed { peer, answer } => {
+                self.listed(peer, answer, now);
+                self.dial_hints(now);
+            }
+            Input::PeerIsLeaving { peer } => self.peer_is_leaving(peer, now),
+            Input::Providers { peers } => {
+                for (peer, addresses) in peers {
+                    self.provider(peer, &addresses, now);
+                }
+                self.dial_hints(now);
+            }
+            Input::ProvidersDone { key } => self.providers.lookup_done(&key, now, &mut self.rng),
+            Input::Provided { key, ok } => self.providers.provided(&key, ok, now, &mut self.rng),
+            Input::AddressesWanted { peer } => self.addresses_wanted(peer),
+            Input::PeerLookedUp { peer, addresses } => self.looked_up(peer, &addresses, now),
+            Input::SeenNearby { peer, addresses } => {
+                let addresses = filter(&peer, &addresses, Scope::Loopback);
+                self.hint(peer, Teller::Network, addresses, now);
+                self.dial_hints(now);
+            }
+            Input::OwnAddressesChanged { reachable } => self.providers.addresses_changed(reachable, now),
+            Input::ServicesChanged => {
+                self.roster.services_changed();
+                self.providers.serves_now(now);
+            }
+            Input::Blocked { peer } => {
+                self.left(peer, Departure::Unwanted, now);
+                self.former.remove(&peer);
+                self.hints.fruitless(peer, now);
+                self.actions.push_back(Action::Close { peer });
+            }
+            Input::ShuttingDown => self.shut_down(),
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.closing = true;
+        for key in self.providers.keys() {
+            self.actions.push_back(Action::StopProviding { key: key.clone() });
+        }
+        let peers = self.members.keys().filter(|peer| self.connected.contains_key(peer)).copied().collect();
+        self.actions.push_back(Action::SayLeaving { peers });
+    }
+
+    fn connected(&mut self, peer: PeerId, remote: &Multiaddr, outbound: bool, first: bool, now: Instant) {
+        self.budget.finished(&peer);
+        self.hints.remove(&peer);
+        self.redials.remove(&peer);
+        if first {
+            self.connected.remove(&peer);
+            self.departed.remove(&peer);
+        }
+        if self.bootstrap.connected(&peer) && first {
+            self.actions.push_back(Action::Pin { peer, pinned: true });
+            self.actions.push_back(Action::BootstrapConnected { peer, address: remote.clone() });
+        }
+        let scope = self.scope;
+        let connected =
+            self.connected.entry(peer).or_insert_with(|| Connected::new(peer, remote, outbound, scope, now));
+        connected.heard = now;
+        connected.suspected = false;
+        if !first {
+            connected.leaving = false;
+            if outbound {
+                connected.dialled_at(peer, remote);
+            }
+            // It may be another process of the same identity, whose older connection has not been noticed to be dead.
+            if connected.supported && connected.describing != Describing::UnderWay {
+                connected.describing = Describing::At(now + Duration::from_secs(1));
+            }
+        }
+        if self.members.get(&peer).is_some_and(|member| member.pinned) {
+            self.actions.push_back(Action::Pin { peer, pinned: true });
+        }
+    }
+
+    fn supported(&mut self, peer: PeerId, now: Instant) {
+        if self.roster.topics().is_empty() {
+            return;
+        }
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        connected.supported = true;
+        if connected.describing == Describing::NotYet {
+            connected.describing = Describing::At(now);
+        }
+        self.ask(peer, now);
+    }
+
+    /// Ask the peer what is to be asked now.
+    pub(super) fn ask(&mut self, peer: PeerId, now: Instant) {
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        let describe = connected.starts_describing(now).then_some(What::Describe);
+        let list = connected.asking.as_mut().and_then(|asking| asking.starts(now)).map(What::List);
+        for what in describe.into_iter().chain(list) {
+            let topics = self.roster.topics().to_vec();
+            self.actions.push_back(Action::Ask(Question { peer, topics, what }));
+        }
+    }
+
+    fn identified(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        connected.listens_at(peer, listen_addresses);
+        let addresses = connected.addresses.clone();
+        if speaks_kad {
+            // A peer gives away the user's own words for it only as far as it would be believed itself.
+            for address in addresses.iter().filter(|address| Scope::of(address).is_some()) {
+                self.actions.push_back(Action::AddKadAddress { peer, address: address.clone() });
+            }
+            if !addresses.is_empty() {
+                self.providers.peer_came(peer, now);
+            }
+        } else {
+            self.providers.peer_went(&peer);
+        }
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.addresses.clone_from(&addresses);
+            let topics = member.topics.clone();
+            self.roster.connected(peer, topics, &addresses);
+        }
+    }
+
+    fn disconnected(&mut self, peer: PeerId, now: Instant) {
+        let Some(connected) = self.connected.remove(&peer) else { return };
+        self.providers.peer_went(&peer);
+        self.bootstrap.disconnected(&peer, now, &mut self.rng);
+        self.roster.disconnected(&peer);
+        let lost = self.members.get(&peer).is_some_and(|member| member.pinned);
+        if lost && !connected.suspected {
+            self.redials.add(peer);
+            self.redial(now);
+        }
+    }
+
+    fn dial_failed(&mut self, peer: PeerId, error: &str, now: Instant) {
+        self.budget.finished(&peer);
+        if let Some((address, error)) = self.bootstrap.failed(&peer, error, now, &mut self.rng) {
+            self.actions.push_back(Action::BootstrapFailed { peer, address, error });
+        }
+        self.former.failed(&peer, now, &mut self.rng);
+        self.hints.failed(&peer, now);
+        // Another dial to one that is connected says nothing, except of one whose connection is believed dead.
+        if self.connected.get(&peer).is_none_or(|connected| connected.suspected) {
+            self.left(peer, Departure::Vanished, now);
+        }
+        self.dial_hints(now);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if let Some(stall) = own_stall(self.last_tick, now) {
+            self.redials.stalled(stall);
+            for connected in self.connected.values_mut() {
+                connected.heard += stall;
+            }
+        }
+        self.last_tick = now;
+        self.budget.tick(now);
+        for (peer, addresses) in self.bootstrap.due(now) {
+            self.actions.push_back(Action::Dial { peer, addresses });
+        }
+        self.suspect_the_silent(now);
+        self.redial(now);
+        self.ask_those_due(now);
+        self.probe(now);
+        self.dial_former(now);
+        self.dial_hints(now);
+        for query in self.providers.due(now) {
+            self.actions.push_back(match query {
+                Query::Get(key) => Action::GetProviders { key },
+                Query::Provide(key) => Action::Provide { key },
+            });
+        }
+    }
+
+    fn suspect_the_silent(&mut self, now: Instant) {
+        let mut silent = Vec::new();
+        for (peer, connected) in &mut self.connected {
+            let watched = self.members.contains_key(peer) || self.bootstrap.contains(peer);
+            if watched && !connected.suspected && now.saturating_duration_since(connected.heard) >= SILENT_AFTER {
+                connected.suspected = true;
+                silent.push(*peer);
+            }
+        }
+        for peer in silent {
+            self.roster.disconnected(&peer);
+            // A connection to a peer that doesn't read can take minutes to close: don't wait for it.
+            self.actions.push_back(Action::Close { peer });
+            if self.members.contains_key(&peer) {
+                self.redials.add(peer);
+            }
+        }
+    }
+
+    fn redial(&mut self, now: Instant) {
+        let (members, bootstrap) = (&self.members, &self.bootstrap);
+        let known = |peer: &PeerId| {
+            !bootstrap.addresses(peer).is_empty()
+                || members.get(peer).is_some_and(|member| !member.addresses.is_empty())
+        };
+        for redial in self.redials.due(now, known) {
+            match redial {
+                Redial::GiveUp(peer) => self.left(peer, Departure::Vanished, now),
+                Redial::Dial(peer) => {
+                    let addresses = self.addresses_of(&peer);
+                    self.actions.push_back(Action::Dial { peer, addresses });
+                }
+            }
+        }
+    }
+
+    fn ask_those_due(&mut self, now: Instant) {
+        if self.next_start_over <= now {
+            self.next_start_over = now + START_OVER_EVERY;
+            let tellers = self.connected.values_mut().filter_map(|connected| connected.asking.as_mut());
+            if let Some(asking) = tellers.choose(&mut self.rng) {
+                asking.start_over();
+            }
+        }
+        let peers: Vec<PeerId> = self.connected.keys().copied().collect();
+        for peer in peers {
+            self.ask(peer, now);
+        }
+    }
+}
+
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Discovery")
+            .field("local", &self.local)
+            .field("connected", &self.connected.len())
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}

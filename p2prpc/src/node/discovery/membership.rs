@@ -1,0 +1,252 @@
+//! Who is a member: from a peer's description of itself to its leave.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::Action;
+use super::address_filter::filter;
+use super::bootstrap::backoff;
+use super::connected::{Asking, Describing};
+use super::dial_budget::Teller;
+use super::key::Topic;
+use super::machine::Discovery;
+use super::roster::PAGE;
+use super::service::{Description, Listing};
+use crate::error::{ErrorKind, RpcError};
+use crate::members::Member;
+
+/// Members past this are not taken.
+const MAX_MEMBERS: usize = 16_384;
+/// Services of one member, and the length of a name: more is cut off.
+const MAX_SERVICES: usize = 1024;
+const MAX_NAME: usize = 256;
+/// So many members are asked quickly for news, and every bootstrap peer.
+const QUICK_TELLERS: usize = 3;
+/// A peer that isn't one of us is asked again after this, if it is still connected.
+const ASK_STRANGERS_EVERY: Duration = Duration::from_secs(60);
+const DESCRIBE_AGAIN_FIRST: Duration = Duration::from_millis(250);
+const DESCRIBE_AGAIN_LONGEST: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Membership {
+    pub(super) member: Member,
+    pub(super) topics: Arc<[Topic]>,
+    /// It is one of those that are kept connected.
+    pub(super) pinned: bool,
+    pub(super) addresses: Vec<Multiaddr>,
+}
+
+/// How a member went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It said so.
+    Polite,
+    /// Without a word: it may come back.
+    Vanished,
+    /// It isn't one of us any more, or we don't want it.
+    Unwanted,
+}
+
+impl Discovery {
+    pub(super) fn described(&mut self, peer: PeerId, answer: Result<Description, RpcError>, now: Instant) {
+        let Some(connected) = self.connected.get_mut(&peer) else { return };
+        if connected.leaving || connected.describing != Describing::UnderWay {
+            return;
+        }
+        match answer {
+            Ok(description) => {
+                connected.failures = 0;
+                connected.describing = Describing::Done(description.version);
+                let topics = self.roster.topics().iter().filter(|topic| description.shared.contains(topic));
+                let topics: Arc<[Topic]> = topics.copied().collect();
+                if topics.is_empty() {
+                    self.is_a_stranger(peer, now);
+                } else {
+                    self.joined(peer, topics, description.services, now);
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotServed | ErrorKind::NotSupported) => {
+                self.is_a_stranger(peer, now);
+            }
+            Err(_) => {
+                let pause = backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
+                connected.failures = connected.failures.saturating_add(1);
+                connected.describing = Describing::At(now + pause);
+            }
+        }
+    }
+
+    fn is_a_stranger(&mut self, peer: PeerId, now: Instant) {
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.describing = Describing::At(now + ASK_STRANGERS_EVERY);
+        }
+        self.former.remove(&peer);
+        self.hints.fruitless(peer, now);
+        self.left(peer, Departure::Unwanted, now);
+    }
+
+    fn joined(&mut self, peer: PeerId, topics: Arc<[Topic]>, services: Vec<String>, now: Instant) {
+        if !self.members.contains_key(&peer) && self.members.len() >= MAX_MEMBERS {
+            return;
+        }
+        let services: BTreeSet<Arc<str>> =
+            services.into_iter().take(MAX_SERVICES).filter(|name| name.len() <= MAX_NAME).map(Arc::from).collect();
+        let member = Member {
+            rendezvous: topics.iter().filter_map(|topic| self.names.get(topic).cloned()).collect(),
+            services: Some(services.into_iter().collect()),
+        };
+        self.former.remove(&peer);
+        self.hints.forgive(&peer);
+        let addresses = self.connected.get(&peer).map(|connected| connected.addresses.clone()).unwrap_or_default();
+        self.roster.connected(peer, topics.clone(), &addresses);
+        let pinned = match self.members.get_mut(&peer) {
+            Some(known) => {
+                if known.member != member {
+                    self.actions.push_back(Action::Changed { peer, member: member.clone() });
+                }
+                known.pinned
+            }
+            None => {
+                self.actions.push_back(Action::Joined { peer, member: member.clone() });
+                false
+            }
+        };
+        self.members.insert(peer, Membership { member, topics, pinned, addresses });
+        if !pinned && (self.bootstrap.contains(&peer) || self.pinned() < self.max_connected) {
+            self.pin(peer);
+        }
+        self.notice_company(now);
+        if self.members.get(&peer).is_some_and(|member| member.pinned) {
+            self.start_asking(peer, now);
+        }
+    }
+
+    /// Only those that are kept connected are asked: questions would keep the others connected too.
+    fn start_asking(&mut self, peer: PeerId, now: Instant) {
+        let quick_ones =
+            self.connected.values().filter(|other| other.asking.as_ref().is_some_and(Asking::is_quick)).count();
+        let quick = self.bootstrap.contains(&peer) || quick_ones < QUICK_TELLERS;
+        if let Some(connected) = self.connected.get_mut(&peer).filter(|connected| connected.asking.is_none()) {
+            connected.asking = Some(Asking::new(quick, now, &mut self.rng));
+        }
+        self.ask(peer, now);
+    }
+
+    /// Members that are kept connected; bootstrap peers don't count.
+    fn pinned(&self) -> usize {
+        self.members.iter().filter(|(peer, member)| member.pinned && !self.bootstrap.contains(peer)).count()
+    }
+
+    fn pin(&mut self, peer: PeerId) {
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.pinned = true;
+            self.actions.push_back(Action::Pin { peer, pinned: true });
+        }
+    }
+
+    /// The DHT is searched as long as a rendezvous seems empty.
+    fn notice_company(&mut self, now: Instant) {
+        for (number, topic) in self.roster.topics().iter().enumerate() {
+            let alone = !self.members.values().any(|member| member.topics.contains(topic));
+            self.providers.set_alone(number, alone, now);
+        }
+    }
+
+    pub(super) fn peer_is_leaving(&mut self, peer: PeerId, now: Instant) {
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.leaving = true;
+            connected.asking = None;
+        }
+        self.departed.insert(peer, now);
+        self.hints.remove(&peer);
+        self.former.remove(&peer);
+        self.left(peer, Departure::Polite, now);
+    }
+
+    /// The peer is no member any more, if it was one.
+    pub(super) fn left(&mut self, peer: PeerId, how: Departure, now: Instant) {
+        let Some(member) = self.members.remove(&peer) else { return };
+        self.redials.remove(&peer);
+        self.roster.left(peer, member.topics);
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.asking = None;
+        }
+        if how == Departure::Vanished {
+            self.former.add(peer, member.addresses, now, &mut self.rng);
+        }
+        let kept = self.bootstrap.contains(&peer) && self.connected.contains_key(&peer);
+        if member.pinned && !kept {
+            self.actions.push_back(Action::Pin { peer, pinned: false });
+        }
+        self.actions.push_back(Action::Left { peer });
+        if member.pinned {
+            self.fill_the_gap(now);
+        }
+        self.notice_company(now);
+    }
+
+    /// One more member can be kept connected: one that is, or else one that has to be dialled first.
+    fn fill_the_gap(&mut self, now: Instant) {
+        if self.pinned() >= self.max_connected {
+            return;
+        }
+        let mut unpinned = self.members.iter().filter(|(_, member)| !member.pinned);
+        if let Some((peer, _)) = unpinned.clone().find(|(peer, _)| self.connected.contains_key(peer)) {
+            let peer = *peer;
+            self.pin(peer);
+            self.start_asking(peer, now);
+        } else if let Some((peer, member)) = unpinned.find(|(_, member)| !member.addresses.is_empty()) {
+            self.hints.add(*peer, Teller::Memory, member.addresses.clone(), now, now);
+        }
+    }
+
+    /// A member tells of others.
+    pub(super) fn listed(&mut self, teller: PeerId, answer: Result<Listing, RpcError>, now: Instant) {
+        let Some(connected) = self.connected.get_mut(&teller) else { return };
+        let (scope, described) = (connected.scope, connected.describing);
+        let Some(asking) = &mut connected.asking else { return };
+        let listing = match answer {
+            Ok(listing) => listing,
+            Err(_) => return asking.failed(now, &mut self.rng),
+        };
+        if matches!(described, Describing::Done(version) if version != listing.description) {
+            connected.describing = Describing::At(now);
+        }
+        let mut news = false;
+        for listed in listing.members.iter().take(PAGE) {
+            let Ok(peer) = PeerId::from_bytes(&listed.peer.0) else { continue };
+            // Most are known: don't read where they are.
+            if self.connected.contains_key(&peer) || self.members.contains_key(&peer) {
+                continue;
+            }
+            let addresses: Vec<Multiaddr> = listed
+                .addresses
+                .iter()
+                .take(2 * PAGE)
+                .filter_map(|address| Multiaddr::try_from(address.0.clone()).ok())
+                .collect();
+            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope), now);
+        }
+        for gone in listing.gone.iter().take(PAGE) {
+            let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };
+            self.doubt(peer, Teller::Peer(teller), now);
+        }
+        if let Some(asking) = self.connected.get_mut(&teller).and_then(|connected| connected.asking.as_mut()) {
+            asking.answered(listing.cursor, listing.more, news, now, &mut self.rng);
+        }
+        self.ask(teller, now);
+    }
+
+    /// Somebody says that a member is gone. For one that we are not connected to a dial of our own decides.
+    fn doubt(&mut self, peer: PeerId, teller: Teller, now: Instant) {
+        if self.connected.contains_key(&peer) || self.redials.contains(&peer) {
+            return;
+        }
+        if let Some(member) = self.members.get(&peer) {
+            self.hints.add(peer, teller, member.addresses.clone(), now, now);
+        }
+    }
+}

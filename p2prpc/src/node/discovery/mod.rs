@@ -1,0 +1,149 @@
+//! Who is in our rendezvous, and how to reach them: a state machine without I/O and without a clock of its own.
+//!
+//! The node's task tells it what happened ([`Input`]) and when, and carries out what it asks for ([`Action`]). Peers come
+//! from three sources: the bootstrap peers that the user named, provider records in the DHT, and what members tell each
+//! other. All that others say are hints: a peer is a member once we are connected to it and it has described itself.
+
+mod address_filter;
+mod bootstrap;
+mod connected;
+mod dial_budget;
+mod finding;
+mod former;
+mod hints;
+mod key;
+mod liveness;
+mod machine;
+mod membership;
+mod provider_store;
+mod providers;
+mod roster;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::kad::RecordKey;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+
+use crate::error::RpcError;
+use crate::members::Member;
+
+pub(super) use address_filter::{Scope, may_tell};
+pub use key::rendezvous_key;
+pub(super) use machine::Discovery;
+pub(super) use provider_store::ProviderStore;
+pub(super) use roster::VisibleServices;
+pub(super) use service::{Description, Listing, Question, say_leaving};
+
+/// What discovery has to know from the start.
+pub(super) struct DiscoveryConfig {
+    pub(super) local: PeerId,
+    /// The rendezvous of this node; none makes it a node that only helps others to find each other.
+    pub(super) rendezvous: Vec<Arc<str>>,
+    /// As the user gave them. Several addresses of one peer are tried together.
+    pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
+    /// True if the node has a service to offer: only then it advertises itself.
+    pub(super) serves: bool,
+    /// How many members are kept connected.
+    pub(super) max_connected_members: usize,
+    /// Which addresses are believed when it isn't known who told them.
+    pub(super) scope: Scope,
+    /// True for [`Reachability::Private`](super::Reachability::Private).
+    pub(super) private: bool,
+    /// The DHT's protocol: a peer that has it belongs into the routing table.
+    pub(super) kad_protocol: StreamProtocol,
+    /// The services that a peer may see. It may be slow or panic: it calls the user's rule.
+    pub(super) visible: VisibleServices,
+    /// For jitter.
+    pub(super) seed: u64,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Time passed. To come every [`Discovery::TICK`].
+    Tick,
+    /// A connection was made. `address` is the remote end, `first` false if there was one to the peer already.
+    Connected { peer: PeerId, address: Multiaddr, outbound: bool, first: bool },
+    /// The last connection to the peer is gone.
+    Disconnected { peer: PeerId },
+    /// A dial failed, whoever asked for it. Also when the swarm refused it at once, unless a dial of that peer was
+    /// under way already or it was connected: then its outcome is to come.
+    DialFailed { peer: PeerId, error: String },
+    /// The peer speaks the application's protocol.
+    Supported { peer: PeerId },
+    /// What identify says of a connected peer.
+    Identified { peer: PeerId, listen_addresses: Vec<Multiaddr>, protocols: Vec<StreamProtocol> },
+    /// The peer answered a ping, or other bytes of it came, at this time.
+    Heard { peer: PeerId, at: Instant },
+    /// What came of a question.
+    Described { peer: PeerId, answer: Result<Description, RpcError> },
+    /// What came of another question.
+    Listed { peer: PeerId, answer: Result<Listing, RpcError> },
+    /// The peer told us that it leaves.
+    PeerIsLeaving { peer: PeerId },
+    /// Provider records, as far as they are known now. Their addresses are in the running query or in the own store:
+    /// none if there are none there.
+    Providers { peers: Vec<(PeerId, Vec<Multiaddr>)> },
+    /// A query for provider records has ended, well or not.
+    ProvidersDone { key: RecordKey },
+    /// A query that was to make us a provider has ended.
+    Provided { key: RecordKey, ok: bool },
+    /// Somebody calls a peer of which no address is known.
+    AddressesWanted { peer: PeerId },
+    /// The answer to [`Action::FindPeer`]; no addresses if it wasn't found.
+    PeerLookedUp { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// A peer was seen on the local network.
+    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "mDNS is what finds peers there"))]
+    SeenNearby { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// The addresses that the node gives as its own are other ones now; `reachable` if there are any.
+    OwnAddressesChanged { reachable: bool },
+    /// A service was added.
+    ServicesChanged,
+    /// The user has blocked the peer.
+    Blocked { peer: PeerId },
+    /// The node is shutting down: nothing is dialled, asked or advertised any more.
+    ShuttingDown,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Dial the peer at these addresses and no others, unless a dial of it is under way (`PeerCondition::NotDialing`).
+    Dial { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// Close all connections to the peer.
+    Close { peer: PeerId },
+    /// Keep a connection to the peer alive, or no longer.
+    Pin { peer: PeerId, pinned: bool },
+    /// Ask a peer something: [`Question::ask`] in a task, then give back what it gives.
+    Ask(Question),
+    /// Tell these peers that we leave: [`say_leaving`].
+    SayLeaving { peers: Vec<PeerId> },
+    /// Look for provider records.
+    GetProviders { key: RecordKey },
+    /// Become a provider.
+    Provide { key: RecordKey },
+    /// Stop being a provider.
+    StopProviding { key: RecordKey },
+    /// Put the address into Kademlia's routing table.
+    AddKadAddress { peer: PeerId, address: Multiaddr },
+    /// Look for the peer's addresses in the DHT.
+    FindPeer { peer: PeerId },
+    /// Here are the addresses that [`Input::AddressesWanted`] asked for; none if there are none.
+    AddressesFound { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// A peer is a member now.
+    Joined { peer: PeerId, member: Member },
+    /// A member says other things of itself now.
+    Changed { peer: PeerId, member: Member },
+    /// A peer is no member any more.
+    Left { peer: PeerId },
+    /// A bootstrap peer is connected.
+    BootstrapConnected { peer: PeerId, address: Multiaddr },
+    /// A bootstrap peer could not be reached; it is dialled again later. Said once for each reason in a row.
+    BootstrapFailed { peer: PeerId, address: Multiaddr, error: String },
+    /// The user should know.
+    Warn(String),
+}

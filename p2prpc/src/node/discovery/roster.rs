@@ -1,0 +1,278 @@
+//! What we tell others of ourselves and of the members that we are connected to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
+
+use super::key::Topic;
+use super::service::{Blob, Cursor, Description, Listed, Listing};
+
+/// Members in one answer, and as many that are gone.
+pub(super) const PAGE: usize = 256;
+/// Of those that left, so many are remembered.
+const MAX_GONE: usize = 4096;
+/// Topics of a question past these are not looked at.
+const MAX_TOPICS: usize = 1024;
+
+/// The names of the services that a peer may see.
+pub(in crate::node) type VisibleServices = Arc<dyn Fn(&PeerId) -> Vec<Arc<str>> + Send + Sync>;
+
+/// Shared between discovery, which keeps it true, and the internal service, which reads it out.
+///
+/// Each change has a number, so that one who asks again is told only what is new.
+pub(super) struct Roster {
+    topics: Vec<Topic>,
+    visible: VisibleServices,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Tells the numbers of this process from those of one before it.
+    epoch: u64,
+    version: u64,
+    services_version: u64,
+    entries: HashMap<PeerId, Entry>,
+    log: BTreeMap<u64, PeerId>,
+    /// The versions at which members left, oldest first.
+    gone: BTreeMap<u64, PeerId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    version: u64,
+    topics: Arc<[Topic]>,
+    /// `None` once it has left.
+    listed: Option<Listed>,
+}
+
+impl Roster {
+    pub(super) fn new(topics: Vec<Topic>, visible: VisibleServices, epoch: u64) -> Self {
+        Roster { topics, visible, state: Mutex::new(State { epoch, ..State::default() }) }
+    }
+
+    pub(super) fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// A member is connected and can be reached there.
+    pub(super) fn connected(&self, peer: PeerId, topics: Arc<[Topic]>, addresses: &[Multiaddr]) {
+        let listed = Listed {
+            peer: Blob(peer.to_bytes()),
+            addresses: addresses.iter().map(|address| Blob(address.to_vec())).collect(),
+        };
+        let mut state = self.state.lock();
+        let known = state.entries.get(&peer).filter(|entry| entry.topics == topics);
+        if known.is_some_and(|entry| entry.listed.as_ref() == Some(&listed)) {
+            return;
+        }
+        state.put(peer, topics, Some(listed));
+    }
+
+    /// A member isn't connected any more; others may be connected to it.
+    pub(super) fn disconnected(&self, peer: &PeerId) {
+        let mut state = self.state.lock();
+        if state.entries.get(peer).is_some_and(|entry| entry.listed.is_some()) {
+            state.drop_entry(peer);
+        }
+    }
+
+    /// A member has left.
+    pub(super) fn left(&self, peer: PeerId, topics: Arc<[Topic]>) {
+        let mut state = self.state.lock();
+        state.put(peer, topics, None);
+        while state.gone.len() > MAX_GONE {
+            let Some((_, oldest)) = state.gone.pop_first() else { break };
+            state.drop_entry(&oldest);
+        }
+    }
+
+    /// Our own services are others now.
+    pub(super) fn services_changed(&self) {
+        self.state.lock().services_version += 1;
+    }
+
+    pub(super) fn describe(&self, asker: &PeerId, topics: &[Topic]) -> Description {
+        // Taken first: a change that comes in between is told once too often rather than never.
+        let version = self.state.lock().services_version;
+        let shared = self.shared(topics);
+        let services = match shared.is_empty() {
+            true => Vec::new(),
+            false => catch_unwind(AssertUnwindSafe(|| (self.visible)(asker))).unwrap_or_default(),
+        };
+        Description { shared, services: services.iter().map(|name| name.to_string()).collect(), version }
+    }
+
+    pub(super) fn list(&self, asker: &PeerId, topics: &[Topic], since: Cursor) -> Listing {
+        let shared = self.shared(topics);
+        let state = self.state.lock();
+        let since = if since.epoch == state.epoch { since.version } else { 0 };
+        let mut listing = Listing {
+            cursor: Cursor { epoch: state.epoch, version: state.version },
+            more: false,
+            members: Vec::new(),
+            gone: Vec::new(),
+            description: state.services_version,
+        };
+        if shared.is_empty() {
+            return listing;
+        }
+        for (version, peer) in state.log.range(since.saturating_add(1)..) {
+            let Some(entry) = state.entries.get(peer) else { continue };
+            if peer == asker || !entry.topics.iter().any(|topic| shared.contains(topic)) {
+                continue;
+            }
+            if listing.members.len() == PAGE || listing.gone.len() == PAGE {
+                listing.cursor.version = version - 1;
+                listing.more = true;
+                break;
+            }
+            match &entry.listed {
+                Some(listed) => listing.members.push(listed.clone()),
+                // Who hears of us for the first time hasn't heard of those before.
+                None if since > 0 => listing.gone.push(Blob(peer.to_bytes())),
+                None => {}
+            }
+        }
+        listing
+    }
+
+    fn shared(&self, topics: &[Topic]) -> Vec<Topic> {
+        let asked = topics.get(..MAX_TOPICS).unwrap_or(topics);
+        self.topics.iter().filter(|topic| asked.contains(topic)).copied().collect()
+    }
+}
+
+impl State {
+    fn put(&mut self, peer: PeerId, topics: Arc<[Topic]>, listed: Option<Listed>) {
+        self.drop_entry(&peer);
+        self.version += 1;
+        let version = self.version;
+        self.log.insert(version, peer);
+        if listed.is_none() {
+            self.gone.insert(version, peer);
+        }
+        self.entries.insert(peer, Entry { version, topics, listed });
+    }
+
+    fn drop_entry(&mut self, peer: &PeerId) {
+        if let Some(entry) = self.entries.remove(peer) {
+            self.log.remove(&entry.version);
+            self.gone.remove(&entry.version);
+        }
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roster").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::discovery::key::topic;
+
+    const NEW: Cursor = Cursor { epoch: 0, version: 0 };
+
+    fn roster(topics: &[&str]) -> Roster {
+        let visible: VisibleServices = Arc::new(|_| vec!["EchoService".into()]);
+        Roster::new(topics.iter().map(|name| topic(name)).collect(), visible, 77)
+    }
+
+    fn in_topics(names: &[&str]) -> Arc<[Topic]> {
+        names.iter().map(|name| topic(name)).collect()
+    }
+
+    fn somewhere() -> Vec<Multiaddr> {
+        vec!["/ip4/203.0.113.1/tcp/1".parse().unwrap()]
+    }
+
+    fn peers(listing: &Listing) -> Vec<PeerId> {
+        listing.members.iter().map(|listed| PeerId::from_bytes(&listed.peer.0).unwrap()).collect()
+    }
+
+    #[test]
+    fn describes_what_is_shared_and_visible() {
+        let roster = roster(&["a", "b"]);
+        let asker = PeerId::random();
+        let description = roster.describe(&asker, &[topic("b"), topic("c")]);
+        assert_eq!(description.shared, [topic("b")]);
+        assert_eq!(description.services, ["EchoService"]);
+        let stranger = roster.describe(&asker, &[topic("c")]);
+        assert!(stranger.shared.is_empty() && stranger.services.is_empty());
+    }
+
+    #[test]
+    fn a_rule_that_panics_shows_nothing() {
+        let visible: VisibleServices = Arc::new(|_| panic!("no"));
+        let roster = Roster::new(vec![topic("a")], visible, 1);
+        assert!(roster.describe(&PeerId::random(), &[topic("a")]).services.is_empty());
+    }
+
+    #[test]
+    fn tells_only_what_is_new() {
+        let roster = roster(&["a"]);
+        let (asker, one, two) = (PeerId::random(), PeerId::random(), PeerId::random());
+        roster.connected(asker, in_topics(&["a"]), &somewhere());
+        roster.connected(one, in_topics(&["a"]), &somewhere());
+        let first = roster.list(&asker, &[topic("a")], NEW);
+        assert_eq!(peers(&first), [one]);
+        roster.connected(one, in_topics(&["a"]), &somewhere());
+        let nothing = roster.list(&asker, &[topic("a")], first.cursor);
+        assert!(nothing.members.is_empty() && nothing.cursor == first.cursor);
+        roster.connected(two, in_topics(&["a"]), &somewhere());
+        roster.left(one, in_topics(&["a"]));
+        let news = roster.list(&asker, &[topic("a")], first.cursor);
+        assert_eq!(peers(&news), [two]);
+        assert_eq!(news.gone, [Blob(one.to_bytes())]);
+        let to_a_newcomer = roster.list(&PeerId::random(), &[topic("a")], Cursor { epoch: 5, version: 99 });
+        assert!(to_a_newcomer.gone.is_empty());
+        assert_eq!(to_a_newcomer.members.len(), 2);
+    }
+
+    #[test]
+    fn lists_only_the_connected_of_a_topic_that_both_are_in() {
+        let roster = roster(&["a", "b"]);
+        let (one, two, three) = (PeerId::random(), PeerId::random(), PeerId::random());
+        roster.connected(one, in_topics(&["a"]), &somewhere());
+        roster.connected(two, in_topics(&["a", "b"]), &somewhere());
+        roster.connected(three, in_topics(&["b"]), &somewhere());
+        roster.disconnected(&three);
+        let asker = PeerId::random();
+        assert_eq!(peers(&roster.list(&asker, &[topic("b")], NEW)), [two]);
+        assert!(roster.list(&asker, &[topic("c")], NEW).members.is_empty());
+    }
+
+    #[test]
+    fn gives_many_in_pages() {
+        let roster = roster(&["a"]);
+        for _ in 0..600 {
+            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere());
+        }
+        let (mut cursor, mut pages, mut all) = (NEW, 0, 0);
+        loop {
+            let page = roster.list(&PeerId::random(), &[topic("a")], cursor);
+            (pages, all, cursor) = (pages + 1, all + page.members.len(), page.cursor);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!((pages, all), (3, 600));
+    }
+
+    #[test]
+    fn remembers_a_bounded_number_of_the_gone() {
+        let roster = roster(&["a"]);
+        for _ in 0..2 * MAX_GONE {
+            roster.left(PeerId::random(), in_topics(&["a"]));
+        }
+        let state = roster.state.lock();
+        assert_eq!((state.entries.len(), state.log.len(), state.gone.len()), (MAX_GONE, MAX_GONE, MAX_GONE));
+    }
+}

@@ -1,0 +1,187 @@
+//! What nodes ask each other about who is there: the internal service `p2prpc-membership`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use libp2p::PeerId;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::mpsc;
+
+use super::Input;
+use super::key::Topic;
+use super::roster::Roster;
+use crate::context::Context;
+use crate::handle::Handle;
+use crate::p2p_service;
+use crate::service::Service;
+
+/// A question that isn't answered in this time is asked again later.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Leaving is told once, to whoever hears it in this time.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+const GOODBYES_AT_ONCE: usize = 256;
+
+/// Bytes that are read and written in one piece.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::node) struct Blob(pub(super) Vec<u8>);
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Blob;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(bytes.to_vec()))
+            }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob(bytes))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Blob, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Blob(bytes))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+/// How far an asker has heard one teller out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::node) struct Cursor {
+    pub(super) epoch: u64,
+    pub(super) version: u64,
+}
+
+/// A node's word about itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::node) struct Description {
+    /// Which of the asker's rendezvous it is in too.
+    pub(super) shared: Vec<Topic>,
+    /// The services that the asker may call.
+    pub(super) services: Vec<String>,
+    /// Rises when services are added.
+    pub(super) version: u64,
+}
+
+/// A member, and where it can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::node) struct Listed {
+    pub(super) peer: Blob,
+    pub(super) addresses: Vec<Blob>,
+}
+
+/// A node's word about others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::node) struct Listing {
+    pub(super) cursor: Cursor,
+    /// True if it knows more than fits: to be asked again from the cursor on.
+    pub(super) more: bool,
+    pub(super) members: Vec<Listed>,
+    pub(super) gone: Vec<Blob>,
+    /// The version of its own description.
+    pub(super) description: u64,
+}
+
+/// Who is there, asked of one who is.
+#[p2p_service(crate = "crate", name = "p2prpc-membership")]
+pub(in crate::node) trait Membership {
+    /// Which of these topics you are in, and what you serve to me.
+    async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description;
+
+    /// The members of these topics that you are connected to now, as far as I don't know them yet.
+    async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing;
+
+    /// I am going, and it is no accident.
+    async fn leaving(&self, cx: &Context);
+}
+
+struct Teller {
+    roster: Arc<Roster>,
+    leaving: mpsc::Sender<PeerId>,
+}
+
+impl Membership for Teller {
+    async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description {
+        self.roster.describe(&cx.peer(), &topics)
+    }
+
+    async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing {
+        self.roster.list(&cx.peer(), &topics, since)
+    }
+
+    async fn leaving(&self, cx: &Context) {
+        // If the node is too busy to hear it now, it will see the connection close.
+        let _ = self.leaving.try_send(cx.peer());
+    }
+}
+
+/// The service to be served. Peers that leave come out of the other end of `leaving`.
+pub(super) fn service(roster: Arc<Roster>, leaving: mpsc::Sender<PeerId>) -> Service {
+    MembershipServer::new(Teller { roster, leaving }).into()
+}
+
+/// A call to a peer's membership service.
+#[derive(Debug)]
+pub(in crate::node) struct Question {
+    pub(super) peer: PeerId,
+    pub(super) topics: Vec<Topic>,
+    pub(super) what: What,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Describe,
+    List(Cursor),
+}
+
+impl Question {
+    /// Ask it. What it gives is to be told to discovery. It takes a few seconds at most.
+    pub(in crate::node) async fn ask(self, handle: &Handle) -> Input {
+        let Question { peer, topics, what } = self;
+        let stub = MembershipClient::new(handle).peer(peer);
+        match what {
+            What::Describe => Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await },
+            What::List(since) => Input::Listed { peer, answer: stub.list(topics, since).timeout(ANSWER_WITHIN).await },
+        }
+    }
+}
+
+/// Tell these peers that we leave. It ends within a second, and must come before `go_away`.
+pub(in crate::node) async fn say_leaving(handle: &Handle, peers: Vec<PeerId>) {
+    let client = MembershipClient::new(handle);
+    let goodbyes = futures::stream::iter(peers).for_each_concurrent(GOODBYES_AT_ONCE, |peer| {
+        let goodbye = client.peer(peer).leaving().timeout(GOODBYE_WITHIN);
+        async move {
+            let _ = goodbye.await;
+        }
+    });
+    let _ = tokio::time::timeout(GOODBYE_WITHIN, goodbyes).await;
+}

@@ -1,0 +1,182 @@
+//! What a program can watch of its node.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use futures::stream::{self, BoxStream, StreamExt};
+use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Events that a receiver may be behind before it misses some.
+const BACKLOG: usize = 1024;
+
+/// Something happened at a node. [`Node::events`](crate::Node::events) gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// The node can be reached at this address.
+    Listening {
+        /// In full, with the node's own `/p2p/` part.
+        address: Multiaddr,
+    },
+    /// The node can no longer be reached at this address: an interface is gone.
+    ListeningEnded {
+        /// In full, with the node's own `/p2p/` part.
+        address: Multiaddr,
+    },
+    /// A peer is a member now.
+    PeerJoined {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A peer is no member any more: it left, crashed, fell silent or was blocked.
+    PeerLeft {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A bootstrap peer is connected.
+    BootstrapConnected {
+        /// The bootstrap peer.
+        peer: PeerId,
+    },
+    /// A bootstrap peer could not be reached. It is tried again, for ever, with growing pauses.
+    BootstrapFailed {
+        /// Where it was tried, with its `/p2p/` part.
+        address: Multiaddr,
+        /// Why it failed.
+        error: String,
+    },
+    /// This receiver was too slow and missed so many events.
+    Lagged(
+        /// How many.
+        u64,
+    ),
+}
+
+/// The events of a node from now on, and first the addresses it listens on now. It ends with the node.
+///
+/// Each receiver gets all events. One that is more than 1,024 events behind loses the oldest and is told so by [`NodeEvent::Lagged`].
+#[must_use = "a stream does nothing until it is polled"]
+pub struct Events {
+    stream: BoxStream<'static, NodeEvent>,
+}
+
+impl Stream for Events {
+    type Item = NodeEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<NodeEvent>> {
+        self.stream.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// Tells all receivers what happens, and knows the addresses that the node listens on.
+#[derive(Debug)]
+pub(super) struct Announcer {
+    local: PeerId,
+    events: broadcast::Sender<NodeEvent>,
+    /// Without the `/p2p/` part. Its lock orders events with new receivers.
+    addresses: Mutex<Vec<Multiaddr>>,
+}
+
+impl Announcer {
+    pub(super) fn new(local: PeerId) -> Self {
+        Announcer { local, events: broadcast::Sender::new(BACKLOG), addresses: Mutex::default() }
+    }
+
+    pub(super) fn local(&self) -> PeerId {
+        self.local
+    }
+
+    pub(super) fn announce(&self, event: NodeEvent) {
+        // Fails only if nobody listens.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn listening(&self, address: &Multiaddr) {
+        let mut addresses = self.addresses.lock();
+        if !addresses.contains(address) {
+            addresses.push(address.clone());
+            self.announce(NodeEvent::Listening { address: self.full(address) });
+        }
+    }
+
+    pub(super) fn listening_ended(&self, address: &Multiaddr) {
+        let mut addresses = self.addresses.lock();
+        if let Some(at) = addresses.iter().position(|known| known == address) {
+            addresses.remove(at);
+            self.announce(NodeEvent::ListeningEnded { address: self.full(address) });
+        }
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Multiaddr> {
+        self.addresses.lock().iter().map(|address| self.full(address)).collect()
+    }
+
+    fn full(&self, address: &Multiaddr) -> Multiaddr {
+        address.clone().with_p2p(self.local).unwrap_or_else(|address| address)
+    }
+
+    pub(super) fn receiver(&self) -> Events {
+        let addresses = self.addresses.lock();
+        let receiver = self.events.subscribe();
+        let now: Vec<_> =
+            addresses.iter().map(|address| NodeEvent::Listening { address: self.full(address) }).collect();
+        let later = stream::unfold(receiver, |mut receiver| async move {
+            let event = match receiver.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Lagged(missed)) => NodeEvent::Lagged(missed),
+                Err(RecvError::Closed) => return None,
+            };
+            Some((event, receiver))
+        });
+        Events { stream: stream::iter(now).chain(later).boxed() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_receiver_gets_the_addresses_of_now_and_then_what_happens() {
+        let announcer = Announcer::new(PeerId::random());
+        announcer.listening(&address(1));
+        let mut events = announcer.receiver();
+        announcer.listening(&address(2));
+        announcer.listening(&address(2));
+        announcer.listening_ended(&address(1));
+        let full = |port| announcer.full(&address(port));
+        assert_eq!(events.next().await, Some(NodeEvent::Listening { address: full(1) }));
+        assert_eq!(events.next().await, Some(NodeEvent::Listening { address: full(2) }));
+        assert_eq!(events.next().await, Some(NodeEvent::ListeningEnded { address: full(1) }));
+        assert_eq!(announcer.addresses(), [full(2)]);
+        drop(announcer);
+        assert_eq!(events.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_slow_receiver_is_told_what_it_missed() {
+        let announcer = Announcer::new(PeerId::random());
+        let mut events = announcer.receiver();
+        let peer = PeerId::random();
+        for _ in 0..BACKLOG + 7 {
+            announcer.announce(NodeEvent::PeerJoined { peer });
+        }
+        assert_eq!(events.next().await, Some(NodeEvent::Lagged(7)));
+        assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer }));
+    }
+}

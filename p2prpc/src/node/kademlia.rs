@@ -1,0 +1,276 @@
+//! Kademlia, held to our rules: what others tell is filtered before it is dialled or kept, and its answers come as what
+//! discovery wants to know.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{
+    self, BucketInserts, Event, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, Mode, QueryId,
+    QueryResult, RecordKey, StoreInserts,
+};
+use libp2p::swarm::{
+    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+};
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+
+use super::discovery::{Input, ProviderStore, Scope, may_tell};
+
+/// Records that aren't renewed are gone after this. Discovery renews ours more often.
+pub(super) const PROVIDER_TTL: Duration = Duration::from_secs(15 * 60);
+/// How many peers a record is put to, a query ends with, and an answer lists.
+const REPLICATION: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// An answer with 256 providers of 1 KiB of addresses each, and the closest peers.
+const MAX_PACKET: usize = 512 * 1024;
+/// How often the routing table is refreshed.
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+/// A search for a peer that knows an address gives its other sources this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Addresses of one peer that are dialled at Kademlia's word.
+const MAX_ADDRESSES: usize = 8;
+
+pub(super) struct Kademlia {
+    inner: kad::Behaviour<ProviderStore>,
+    /// Whose addresses we believe: Kademlia doesn't say who told it of an address.
+    scope: Scope,
+    queries: HashMap<QueryId, Query>,
+    next_refresh: Instant,
+}
+
+enum Query {
+    Providers(RecordKey),
+    Provide(RecordKey),
+    Find { peer: PeerId, since: Instant },
+}
+
+impl Kademlia {
+    pub(super) fn new(local: PeerId, protocol: StreamProtocol, store: ProviderStore, scope: Scope) -> Self {
+        let mut config = kad::Config::new(protocol);
+        config
+            .set_replication_factor(REPLICATION)
+            .set_max_packet_size(MAX_PACKET)
+            .set_record_filtering(StoreInserts::FilterBoth)
+            .set_kbucket_inserts(BucketInserts::Manual)
+            .set_provider_record_ttl(Some(PROVIDER_TTL))
+            .set_provider_publication_interval(None)
+            .set_replication_interval(None)
+            .set_publication_interval(None)
+            .set_periodic_bootstrap_interval(None);
+        Kademlia {
+            inner: kad::Behaviour::with_config(local, store, config),
+            scope,
+            queries: HashMap::new(),
+            next_refresh: Instant::now() + REFRESH,
+        }
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.inner.set_mode(Some(mode));
+    }
+
+    pub(super) fn add_address(&mut self, peer: &PeerId, address: Multiaddr) {
+        self.inner.add_address(peer, address);
+    }
+
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.inner.remove_peer(peer);
+    }
+
+    pub(super) fn find_providers(&mut self, key: RecordKey) {
+        let query = self.inner.get_providers(key.clone());
+        self.queries.insert(query, Query::Providers(key));
+    }
+
+    /// False if there is no room in the own store.
+    pub(super) fn provide(&mut self, key: RecordKey) -> bool {
+        match self.inner.start_providing(key.clone()) {
+            Ok(query) => {
+                self.queries.insert(query, Query::Provide(key));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the node can't be advertised");
+                false
+            }
+        }
+    }
+
+    pub(super) fn stop_providing(&mut self, key: &RecordKey) {
+        self.inner.stop_providing(key);
+    }
+
+    pub(super) fn find_peer(&mut self, peer: PeerId) {
+        let query = self.inner.get_closest_peers(peer);
+        self.queries.insert(query, Query::Find { peer, since: Instant::now() });
+    }
+
+    /// To be called now and then: keeps the routing table fresh, and gives searches that have found something.
+    pub(super) fn tick(&mut self, now: Instant) -> Vec<Input> {
+        if now >= self.next_refresh {
+            self.next_refresh = now + REFRESH;
+            // Without a known peer there is nothing to refresh.
+            let _ = self.inner.bootstrap();
+        }
+        let patient = |query: &Query| match query {
+            Query::Find { peer, since } if now.saturating_duration_since(*since) >= PATIENCE => Some(*peer),
+            _ => None,
+        };
+        let searches: Vec<_> =
+            self.queries.iter().filter_map(|(id, query)| patient(query).map(|peer| (*id, peer))).collect();
+        let mut found = Vec::new();
+        for (query, peer) in searches {
+            let addresses = self.addresses_of(peer);
+            if !addresses.is_empty() {
+                self.queries.remove(&query);
+                if let Some(mut query) = self.inner.query_mut(&query) {
+                    query.finish();
+                }
+                found.push(Input::PeerLookedUp { peer, addresses });
+            }
+        }
+        found
+    }
+
+    /// What the routing table and the running queries know of a peer, filtered.
+    fn addresses_of(&mut self, peer: PeerId) -> Vec<Multiaddr> {
+        let nobody = ConnectionId::new_unchecked(usize::MAX);
+        let known = self.inner.handle_pending_outbound_connection(nobody, Some(peer), &[], Endpoint::Dialer);
+        self.believed(peer, known.unwrap_or_default())
+    }
+
+    fn believed(&self, peer: PeerId, addresses: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
+        let mut believed = Vec::new();
+        for address in addresses {
+            let Ok(address) = address.with_p2p(peer) else { continue };
+            if may_tell(self.scope, &address) && !believed.contains(&address) {
+                believed.push(address);
+            }
+            if believed.len() == MAX_ADDRESSES {
+                break;
+            }
+        }
+        believed
+    }
+
+    /// What an event of Kademlia's means for discovery.
+    fn translate(&mut self, event: Event) -> Option<Input> {
+        match event {
+            Event::OutboundQueryProgressed { id, result, step, .. } => {
+                let input = self.progressed(id, result);
+                if step.last {
+                    self.queries.remove(&id);
+                }
+                input
+            }
+            Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                if let Err(error) = self.inner.store_mut().add_provider(record) {
+                    tracing::debug!(%error, "a provider record was not stored");
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn progressed(&mut self, id: QueryId, result: QueryResult) -> Option<Input> {
+        match (self.queries.get(&id)?, result) {
+            (Query::Providers(_), QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { key, providers }))) => {
+                let stored = self.inner.store_mut().providers(&key);
+                let peers = providers.into_iter().map(|peer| {
+                    let stored = stored.iter().filter(|record| record.provider == peer);
+                    let mut addresses = self.believed(peer, stored.flat_map(|record| record.addresses.clone()));
+                    // Those of the network are in the running query only, and only until the next event.
+                    addresses.extend(self.addresses_of(peer));
+                    addresses.dedup();
+                    addresses.truncate(MAX_ADDRESSES);
+                    (peer, addresses)
+                });
+                let peers = peers.collect();
+                Some(Input::Providers { peers })
+            }
+            (Query::Providers(key), QueryResult::GetProviders(_)) => Some(Input::ProvidersDone { key: key.clone() }),
+            (Query::Provide(key), QueryResult::StartProviding(result)) => {
+                Some(Input::Provided { key: key.clone(), ok: result.is_ok() })
+            }
+            (Query::Find { peer, .. }, QueryResult::GetClosestPeers(result)) => {
+                let peer = *peer;
+                let (Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. })) = result;
+                let found = peers.into_iter().filter(|info| info.peer_id == peer).flat_map(|info| info.addrs);
+                let mut addresses = self.believed(peer, found);
+                if addresses.is_empty() {
+                    addresses = self.addresses_of(peer);
+                }
+                Some(Input::PeerLookedUp { peer, addresses })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl NetworkBehaviour for Kademlia {
+    type ConnectionHandler = THandler<kad::Behaviour<ProviderStore>>;
+    type ToSwarm = Input;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_inbound_connection(connection, peer, local, remote)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        Ok(peer.map(|peer| self.addresses_of(peer)).unwrap_or_default())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.inner.handle_established_outbound_connection(connection, peer, address, role, port_use)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        // It would start a bootstrap that fails for want of peers, with a warning, and tell others of listen addresses
+        // that are not ours to be reached at. Those that are come as external addresses.
+        if !matches!(event, FromSwarm::NewListenAddr(_) | FromSwarm::ExpiredListenAddr(_)) {
+            self.inner.on_swarm_event(event);
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+        self.inner.on_connection_handler_event(peer, connection, event);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            match self.inner.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ToSwarm::GenerateEvent(event)) => {
+                    if let Some(input) = self.translate(event) {
+                        return Poll::Ready(ToSwarm::GenerateEvent(input));
+                    }
+                }
+                Poll::Ready(other) => {
+                    return Poll::Ready(other.map_out(|_| unreachable!("events were taken out before")));
+                }
+            }
+        }
+    }
+}

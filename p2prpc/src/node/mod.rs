@@ -1,0 +1,271 @@
+//! A node, with everything it needs to be found and to be called: transports, identity, discovery.
+
+mod address;
+mod admission;
+mod behaviour;
+mod builder;
+mod dial;
+mod discovery;
+mod error;
+mod event;
+mod gate;
+mod identity;
+mod kademlia;
+mod listen;
+#[cfg(feature = "mdns")]
+mod mdns;
+mod reachability;
+mod swarm;
+mod transport;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::behaviour::Core;
+use crate::error::{ErrorKind, RpcError};
+use crate::handle::Handle;
+use crate::members::Snapshot;
+use crate::server::ServeError;
+use crate::service::Service;
+
+pub use address::{IntoAddress, InvalidAddress};
+pub use admission::Direction;
+pub use builder::NodeBuilder;
+pub use discovery::rendezvous_key;
+pub use error::{ConnectError, StartError};
+pub use event::{Events, NodeEvent};
+pub use identity::{Identity, IdentityError};
+pub use reachability::Reachability;
+
+use admission::Admission;
+use event::Announcer;
+use swarm::{Command, Driver};
+
+/// A dial ends after 10 s; names are resolved before.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// What `shutdown` may take beyond its grace.
+const SHUTDOWN_BEYOND_GRACE: Duration = Duration::from_secs(1);
+
+/// A running peer: it listens, finds the others of its rendezvous, serves and calls.
+///
+/// It runs in a task of its own on the Tokio runtime that it was started on. Dropping it ends everything at once: calls
+/// under way fail, peers see the connections close. [`shutdown`](Node::shutdown) ends it politely.
+///
+/// ```no_run
+/// use p2prpc::prelude::*;
+///
+/// #[p2p_service]
+/// pub trait Greeter {
+///     async fn greet(&self, name: String) -> String;
+/// }
+///
+/// struct Polite;
+/// impl Greeter for Polite {
+///     async fn greet(&self, name: String) -> String {
+///         format!("Good day, {name}.")
+///     }
+/// }
+///
+/// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+/// let node = Node::builder()
+///     .listen("/ip4/0.0.0.0/tcp/0")
+///     .rendezvous("example/greeters")
+///     .serve(GreeterServer::new(Polite))
+///     .start()
+///     .await?;
+/// for (peer, greeting) in GreeterClient::new(&node).greet_all("Ada".into()).await {
+///     println!("{peer}: {greeting:?}");
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Node {
+    local: PeerId,
+    handle: Handle,
+    core: Weak<Core>,
+    announcer: Arc<Announcer>,
+    admission: Admission,
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// What a node is made with.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
+        let (commands, received) = mpsc::unbounded_channel();
+        let (handle, admission) = (builder.handle.clone(), builder.admission.clone());
+        let driver = Driver::start(builder, received).await?;
+        Ok(Node {
+            local: driver.announcer().local(),
+            handle,
+            core: Arc::downgrade(driver.core()),
+            announcer: driver.announcer().clone(),
+            admission,
+            commands,
+            task: tokio::spawn(driver.run()),
+        })
+    }
+
+    /// Who this node is.
+    pub fn peer_id(&self) -> PeerId {
+        self.local
+    }
+
+    /// Where this node listens, in full: each address ends with the node's own `/p2p/` part. Wildcards are spelled out.
+    ///
+    /// It changes as network interfaces come and go; [`events`](Node::events) tells when.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.announcer.addresses()
+    }
+
+    /// What clients are made from. It doesn't keep the node running.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serve a service, from now on. Members are told.
+    ///
+    /// # Errors
+    /// If one of its name is served already, or the node is closed.
+    pub fn serve(&self, service: impl Into<Service>) -> Result<(), ServeError> {
+        let core = self.core.upgrade().ok_or(ServeError::Closed)?;
+        core.server().serve(service.into())?;
+        self.tell(Command::ServicesChanged);
+        Ok(())
+    }
+
+    /// The members now: all peers that `all()` may ask.
+    pub fn members(&self) -> Snapshot {
+        self.handle.network().map(|network| network.members().snapshot()).unwrap_or_default()
+    }
+
+    /// The members: now, and again after each change. Changes in quick succession may come as one. It ends with the node.
+    pub fn watch_members(&self) -> impl Stream<Item = Snapshot> + Unpin + Send + use<> {
+        let watch = self.handle.network().ok().map(|network| {
+            let mut watch = network.members().watch();
+            watch.mark_changed();
+            watch
+        });
+        futures::stream::unfold(watch, |watch| async move {
+            let mut watch = watch?;
+            watch.changed().await.ok()?;
+            let snapshot = watch.borrow_and_update().clone();
+            Some((snapshot, Some(watch)))
+        })
+        .boxed()
+    }
+
+    /// Waits until there are `n` members or more, and gives them in the order of their peer ids.
+    ///
+    /// # Errors
+    /// If the node goes away.
+    pub async fn wait_for_members(&self, n: usize) -> Result<Vec<PeerId>, RpcError> {
+        let mut snapshots = self.watch_members();
+        while let Some(snapshot) = snapshots.next().await {
+            if snapshot.len() >= n {
+                return Ok(snapshot.keys().copied().collect());
+            }
+        }
+        Err(RpcError::never_sent(ErrorKind::Closed, "it ended while members were waited for"))
+    }
+
+    /// What happens at this node: first the addresses it listens on now, then all events from now on.
+    pub fn events(&self) -> Events {
+        self.announcer.receiver()
+    }
+
+    /// Connect to whoever is at this address, and say who that is. With a `/p2p/` part it must be that peer; one that is connected already is left as it is.
+    ///
+    /// The connection ends after 10 s if nothing uses it. It gives up after 20 s.
+    ///
+    /// # Errors
+    /// If the address can't be used, nobody or somebody else answers, or the connection is not allowed.
+    pub async fn connect(&self, address: impl IntoAddress) -> Result<PeerId, ConnectError> {
+        let address = address.into_address()?;
+        let peer = address::check_dialable(&address)?;
+        let (connected, result) = oneshot::channel();
+        self.tell(Command::Connect { address: address.clone(), peer, connected });
+        match tokio::time::timeout(CONNECT_WITHIN, result).await {
+            Ok(result) => result.unwrap_or(Err(ConnectError::Closed)),
+            Err(_) => {
+                let reason = format!("nobody answered within {} s", CONNECT_WITHIN.as_secs());
+                Err(ConnectError::Unreachable { address, reason })
+            }
+        }
+    }
+
+    /// Say where a peer is. Calls to it, and whatever else connects to it, try that too. At most 8 addresses of a peer are
+    /// kept, the latest, as long as the node runs.
+    ///
+    /// # Errors
+    /// If the address can't be used, or names another peer.
+    pub fn add_address(&self, peer: PeerId, address: impl IntoAddress) -> Result<(), InvalidAddress> {
+        let address = address.into_address()?;
+        if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
+            return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
+        }
+        self.tell(Command::AddAddress { peer, address });
+        Ok(())
+    }
+
+    /// Have nothing to do with this peer: its connections are closed, it is no member any more, and it can't connect until
+    /// [`unblock`](Node::unblock). Nothing is dialled for calls to it either: they end as
+    /// [`ErrorKind::Unreachable`].
+    pub fn block(&self, peer: PeerId) {
+        self.admission.block(peer);
+        self.tell(Command::Block { peer });
+    }
+
+    /// Take back [`block`](Node::block).
+    pub fn unblock(&self, peer: PeerId) {
+        self.admission.unblock(&peer);
+    }
+
+    /// End politely: stop listening and advertising, tell the members, take no new calls, let those under way finish for up to
+    /// `grace`, close the connections. It takes a second more than `grace` at most, whatever handlers and peers do.
+    ///
+    /// New calls of others end as [`ErrorKind::ShuttingDown`], own ones as [`ErrorKind::Closed`]; both were never sent.
+    /// Dropping the future ends the node at once.
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.tell(Command::Shutdown { grace });
+        let longest = grace.saturating_add(SHUTDOWN_BEYOND_GRACE);
+        // Whatever came of it: dropping the node ends what is left.
+        let _ = tokio::time::timeout(longest, &mut self.task).await;
+    }
+
+    /// A command that finds no task is for a node that has ended.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl From<&Node> for Handle {
+    fn from(node: &Node) -> Self {
+        node.handle()
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("peer_id", &format_args!("{}", self.local))
+            .field("addresses", &self.addresses())
+            .field("members", &self.members().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! What discovery wants done.
+
+use libp2p::Multiaddr;
+use libp2p::PeerId;
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+
+use super::Driver;
+use crate::handle::Network;
+use crate::node::dial;
+use crate::node::discovery::{Action, Input, say_leaving};
+use crate::node::event::NodeEvent;
+
+impl Driver {
+    pub(super) fn carry_out(&mut self, action: Action) {
+        let behaviour = self.swarm.behaviour_mut();
+        match action {
+            Action::Dial { peer, addresses } => self.dial(peer, addresses),
+            Action::Close { peer } => {
+                // It may be gone already.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            Action::Pin { peer, pinned } => behaviour.rpc.set_pinned(peer, pinned),
+            Action::Ask(question) => self.to_ask.push_back(question),
+            Action::SayLeaving { peers } => {
+                let handle = self.handle.clone();
+                self.farewell = Some(Box::pin(async move { say_leaving(&handle, peers).await }));
+            }
+            Action::GetProviders { key } => behaviour.kademlia.find_providers(key),
+            Action::Provide { key } => {
+                if !behaviour.kademlia.provide(key.clone()) {
+                    self.feed(Input::Provided { key, ok: false });
+                }
+            }
+            Action::StopProviding { key } => behaviour.kademlia.stop_providing(&key),
+            Action::AddKadAddress { peer, address } => behaviour.kademlia.add_address(&peer, address),
+            Action::FindPeer { peer } => behaviour.kademlia.find_peer(peer),
+            Action::AddressesFound { peer, addresses } => behaviour.rpc.addresses_found(peer, addresses),
+            Action::Joined { peer, member } => {
+                self.core.members().insert(peer, member);
+                self.announcer.announce(NodeEvent::PeerJoined { peer });
+            }
+            Action::Changed { peer, member } => {
+                self.core.members().insert(peer, member);
+            }
+            Action::Left { peer } => {
+                self.core.members().remove(&peer);
+                self.announcer.announce(NodeEvent::PeerLeft { peer });
+            }
+            Action::BootstrapConnected { peer, address } => {
+                tracing::info!(%peer, %address, "connected to a bootstrap peer");
+                self.announcer.announce(NodeEvent::BootstrapConnected { peer });
+            }
+            Action::BootstrapFailed { peer, address, error } => {
+                tracing::info!(%peer, %address, error, "a bootstrap peer can't be reached; it is tried again");
+                self.announcer.announce(NodeEvent::BootstrapFailed { address, error });
+            }
+            Action::Warn(warning) => tracing::warn!("{warning}"),
+        }
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
+        match self.swarm.dial(opts) {
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(error) => self.feed(Input::DialFailed { peer, error: dial::reason(&error) }),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What happens in the swarm.
+
+use std::time::Instant;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{Multiaddr, identify, ping};
+
+use super::Driver;
+use crate::behaviour::Event;
+use crate::node::behaviour::NodeBehaviourEvent;
+use crate::node::dial;
+use crate::node::discovery::Input;
+
+/// Of what a peer says of itself, no more is looked at.
+const MAX_SAID: usize = 64;
+
+impl Driver {
+    pub(super) fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, num_established, .. } => {
+                if let Some((_, connected)) = self.connecting.remove(&connection_id) {
+                    // Whoever asked may have gone.
+                    let _ = connected.send(Ok(peer));
+                }
+                let address = endpoint.get_remote_address().clone();
+                let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
+                self.feed(Input::Connected { peer, address, outbound, first });
+            }
+            SwarmEvent::ConnectionClosed { peer_id: peer, num_established: 0, cause, .. } => {
+                tracing::debug!(%peer, ?cause, "disconnected");
+                self.feed(Input::Disconnected { peer });
+            }
+            SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
+                let reason = dial::reason(&error);
+                if let Some((address, connected)) = self.connecting.remove(&connection_id) {
+                    let _ = connected.send(Err(dial::connect_error(address, error)));
+                }
+                if let Some(peer) = peer_id {
+                    self.feed(Input::DialFailed { peer, error: reason });
+                }
+            }
+            SwarmEvent::IncomingConnectionError { error, .. } => {
+                tracing::debug!(error = dial::root(&error), "an inbound connection failed");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.listening(&address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.listening_ended(&address),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                if let Err(error) = reason {
+                    tracing::warn!(?addresses, %error, "the node has stopped listening");
+                }
+                for address in &addresses {
+                    self.listening_ended(address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: NodeBehaviourEvent) {
+        match event {
+            NodeBehaviourEvent::Rpc(Event::Supported { peer }) => self.feed(Input::Supported { peer }),
+            NodeBehaviourEvent::Rpc(Event::AddressesWanted { peer }) => self.feed(Input::AddressesWanted { peer }),
+            NodeBehaviourEvent::Kademlia(input) => self.feed(input),
+            NodeBehaviourEvent::Identify(identify::Event::Received { peer_id: peer, mut info, .. }) => {
+                info.listen_addrs.truncate(MAX_SAID);
+                info.protocols.truncate(MAX_SAID);
+                let (listen_addresses, protocols) = (info.listen_addrs, info.protocols);
+                self.feed(Input::Identified { peer, listen_addresses, protocols });
+            }
+            NodeBehaviourEvent::Ping(ping::Event { peer, result: Ok(_), .. }) => {
+                self.feed(Input::Heard { peer, at: Instant::now() });
+            }
+            #[cfg(feature = "mdns")]
+            NodeBehaviourEvent::Mdns(event) => {
+                for (peer, addresses) in crate::node::mdns::seen(event) {
+                    self.feed(Input::SeenNearby { peer, addresses });
+                }
+            }
+            // Pings that fail are silence, and discovery minds that.
+            NodeBehaviourEvent::Identify(_) | NodeBehaviourEvent::Ping(_) => {}
+        }
+    }
+
+    fn listening(&mut self, address: &Multiaddr) {
+        if is_link_local(address) {
+            return;
+        }
+        self.announcer.listening(address);
+        if self.listens_openly {
+            self.swarm.add_external_address(address.clone());
+            self.addresses_changed();
+        }
+    }
+
+    fn listening_ended(&mut self, address: &Multiaddr) {
+        self.announcer.listening_ended(address);
+        if self.listens_openly {
+            self.swarm.remove_external_address(address);
+            self.addresses_changed();
+        }
+    }
+
+    pub(super) fn addresses_changed(&mut self) {
+        let reachable = self.swarm.external_addresses().next().is_some();
+        self.feed(Input::OwnAddressesChanged { reachable });
+    }
+}
+
+/// An IPv6 address that means nothing without the name of an interface, which a multiaddr doesn't have.
+fn is_link_local(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local())
+}

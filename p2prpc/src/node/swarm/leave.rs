@@ -1,0 +1,60 @@
+//! The end of a node, in bounded time.
+
+use std::future::pending;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::PeerId;
+
+use super::Driver;
+use crate::node::discovery::Input;
+
+/// How long members may take to hear that we go.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
+/// How long connections may take to close.
+const CLOSE_WITHIN: Duration = Duration::from_millis(300);
+/// How often it is looked whether calls are still under way.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Longer than this nobody waits.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Driver {
+    pub(super) async fn leave(mut self, grace: Duration) {
+        let now = Instant::now();
+        let end = now + grace.min(LONGEST_GRACE);
+        self.commands.close();
+        self.connecting.clear();
+        self.to_ask.clear();
+        self.asking.abort_all();
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        self.feed(Input::ShuttingDown);
+        self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
+        self.swarm.behaviour_mut().rpc.go_away();
+        self.drive(end, |driver| driver.swarm.behaviour().rpc.calls_in_flight() == 0).await;
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        self.drive(Instant::now() + CLOSE_WITHIN, |driver| driver.swarm.connected_peers().next().is_none()).await;
+    }
+
+    /// Keep the swarm going until then, or until it is done.
+    async fn drive(&mut self, until: Instant, mut done: impl FnMut(&mut Self) -> bool) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        while !done(self) && Instant::now() < until {
+            let farewell = async {
+                match &mut self.farewell {
+                    Some(farewell) => farewell.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                () = farewell => self.farewell = None,
+                _ = looks.tick() => {}
+            }
+        }
+    }
+}

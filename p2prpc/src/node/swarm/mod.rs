@@ -1,0 +1,157 @@
+//! The node's task: it drives the swarm, tells discovery what happens and does what discovery asks for.
+
+mod actions;
+mod events;
+mod leave;
+mod start;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libp2p::core::transport::ListenerId;
+use libp2p::swarm::ConnectionId;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, Swarm};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use super::behaviour::NodeBehaviour;
+use super::dial;
+use super::discovery::{Discovery, Input, Question};
+use super::error::ConnectError;
+use super::event::Announcer;
+use crate::behaviour::Core;
+use crate::handle::Handle;
+
+/// Questions to other nodes that are under way at once.
+const MAX_ASKING: usize = 256;
+
+/// What a [`Node`](super::Node) asks of its task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Connect { address: Multiaddr, peer: Option<PeerId>, connected: Connected },
+    AddAddress { peer: PeerId, address: Multiaddr },
+    Block { peer: PeerId },
+    ServicesChanged,
+    Shutdown { grace: Duration },
+}
+
+type Connected = oneshot::Sender<Result<PeerId, ConnectError>>;
+
+pub(super) struct Driver {
+    swarm: Swarm<NodeBehaviour>,
+    discovery: Discovery,
+    announcer: Arc<Announcer>,
+    core: Arc<Core>,
+    handle: Handle,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// True if every address that the node listens on is given as its own.
+    listens_openly: bool,
+    listeners: Vec<ListenerId>,
+    connecting: HashMap<ConnectionId, (Multiaddr, Connected)>,
+    /// Peers that have said that they go.
+    leaving: mpsc::Receiver<PeerId>,
+    asking: JoinSet<Input>,
+    to_ask: VecDeque<Question>,
+    farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    last_tick: Instant,
+}
+
+impl Driver {
+    pub(super) async fn run(mut self) {
+        let mut ticks = tokio::time::interval(Discovery::TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.start_asking();
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                command = self.commands.recv() => match command {
+                    Some(Command::Shutdown { grace }) => return self.leave(grace).await,
+                    Some(command) => self.on_command(command),
+                    None => return,
+                },
+                Some(answer) = self.asking.join_next(), if !self.asking.is_empty() => {
+                    if let Ok(input) = answer {
+                        self.feed(input);
+                    }
+                }
+                Some(peer) = self.leaving.recv() => self.feed(Input::PeerIsLeaving { peer }),
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Tell discovery, and do what it wants done.
+    fn feed(&mut self, input: Input) {
+        self.discovery.input(input, Instant::now());
+        while let Some(action) = self.discovery.next_action() {
+            self.carry_out(action);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        let since = std::mem::replace(&mut self.last_tick, now);
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            if let Some(at) = self.swarm.behaviour().rpc.last_heard(&peer).filter(|at| *at >= since) {
+                self.feed(Input::Heard { peer, at });
+            }
+        }
+        for input in self.swarm.behaviour_mut().kademlia.tick(now) {
+            self.feed(input);
+        }
+        self.feed(Input::Tick);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Connect { address, peer, connected } => self.connect(address, peer, connected),
+            Command::AddAddress { peer, address } => self.swarm.behaviour_mut().gate.add_address(peer, address),
+            Command::Block { peer } => {
+                self.swarm.behaviour_mut().kademlia.forget(&peer);
+                // There may be no connection.
+                let _ = self.swarm.disconnect_peer_id(peer);
+                self.feed(Input::Blocked { peer });
+            }
+            Command::ServicesChanged => self.feed(Input::ServicesChanged),
+            Command::Shutdown { .. } => {}
+        }
+    }
+
+    fn connect(&mut self, address: Multiaddr, peer: Option<PeerId>, connected: Connected) {
+        let opts = match peer {
+            Some(peer) if self.swarm.is_connected(&peer) => {
+                let _ = connected.send(Ok(peer));
+                return;
+            }
+            Some(peer) => {
+                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address.clone()]).build()
+            }
+            None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+        };
+        let connection = opts.connection_id();
+        match self.swarm.dial(opts) {
+            Ok(()) => {
+                self.connecting.insert(connection, (address, connected));
+            }
+            Err(error) => {
+                // Whoever asked may have gone.
+                let _ = connected.send(Err(dial::connect_error(address, error)));
+            }
+        }
+    }
+
+    fn start_asking(&mut self) {
+        while self.asking.len() < MAX_ASKING {
+            let Some(question) = self.to_ask.pop_front() else { return };
+            let handle = self.handle.clone();
+            self.asking.spawn(async move { question.ask(&handle).await });
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! From a builder's values to a driver that listens.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, StreamExt};
+use libp2p::core::upgrade::Version;
+use libp2p::kad::Mode;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{PeerId, Swarm, TransportError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Command, Driver};
+use crate::behaviour::{Behaviour, Config, Core};
+use crate::node::address::{InvalidAddress, ListenAddress};
+use crate::node::behaviour::NodeBehaviour;
+use crate::node::builder::NodeBuilder;
+use crate::node::discovery::{Discovery, DiscoveryConfig, ProviderStore, VisibleServices};
+use crate::node::error::StartError;
+use crate::node::event::Announcer;
+use crate::node::gate::Gate;
+use crate::node::identity::Identity;
+use crate::node::kademlia::Kademlia;
+use crate::node::reachability::Reachability;
+use crate::node::{listen, transport};
+
+/// A connection that nothing uses and nobody pins ends after this.
+const IDLE_CONNECTION: Duration = Duration::from_secs(10);
+/// Inbound streams of a connection whose protocol isn't agreed on yet: one more is reset.
+const MAX_NEGOTIATING: usize = 128;
+/// Peers that say that they go before we have heard the first of them out: of one more we see the connection close.
+const LEAVING: usize = 256;
+/// A wildcard address is bound at once; which addresses it means is asked of the system, and comes within this.
+const LISTEN_WITHIN: Duration = Duration::from_secs(5);
+
+impl Driver {
+    pub(in crate::node) async fn start(
+        builder: NodeBuilder,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Result<Self, StartError> {
+        let kad_protocol = builder.checked_kad_protocol()?;
+        let identity = builder.identity.clone().unwrap_or_else(Identity::generate);
+        let local = identity.peer_id();
+        let (rpc, core) = rpc(local, &builder)?;
+        let scope = builder.reachability.scope(builder.bootstrap.iter().map(|(_, address)| address));
+        let store = ProviderStore::new(local, builder.rendezvous.iter().map(|name| &**name), scope);
+        let mut kademlia = Kademlia::new(local, kad_protocol.clone(), store, scope);
+        kademlia.set_mode(match builder.reachability {
+            Reachability::Private | Reachability::Public(_) => Mode::Server,
+            Reachability::Client => Mode::Client,
+        });
+        let discovery = Discovery::new(
+            DiscoveryConfig {
+                local,
+                rendezvous: builder.rendezvous.clone(),
+                bootstrap: builder.bootstrap.clone(),
+                serves: !builder.services.is_empty(),
+                max_connected_members: builder.max_connected_members,
+                scope,
+                private: builder.reachability == Reachability::Private,
+                kad_protocol,
+                visible: visible(&core, &builder),
+                seed: rand::random(),
+            },
+            Instant::now(),
+        );
+        let (says_leaving, leaving) = mpsc::channel(LEAVING);
+        rpc.serve(discovery.service(says_leaving))?;
+        let behaviour = NodeBehaviour::new(
+            Gate::new(builder.admission.clone(), builder.max_connections),
+            rpc,
+            kademlia,
+            identity.keypair(),
+            builder.protocol.clone(),
+            #[cfg(feature = "mdns")]
+            builder.mdns.then(|| crate::node::mdns::behaviour(local)).transpose().map_err(StartError::Network)?,
+        );
+        let config = libp2p::swarm::Config::with_tokio_executor()
+            .with_idle_connection_timeout(IDLE_CONNECTION)
+            .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
+            .with_substream_upgrade_protocol_override(Version::V1Lazy);
+        let transport = transport::build(identity.keypair()).map_err(StartError::Network)?;
+        let mut driver = Driver {
+            swarm: Swarm::new(transport, behaviour, local, config),
+            discovery,
+            announcer: Arc::new(Announcer::new(local)),
+            core,
+            handle: builder.handle.clone(),
+            commands,
+            listens_openly: builder.reachability == Reachability::Private,
+            listeners: Vec::new(),
+            connecting: HashMap::new(),
+            leaving,
+            asking: JoinSet::new(),
+            to_ask: VecDeque::new(),
+            farewell: None,
+            last_tick: Instant::now(),
+        };
+        if let Reachability::Public(addresses) = builder.reachability {
+            for address in addresses {
+                driver.swarm.add_external_address(address);
+            }
+            driver.addresses_changed();
+        }
+        driver.listen(&builder.listen).await?;
+        Ok(driver)
+    }
+
+    pub(in crate::node) fn announcer(&self) -> &Arc<Announcer> {
+        &self.announcer
+    }
+
+    pub(in crate::node) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Listen on all of these, and know where that is, or fail.
+    async fn listen(&mut self, addresses: &[ListenAddress]) -> Result<(), StartError> {
+        let mut waiting = HashMap::new();
+        for listen in addresses {
+            match self.swarm.listen_on(listen.address.clone()) {
+                Ok(listener) => {
+                    self.listeners.push(listener);
+                    waiting.insert(listener, listen);
+                }
+                Err(TransportError::Other(error)) => return Err(listen::failed(listen, &error)),
+                Err(TransportError::MultiaddrNotSupported(address)) => {
+                    return Err(InvalidAddress::new(address, "no transport of this node can listen there").into());
+                }
+            }
+        }
+        let deadline = tokio::time::Instant::now() + LISTEN_WITHIN;
+        while !waiting.is_empty() {
+            let Ok(event) = tokio::time::timeout_at(deadline, self.swarm.select_next_some()).await else {
+                tracing::warn!("it isn't known yet at which addresses the node listens");
+                break;
+            };
+            match &event {
+                SwarmEvent::NewListenAddr { listener_id, .. } => {
+                    waiting.remove(listener_id);
+                }
+                SwarmEvent::ListenerClosed { listener_id, reason: Err(error), .. } => {
+                    if let Some(listen) = waiting.remove(listener_id) {
+                        return Err(listen::failed(listen, error));
+                    }
+                }
+                _ => {}
+            }
+            self.on_event(event);
+        }
+        // The other addresses of a wildcard are known by now too.
+        while let Some(event) = self.swarm.select_next_some().now_or_never() {
+            self.on_event(event);
+        }
+        Ok(())
+    }
+}
+
+fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), StartError> {
+    let config = Config::new(&builder.protocol)?.limits(builder.limits.clone()).timeout(builder.timeout);
+    let mut rpc = Behaviour::new(local, config).with_handle(&builder.handle);
+    rpc.look_up_addresses();
+    for service in &builder.services {
+        rpc.serve(service.clone())?;
+    }
+    if let Some(rule) = builder.authorize.clone() {
+        rpc.authorize(move |call| rule(call));
+    }
+    let core = rpc.manage_members();
+    Ok((rpc, core))
+}
+
+/// The names of what we serve that a peer may see.
+fn visible(core: &Arc<Core>, builder: &NodeBuilder) -> VisibleServices {
+    // Weak, for the core holds the service that holds this.
+    let core = Arc::downgrade(core);
+    let rule = builder.visible.clone();
+    Arc::new(move |peer| {
+        let Some(core) = core.upgrade() else { return Vec::new() };
+        let router = core.server().router();
+        let names = router.services().map(|service| service.name());
+        let seen = names.filter(|name| {
+            rule.as_ref().is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(peer, name))).unwrap_or(false))
+        });
+        seen.map(Arc::from).collect()
+    })
+}

@@ -1,0 +1,82 @@
+//! The transports of a node: TCP with Noise and Yamux, QUIC where it is compiled in, both behind DNS.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::timeout::TransportTimeout;
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
+use libp2p::core::upgrade::Version;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
+
+/// From the first packet of a connection to the end of its handshake.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one connection, both directions and all protocols: the next one ends the connection.
+const MAX_STREAMS: usize = 512;
+
+/// One transport for all addresses that a node can listen on and dial.
+pub(super) fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let transport = match dns::tokio::Transport::system(without_dns(keypair)?) {
+        Ok(transport) => transport.boxed(),
+        Err(error) => {
+            tracing::warn!(%error, "this system has no usable DNS configuration: addresses with names can't be dialled");
+            without_dns(keypair)?
+        }
+    };
+    Ok(TransportTimeout::new(transport, SETUP_TIMEOUT).boxed())
+}
+
+fn without_dns(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let mut yamux = yamux::Config::default();
+    yamux.set_max_num_streams(MAX_STREAMS);
+    let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
+    let transport = FreshPorts(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    #[cfg(feature = "quic")]
+    let transport = transport.or_transport(quic(keypair)).map(|either, _| either.into_inner());
+    Ok(transport.boxed())
+}
+
+#[cfg(feature = "quic")]
+fn quic(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+    let mut config = libp2p::quic::Config::new(keypair);
+    // A peer that was killed says nothing over UDP: its silence has to be noticed within 10 s.
+    config.max_idle_timeout = 5_000;
+    config.keep_alive_interval = Duration::from_millis(1_500);
+    libp2p::quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
+}
+
+/// Dials from a fresh port each time, never from the listening one.
+///
+/// Two nodes that dial each other from their listening ports at once make one connection that has two dialers and no
+/// listener: its handshake fails on both sides.
+struct FreshPorts<T>(T);
+
+impl<T: Transport + Unpin> Transport for FreshPorts<T> {
+    type Output = T::Output;
+    type Error = T::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<T::Error>> {
+        self.0.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.0.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, options: DialOpts) -> Result<T::Dial, TransportError<T::Error>> {
+        self.0.dial(address, DialOpts { port_use: PortUse::New, ..options })
+    }
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<T::ListenerUpgrade, T::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
