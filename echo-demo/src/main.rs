@@ -60,10 +60,9 @@ async fn demonstrate(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .from_env()
-        .map_err(|error| Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}")))?;
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env().map_err(|error| {
+        Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

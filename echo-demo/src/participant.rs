@@ -64,7 +64,8 @@ impl Participant {
             _ => true,
         };
         // The first events repeat the addresses of now.
-        let events = node.events().filter(move |event| std::future::ready(news(event))).chain(stream::pending()).boxed();
+        let events =
+            node.events().filter(move |event| std::future::ready(news(event))).chain(stream::pending()).boxed();
         let speaker = Speaker { id, label: label.map(Into::into) };
         reporter.event(&speaker, Event::Started { addresses }).await;
         Ok(Participant {
@@ -167,7 +168,7 @@ impl Participant {
         }
     }
 
-    async fn say(&self, event: Event) {
+    async fn say(&mut self, event: Event) {
         self.reporter.event(&self.speaker, event).await;
     }
 

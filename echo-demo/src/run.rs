@@ -24,8 +24,7 @@ const OPEN_FILES: u64 = 2048;
 pub(crate) async fn run(args: NodeArgs, reporter: &Reporter, stop: &CancellationToken) -> Result<(), Failure> {
     files::allow(OPEN_FILES);
     let identity = identity(args.identity.as_deref(), args.seed)?;
-    let mut builder =
-        Node::builder().rendezvous(args.rendezvous).protocol(args.protocolid).bootstrap(args.peer);
+    let mut builder = Node::builder().rendezvous(args.rendezvous).protocol(args.protocolid).bootstrap(args.peer);
     for address in listen_addresses(args.port) {
         builder = builder.listen(address);
     }

@@ -36,13 +36,32 @@ impl Display for Speaker {
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// It started, and can be reached at these addresses.
-    Started { addresses: Vec<Multiaddr> },
+    Started {
+        addresses: Vec<Multiaddr>,
+    },
     /// It can be reached at this address too.
-    Listening { address: Multiaddr },
-    PeerJoined { peer: PeerId },
-    PeerLeft { peer: PeerId },
-    Echo { peer: PeerId, round: u64, message: String, took: Duration },
-    Error { peer: PeerId, round: u64, error: String, kind: ErrorKind, took: Duration },
+    Listening {
+        address: Multiaddr,
+    },
+    PeerJoined {
+        peer: PeerId,
+    },
+    PeerLeft {
+        peer: PeerId,
+    },
+    Echo {
+        peer: PeerId,
+        round: u64,
+        message: String,
+        took: Duration,
+    },
+    Error {
+        peer: PeerId,
+        round: u64,
+        error: String,
+        kind: ErrorKind,
+        took: Duration,
+    },
     Summary(Summary),
 }
 

@@ -16,7 +16,7 @@ const BACKLOG: usize = 4096;
 /// What there is to write.
 enum Line {
     /// To stdout, in words or in JSON.
-    Entry(Entry),
+    Entry(Box<Entry>),
     /// To stdout, the last word on some nodes.
     Summaries(Vec<(Speaker, Summary)>),
     /// To stderr.
@@ -34,7 +34,7 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Something happened at a node.
     pub(crate) async fn event(&self, node: &Speaker, event: Event) {
-        self.send(Line::Entry(Entry::new(node.clone(), event))).await;
+        self.send(Line::Entry(Box::new(Entry::new(node.clone(), event)))).await;
     }
 
     /// The last word on all nodes.
@@ -172,9 +172,9 @@ impl<O: Write, E: Write> Writer<O, E> {
         if labelled && matches!(self.style, Style::Text { .. }) {
             return writeln!(self.out, "{}", table::of(&summaries));
         }
-        summaries.into_iter().try_for_each(|(node, summary)| {
-            self.write_entry(&Entry::new(node, Event::Summary(summary)))
-        })
+        summaries
+            .into_iter()
+            .try_for_each(|(node, summary)| self.write_entry(&Entry::new(node, Event::Summary(summary))))
     }
 
     fn show_progress(&mut self) {
@@ -226,7 +226,7 @@ mod tests {
         let joined = Entry::new(speaker(), Event::PeerJoined { peer: PeerId::random() });
         vec![
             Line::Progress("1 of 2".into()),
-            Line::Entry(joined),
+            Line::Entry(Box::new(joined)),
             Line::Note("a \u{1b}[2J note".into()),
             Line::Summaries(vec![(Speaker { label: Some("node-1".into()), ..speaker() }, summary())]),
         ]

@@ -113,8 +113,7 @@ mod tests {
     #[test]
     fn an_error_says_who_what_and_how_long() {
         let peer = PeerId::random();
-        let event =
-            Event::Error { peer, round: 1, error: "no \u{7}".into(), kind: ErrorKind::Unreachable, took: TOOK };
+        let event = Event::Error { peer, round: 1, error: "no \u{7}".into(), kind: ErrorKind::Unreachable, took: TOOK };
         assert_eq!(line(None, false, event), format!("Peer {peer} returned error: no \\u{{7}} (1ms 234us)\n"));
     }
 
@@ -122,7 +121,7 @@ mod tests {
     fn a_start_names_the_host_and_its_addresses() {
         let text = line(None, false, Event::Started { addresses: vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()] });
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[0].starts_with("Host ID: 12D3Koo"), "{text}");
+        assert!(lines[0].starts_with("Host ID: 1"), "{text}");
         assert_eq!(lines[1..], ["Connect to me on:", "  /ip4/127.0.0.1/tcp/1"]);
     }
 

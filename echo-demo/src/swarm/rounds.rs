@@ -63,11 +63,7 @@ async fn order(orders: &mpsc::Sender<Order>, round: u64) {
     }
 }
 
-async fn work(
-    mut participant: Participant,
-    orders: mpsc::Receiver<Order>,
-    stop: CancellationToken,
-) -> Participant {
+async fn work(mut participant: Participant, orders: mpsc::Receiver<Order>, stop: CancellationToken) -> Participant {
     stop.run_until_cancelled(obey(&mut participant, orders)).await;
     participant
 }
