@@ -2,6 +2,21 @@
 //!
 //! Each is decoded on a thread with the stack of a tokio worker. An overflow would abort the whole test process.
 
+#![cfg_attr(
+    not(all(
+        feature = "bincode",
+        feature = "messagepack",
+        feature = "postcard",
+        feature = "json"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "some of it is for codecs that are not compiled in"
+    )
+)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::thread;
@@ -92,12 +107,14 @@ enum Untagged {
 }
 
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "its size is the point")]
 enum Large {
     Empty,
     Full([[u64; 32]; 1]),
 }
 
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "its size is the point")]
 enum Wide {
     End,
     Next([[u64; 32]; 32], [[u64; 32]; 32], Box<Wide>),

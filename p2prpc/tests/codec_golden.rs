@@ -2,6 +2,21 @@
 //!
 //! `fixtures/codec/` has a file for each codec, a line for each value.
 
+#![cfg_attr(
+    not(all(
+        feature = "bincode",
+        feature = "messagepack",
+        feature = "postcard",
+        feature = "json"
+    )),
+    allow(
+        dead_code,
+        unused_imports,
+        unused_macros,
+        reason = "some of it is for codecs that are not compiled in"
+    )
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
 use std::time::Duration;

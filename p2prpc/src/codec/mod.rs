@@ -155,7 +155,11 @@ mod sealed {
         feature = "postcard",
         feature = "json"
     )),
-    expect(unused_variables, reason = "without a codec nothing is encoded")
+    expect(
+        unused_variables,
+        clippy::ptr_arg,
+        reason = "without a codec nothing is encoded"
+    )
 )]
 pub fn encode<T: Serialize + ?Sized>(
     codec: CodecId,
