@@ -10,8 +10,7 @@ use syn::{Attribute, Item, Meta};
 use crate::expand;
 
 /// Where the compiler speaks after the expansion, not the expansion itself.
-const COMPILERS_OWN: [&str; 4] =
-    ["control.rs", "duplicate_name_under_cfg.rs", "missing_send.rs", "result_of_another_kind.rs"];
+const COMPILERS_OWN: [&str; 4] = ["control.rs", "duplicate_name_under_cfg.rs", "missing_send.rs", "private_type.rs"];
 
 fn expanded(item: TokenStream) -> syn::File {
     let tokens = expand(TokenStream::new(), item).expect("a good service");

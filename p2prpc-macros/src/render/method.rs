@@ -109,8 +109,9 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let (module, marker, args, cfg) = (&names.module, &method.names.marker, &method.names.args, &method.carried.cfg);
     let attributes = item_attributes(service);
     let (name, idempotent) = (&method.full_name, method.idempotent);
+    let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {site=>
         #attributes
         #(#cfg)*
         impl #krate::Method for #module::#marker {
