@@ -209,6 +209,19 @@ impl PeerAccount {
     }
 }
 
+#[cfg(test)]
+impl PeerAccount {
+    /// Calls, bytes of requests and bytes of replies in flight: the largest of what the peer, its prefix and all have.
+    pub(crate) fn in_use(&self) -> (usize, usize, usize) {
+        let now = |counter: &AtomicUsize| counter.load(Ordering::Acquire);
+        (
+            now(&self.own.calls).max(now(&self.total.calls)),
+            now(&self.own.bytes).max(now(&self.total.bytes)),
+            now(&self.replies),
+        )
+    }
+}
+
 /// One call in flight; dropped when its handler is gone and its reply's bytes are reserved.
 #[derive(Debug)]
 pub(crate) struct CallPermit {

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::link::LinkConfig;
+use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing};
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
@@ -115,7 +116,7 @@ impl CallStream {
         resends: u8,
         config: &LinkConfig,
     ) -> Result<(), Refused> {
-        let now = Instant::now();
+        let now = now();
         let left = request.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(Refused::Failed(RpcError::never_sent(
@@ -163,8 +164,10 @@ impl CallStream {
             config.calls.fetch_add(1, Ordering::Relaxed);
             if shared.next_deadline.is_none_or(|next| request.deadline < next) {
                 shared.next_deadline = Some(request.deadline);
+                shared.out.take_any_waker()
+            } else {
+                shared.out.take_waker()
             }
-            shared.out.take_waker()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -193,7 +196,7 @@ impl CallStream {
         let waker = {
             let mut shared = self.shared.lock();
             shared.taking = false;
-            shared.out.take_waker()
+            shared.out.take_any_waker()
         };
         if let Some(waker) = waker {
             waker.wake();

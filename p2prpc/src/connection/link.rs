@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::caller::{self, CallStream, Refused};
+use super::now;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
 use crate::handle::{Body, Link, Request};
@@ -53,7 +54,7 @@ impl LinkConfig {
             sent_bytes: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            epoch: Instant::now(),
+            epoch: now(),
         }
     }
 
@@ -138,7 +139,7 @@ impl PeerLink {
     }
 
     pub(crate) fn note_heard(&self) {
-        let ms = u64::try_from(self.config.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(now().duration_since(self.config.epoch).as_millis()).unwrap_or(u64::MAX);
         self.heard.store(ms.max(1), Ordering::Relaxed);
     }
 
@@ -316,7 +317,7 @@ impl PeerLink {
 async fn watch(link: Weak<PeerLink>) {
     loop {
         let Some(link) = link.upgrade() else { return };
-        let Some(next) = link.expire(Instant::now()) else { return };
+        let Some(next) = link.expire(now()) else { return };
         let _ = tokio::time::timeout_at(next.into(), link.changed.notified()).await;
         link.flush();
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::AsyncWrite;
 
+use super::now;
 use crate::wire::{self, MAX_CHUNK};
 
 /// Bodies past this size don't go into the buffer of frames.
@@ -47,7 +48,10 @@ pub(super) struct Outgoing<T> {
     held: VecDeque<Bulk<T>>,
     bulk_bytes: usize,
     begun_bytes: usize,
+    /// Wakes the writer's task.
     waker: Option<Waker>,
+    /// The writer waits for the other end to read, and not for more to write.
+    blocked: bool,
 }
 
 impl<T> Default for Outgoing<T> {
@@ -60,6 +64,7 @@ impl<T> Default for Outgoing<T> {
             bulk_bytes: 0,
             begun_bytes: 0,
             waker: None,
+            blocked: false,
         }
     }
 }
@@ -138,14 +143,21 @@ impl<T> Outgoing<T> {
         self.frames.is_empty() && self.bulk.is_empty() && self.held.is_empty()
     }
 
-    /// Whom to wake after something was queued: the writer, if it sleeps.
+    /// Whom to wake after something was queued: the writer, if it sleeps for want of it.
     #[must_use]
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        if self.blocked { None } else { self.waker.take() }
+    }
+
+    /// Whom to wake for anything else than something to write.
+    #[must_use]
+    pub(super) fn take_any_waker(&mut self) -> Option<Waker> {
         self.waker.take()
     }
 
-    /// The writer has nothing to do.
-    pub(super) fn park(&mut self, cx: &Context<'_>) {
+    /// The writer has nothing to do, or is `blocked`: what it has to do can't be done yet.
+    pub(super) fn park(&mut self, cx: &Context<'_>, blocked: bool) {
+        self.blocked = blocked;
         match &self.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => self.waker = Some(cx.waker().clone()),
@@ -236,7 +248,7 @@ impl Writer {
                     }
                 }
                 Poll::Pending => {
-                    self.blocked.get_or_insert_with(|| (Instant::now(), 0));
+                    self.blocked.get_or_insert_with(|| (now(), 0));
                     return Poll::Pending;
                 }
             }

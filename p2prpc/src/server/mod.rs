@@ -31,6 +31,9 @@ pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 /// A handler whose first poll took longer is run as a task of its own from then on.
 pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
 
+/// What can't be added to the clock becomes this.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Why a service can't be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -155,7 +158,7 @@ impl Server {
         if left.is_zero() {
             return Err(Refusal::new(ErrorKind::DeadlineExceeded, "it had passed when the call came"));
         }
-        let deadline = now.checked_add(left).unwrap_or(now);
+        let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         Ok(Admitted { route: route.clone(), info, deadline, permit, local: peer == self.local })
     }
 

@@ -14,7 +14,7 @@ use crate::connection::alarm::Alarm;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now};
 use crate::error::{Delivery, ErrorKind};
 use crate::wire::{self, GoAwayReason};
 
@@ -43,7 +43,7 @@ where
         incoming: Incoming::default(),
         writer: Writer::default(),
         alarm: Alarm::default(),
-        started: Instant::now(),
+        started: now(),
         fragment_since: None,
         left_at: None,
     };
@@ -87,7 +87,7 @@ impl Driver {
             return Poll::Ready(End::Lost);
         }
         loop {
-            if let Some(end) = self.look_at_clocks(Instant::now()) {
+            if let Some(end) = self.look_at_clocks(now()) {
                 return Poll::Ready(end);
             }
             if self.alarm.poll(cx).is_pending() {
@@ -103,7 +103,7 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        let began = Instant::now();
+        let began = now();
         let mut frames = 0;
         self.requests.refresh();
         loop {
@@ -125,7 +125,7 @@ impl Driver {
                         shared.max_message = size(hello.max_message);
                     }
                     frames += 1;
-                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && began.elapsed() > TURN) {
+                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && now() - began > TURN) {
                         return Ok(true);
                     }
                 }
@@ -154,13 +154,14 @@ impl Driver {
             let last = self.requests.last_id();
             self.requests.last_taken = Some(last);
             wire::encode_go_away(self.writer.frames(), last, reason, "");
-            self.left_at = Some(Instant::now());
+            self.left_at = Some(now());
         }
     }
 
     fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
         loop {
             if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
+                self.stream.shared.lock().out.park(cx, true);
                 return Ok(());
             }
             let reserved = self.writer.take_reserved();
@@ -174,7 +175,7 @@ impl Driver {
                 shared.out.begin_held(max_bytes);
             }
             if self.writer.is_empty() {
-                shared.out.park(cx);
+                shared.out.park(cx, false);
                 break;
             }
         }
@@ -183,7 +184,7 @@ impl Driver {
     }
 
     fn look_at_clocks(&mut self, now: Instant) -> Option<End> {
-        let broken = |detail: &str| Some(End::Broken(GoAwayReason::Overloaded, detail.into()));
+        let broken = |reason, detail: &str| Some(End::Broken(reason, detail.into()));
         if self.writer.is_stalled(now) {
             return Some(End::Lost);
         }
@@ -193,7 +194,7 @@ impl Driver {
         if !self.requests.greeted {
             let at = self.started + HELLO_TIMEOUT;
             if now >= at {
-                return broken("no hello came in time");
+                return broken(GoAwayReason::ProtocolError, "no hello came in time");
             }
             self.alarm.not_after(at);
         }
@@ -201,7 +202,7 @@ impl Driver {
         if self.incoming.is_partial() && self.waiting_replies() <= MAX_WAITING_REPLIES {
             let at = *self.fragment_since.get_or_insert(now) + MOVE_TIMEOUT;
             if now >= at {
-                return broken("a frame stopped in the middle");
+                return broken(GoAwayReason::Overloaded, "a frame stopped in the middle");
             }
             self.alarm.not_after(at);
         } else {

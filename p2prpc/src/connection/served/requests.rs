@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::{ServedStream, answer_at_once, body_len, error_frame, size};
 use crate::codec::CodecId;
+use crate::connection::now as clock;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
 use crate::error::{Delivery, ErrorKind};
@@ -192,7 +193,7 @@ impl Requests {
         let Coming { call, codec, bytes } = coming;
         let stream = &self.stream;
         let route = call.route.clone();
-        let began = Instant::now();
+        let began = clock();
         if call.deadline <= began {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
@@ -200,7 +201,7 @@ impl Requests {
         let (mut handler, permit, deadline) = stream.server.start(call, codec, body, &stream.account, self.max_message);
         if !route.spawn_first() {
             let polled = (&mut handler).now_or_never();
-            route.note_first_poll(began.elapsed());
+            route.note_first_poll(clock() - began);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
