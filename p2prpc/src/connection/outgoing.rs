@@ -205,6 +205,11 @@ impl Writer {
     /// Where the writer's own task appends frames without a lock.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         self.flushed = false;
+        // While the other end is never quite up to date, what it has read must not pile up in front.
+        if self.at >= KEPT_CAPACITY && self.at > self.buffer.len() / 2 {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+        }
         &mut self.buffer
     }
 
@@ -291,5 +296,71 @@ impl Writer {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+
+    /// Takes `room` bytes and then no more.
+    struct Slow {
+        room: usize,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let n = bytes.len().min(self.room);
+            self.room -= n;
+            if n == 0 { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_writer_that_never_catches_up_keeps_only_what_waits() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut writer = Writer::default();
+        writer.frames().extend_from_slice(&[0; 100_000]);
+        for _ in 0..10_000 {
+            writer.frames().extend_from_slice(&[0; 1000]);
+            assert!(writer.poll_write(&mut cx, &mut Slow { room: 1000 }).is_pending());
+            assert_eq!(writer.len(), 100_000);
+            assert!(writer.buffer.len() < 500_000, "{}", writer.buffer.len());
+        }
+    }
+
+    #[test]
+    fn large_bodies_take_turns_behind_small_frames() {
+        let mut out = Outgoing::<()>::default();
+        let bulk = |id| Bulk { id, head: None, body: vec![0; 3 * MAX_CHUNK].into(), sent: 0, of: () };
+        out.push_bulk(bulk(1));
+        out.push_bulk(bulk(2));
+        let mut order = Vec::new();
+        let mut writer = Writer::default();
+        while !out.is_empty() {
+            if order.len() == 2 {
+                wire::encode_cancel(out.frames(), 9).unwrap();
+            }
+            out.refill(&mut writer);
+            let (frame, _) = wire::decode(&writer.buffer).unwrap().unwrap();
+            order.push(match frame {
+                wire::Frame::Body { id, .. } | wire::Frame::Cancel { id } => id,
+                other => panic!("{other:?}"),
+            });
+            writer = Writer::default();
+        }
+        assert_eq!(order, [1, 2, 9, 1, 2, 1, 2]);
+        assert_eq!(out.len(), 0);
     }
 }

@@ -163,11 +163,8 @@ impl Server {
     }
 
     fn allows(&self, route: &Route, info: &CallInfo) -> bool {
-        let by_node = route.internal
-            || match &*self.rule.read() {
-                None => true,
-                Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false),
-            };
+        let rule = if route.internal { None } else { self.rule.read().clone() };
+        let by_node = rule.is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false));
         by_node && route.service.allows(info)
     }
 

@@ -13,7 +13,7 @@ use super::{ServedStream, error_frame, size};
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
-use crate::connection::outgoing::Writer;
+use crate::connection::outgoing::{Outgoing, Writer};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now};
 use crate::error::{Delivery, ErrorKind};
 use crate::wire::{self, GoAwayReason};
@@ -46,6 +46,7 @@ where
         started: now(),
         fragment_since: None,
         left_at: None,
+        paused: false,
     };
     let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
     driver.finish();
@@ -74,6 +75,8 @@ struct Driver {
     fragment_since: Option<Instant>,
     /// When the caller was told to go away.
     left_at: Option<Instant>,
+    /// Too many replies wait: nothing is read.
+    paused: bool,
 }
 
 impl Driver {
@@ -94,8 +97,9 @@ impl Driver {
                 break;
             }
         }
-        // What the clocks ended has left something to write.
-        if more || !self.writer.is_empty() && self.writer.check_at().is_none() {
+        // All may have been written without a wait, and what the clocks ended has left something to write.
+        let resume = self.paused && self.waiting_replies() <= MAX_WAITING_REPLIES;
+        if more || resume || !self.writer.is_empty() && self.writer.check_at().is_none() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -107,8 +111,8 @@ impl Driver {
         let mut frames = 0;
         self.requests.refresh();
         loop {
-            if self.waiting_replies() > MAX_WAITING_REPLIES {
-                // The writer wakes this task when it gets on.
+            self.paused = self.waiting_replies() > MAX_WAITING_REPLIES;
+            if self.paused {
                 return Ok(false);
             }
             match self.incoming.frame() {
@@ -122,7 +126,7 @@ impl Driver {
                     if let Some(hello) = self.requests.hello.take() {
                         let mut shared = self.stream.shared.lock();
                         shared.max_bytes = size(hello.max_bytes_in_flight);
-                        shared.max_message = size(hello.max_message);
+                        shared.max_message = self.requests.max_message;
                     }
                     frames += 1;
                     if frames >= FRAMES_A_TURN || (frames % 8 == 0 && now() - began > TURN) {
@@ -199,7 +203,7 @@ impl Driver {
             self.alarm.not_after(at);
         }
         // While replies wait the rest of a frame may be here and not be read.
-        if self.incoming.is_partial() && self.waiting_replies() <= MAX_WAITING_REPLIES {
+        if self.incoming.is_partial() && !self.paused {
             let at = *self.fragment_since.get_or_insert(now) + MOVE_TIMEOUT;
             if now >= at {
                 return broken(GoAwayReason::Overloaded, "a frame stopped in the middle");
@@ -207,6 +211,9 @@ impl Driver {
             self.alarm.not_after(at);
         } else {
             self.fragment_since = None;
+        }
+        if self.paused {
+            self.requests.excuse(now);
         }
         if let Some(at) = self.requests.expire(now, &mut self.writer) {
             self.alarm.not_after(at);
@@ -255,6 +262,8 @@ impl Driver {
             shared.closed = true;
             let held: usize = shared.out.drain_bulk().map(|bulk| bulk.body.len()).sum();
             let held = held + shared.out.take_reserved() + self.writer.take_reserved();
+            // This side of the stream may be kept for a while yet.
+            shared.out = Outgoing::default();
             (std::mem::take(&mut shared.running), held)
         };
         if held > 0 {

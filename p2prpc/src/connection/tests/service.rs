@@ -47,6 +47,17 @@ impl Drop for Inside {
     }
 }
 
+/// Takes its time to go.
+struct Reluctant {
+    _inside: Inside,
+}
+
+impl Drop for Reluctant {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 pub(super) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
     let mut body = Vec::new();
     codec::encode(CodecId::default(), value, &mut body, usize::MAX).unwrap();
@@ -58,7 +69,7 @@ fn descriptor(full_name: &'static str, name: &'static str) -> MethodDescriptor {
 }
 
 /// `Echo` gives back its text. `Wait` never ends by itself. `Big` and `Later` give so many bytes, at once and after a
-/// moment. `Fail` fails with its text. `Panic` panics.
+/// moment. `Reluctant` is a `Wait` that takes time to be dropped. `Fail` fails with its text. `Panic` panics.
 pub(super) fn service(probe: Arc<Probe>) -> Service {
     ServiceBuilder::new("Probe", "", probe)
         .method(descriptor("Probe.Echo", "Echo"), |probe, incoming| {
@@ -88,6 +99,13 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
                 let _inside = inside;
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 "x".repeat(len as usize)
+            })
+        })
+        .method(descriptor("Probe.Reluctant", "Reluctant"), |probe, incoming| {
+            let inside = Reluctant { _inside: probe.enter() };
+            infallible(incoming, move |_, _: String| async move {
+                let _inside = inside;
+                std::future::pending::<()>().await;
             })
         })
         .method(descriptor("Probe.Fail", "Fail"), |probe, incoming| {
