@@ -145,7 +145,7 @@ impl Driver {
         let result = loop {
             match self.incoming.frame() {
                 Ok(Some((frame, len))) => {
-                    if let Err(rule) = self.calls.take(frame) {
+                    if let Err(rule) = self.calls.take(frame, &self.stream) {
                         break Err(End::Broken(rule));
                     }
                     self.incoming.consume(len);
@@ -260,6 +260,9 @@ impl Driver {
         let mut late = Vec::new();
         {
             let mut shared = self.stream.shared.lock();
+            if shared.cut_off {
+                return Some(End::Lost("the peer left too many calls on older streams without an answer".into()));
+            }
             if shared.next_deadline.is_some_and(|next| next <= now) {
                 let config = self.link.config();
                 let ids: Vec<u64> =
@@ -356,7 +359,7 @@ fn lost(error: &io::Error) -> End {
 
 impl Calls {
     /// A frame came. An error names the rule that it breaks.
-    fn take(&mut self, frame: Frame<'_>) -> Result<(), String> {
+    fn take(&mut self, frame: Frame<'_>, stream: &CallStream) -> Result<(), String> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             self.greeted = true;
@@ -364,13 +367,12 @@ impl Calls {
             return Ok(());
         }
         match frame {
-            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk),
+            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk, stream),
             Frame::Error(reply) if reply.code == ErrorCode::Application => {
-                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk)
+                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk, stream)
             }
             Frame::Error(reply) => {
-                self.issued(reply.id)?;
-                self.forget(reply.id);
+                self.first_answer(reply.id)?;
                 self.done.push((reply.id, Err(error_of(&reply))));
                 Ok(())
             }
@@ -388,17 +390,21 @@ impl Calls {
         if id > self.last_id { Err("a reply came for a call that was never made".into()) } else { Ok(()) }
     }
 
-    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8]) -> Result<(), String> {
+    fn first_answer(&self, id: u64) -> Result<(), String> {
         self.issued(id)?;
-        if self.partials.contains_key(&id) {
-            return Err("a second reply came for a call".into());
-        }
+        if self.partials.contains_key(&id) { Err("a second reply came for a call".into()) } else { Ok(()) }
+    }
+
+    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8], stream: &CallStream) -> Result<(), String> {
+        self.first_answer(id)?;
         let len = usize::try_from(body_len).unwrap_or(usize::MAX);
         if len > self.max_message {
             let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {}", self.max_message);
             self.done.push((id, Err(RpcError::answered(ErrorKind::TooLarge, detail))));
         } else if chunk.len() == len {
             self.done.push((id, Ok(kind.reply(Bytes::copy_from_slice(chunk)))));
+        } else if !stream.awaits(id) {
+            // Nobody waits for it any more, and nothing of it is kept.
         } else if self.partial_bytes + len > self.max_bytes.max(len) {
             let detail = format_args!("the peer sent more than {} bytes of replies at once", self.max_bytes);
             self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));

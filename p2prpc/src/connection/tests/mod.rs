@@ -1,5 +1,7 @@
 //! Call streams over pipes, with a peer at the other end that does whatever a test has it do, and a clock that a test moves.
 
+mod bounds;
+mod caller;
 mod peer;
 mod service;
 mod times;
