@@ -243,12 +243,6 @@ impl Behaviour {
         self.carry_out(next);
     }
 
-    /// What is served, without the internal services.
-    #[cfg(feature = "node")]
-    pub(crate) fn own_services(&self) -> Vec<Service> {
-        self.core.server().router().services().cloned().collect()
-    }
-
     fn push(&mut self, event: ToSwarm<Event, Ask>) {
         self.events.push_back(event);
         if let Some(waker) = self.waker.take() {

@@ -12,7 +12,6 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::caller::hello;
 use super::link::PeerLink;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
@@ -57,16 +56,13 @@ impl ServedStream {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut out = Outgoing::default();
-        // The limits of a node are checked when it is made.
-        let _ = wire::encode_hello(out.frames(), &hello(server.limits()));
         let defaults = Hello::default();
         let stream = Arc::new(ServedStream {
             peer: link.peer(),
             server,
             account,
             shared: Mutex::new(Shared {
-                out,
+                out: Outgoing::default(),
                 running: HashMap::new(),
                 next_deadline: None,
                 go_away: None,

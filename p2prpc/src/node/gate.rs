@@ -15,13 +15,12 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::admission::{Admission, Direction};
+use super::given::GivenAddresses;
 
 /// Connections that one peer may have with us, both directions.
 const MAX_PER_PEER: usize = 4;
 /// Inbound connections whose handshake is under way.
 const MAX_SETTING_UP: usize = 128;
-/// Addresses that we keep of one peer because the user gave them.
-const MAX_GIVEN: usize = 8;
 
 /// Not libp2p's `connection_limits`: that keeps an entry for every peer that was ever connected.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub(super) struct Gate {
     inbound: usize,
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
-    given: HashMap<PeerId, Vec<Multiaddr>>,
+    given: GivenAddresses,
 }
 
 /// Why a connection was not let through.
@@ -53,7 +52,7 @@ pub(super) enum Refusal {
 }
 
 impl Gate {
-    pub(super) fn new(admission: Admission, max_connections: usize) -> Self {
+    pub(super) fn new(admission: Admission, given: GivenAddresses, max_connections: usize) -> Self {
         Gate {
             admission,
             max_connections,
@@ -61,17 +60,7 @@ impl Gate {
             inbound: 0,
             outbound: 0,
             of_peer: HashMap::new(),
-            given: HashMap::new(),
-        }
-    }
-
-    /// The user says that this peer is there: every dial to it tries that too. The oldest of too many is forgotten.
-    pub(super) fn add_address(&mut self, peer: PeerId, address: Multiaddr) {
-        let given = self.given.entry(peer).or_default();
-        given.retain(|known| *known != address);
-        given.push(address);
-        if given.len() > MAX_GIVEN {
-            given.remove(0);
+            given,
         }
     }
 
@@ -153,7 +142,7 @@ impl NetworkBehaviour for Gate {
         self.room(Direction::Outbound).map_err(ConnectionDenied::new)?;
         let Some(peer) = peer else { return Ok(Vec::new()) };
         self.admit(&peer, Direction::Outbound).map_err(ConnectionDenied::new)?;
-        Ok(self.given.get(&peer).cloned().unwrap_or_default())
+        Ok(self.given.of(&peer))
     }
 
     fn handle_established_outbound_connection(
@@ -210,7 +199,7 @@ mod tests {
 
     impl Connections {
         fn new(max: usize) -> Self {
-            Connections { gate: Gate::new(Admission::default(), max), next: 0 }
+            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), max), next: 0 }
         }
 
         fn open(&mut self, peer: PeerId, endpoint: &ConnectedPoint) -> Result<(), Refusal> {
@@ -287,7 +276,7 @@ mod tests {
 
     #[test]
     fn handshakes_under_way_are_limited() {
-        let mut gate = Gate::new(Admission::default(), 1_024);
+        let mut gate = Gate::new(Admission::default(), GivenAddresses::default(), 1_024);
         let address = Multiaddr::empty();
         let mut begin =
             |id| gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &address, &address).is_ok();
@@ -314,18 +303,5 @@ mod tests {
         admission.block(peer);
         assert_eq!(connections.open(peer, &outbound()), Err(Refusal::Blocked));
         assert_eq!(connections.open(peer, &inbound()), Err(Refusal::Blocked));
-    }
-
-    #[test]
-    fn given_addresses_are_tried_at_every_dial() {
-        let mut gate = Gate::new(Admission::default(), 100);
-        let peer = PeerId::random();
-        let address = |port: usize| format!("/ip4/127.0.0.1/tcp/{port}").parse::<Multiaddr>().unwrap();
-        for port in 1..=10 {
-            gate.add_address(peer, address(port));
-        }
-        let id = ConnectionId::new_unchecked(0);
-        let known = gate.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).unwrap();
-        assert_eq!(known, (3..=10).map(address).collect::<Vec<_>>());
     }
 }

@@ -9,6 +9,7 @@ mod discovery;
 mod error;
 mod event;
 mod gate;
+mod given;
 mod identity;
 mod kademlia;
 mod listen;
@@ -45,6 +46,7 @@ pub use reachability::Reachability;
 
 use admission::Admission;
 use event::Announcer;
+use given::GivenAddresses;
 use swarm::{Command, Driver};
 
 /// A dial ends after 10 s; names are resolved before.
@@ -90,6 +92,7 @@ pub struct Node {
     core: Weak<Core>,
     announcer: Arc<Announcer>,
     admission: Admission,
+    given: GivenAddresses,
     commands: mpsc::UnboundedSender<Command>,
     task: JoinHandle<()>,
 }
@@ -103,13 +106,15 @@ impl Node {
     async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
         let (commands, received) = mpsc::unbounded_channel();
         let (handle, admission) = (builder.handle.clone(), builder.admission.clone());
-        let driver = Driver::start(builder, received).await?;
+        let given = GivenAddresses::default();
+        let driver = Driver::start(builder, given.clone(), received).await?;
         Ok(Node {
             local: driver.announcer().local(),
             handle,
             core: Arc::downgrade(driver.core()),
             announcer: driver.announcer().clone(),
             admission,
+            given,
             commands,
             task: tokio::spawn(driver.run()),
         })
@@ -213,7 +218,7 @@ impl Node {
         if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
             return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
         }
-        self.tell(Command::AddAddress { peer, address });
+        self.given.add(peer, address);
         Ok(())
     }
 

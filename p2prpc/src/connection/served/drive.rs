@@ -11,6 +11,7 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::requests::Requests;
 use super::{ServedStream, error_frame, size};
 use crate::connection::alarm::Alarm;
+use crate::connection::caller::hello;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::{Outgoing, Writer};
@@ -36,12 +37,16 @@ pub(super) async fn drive<S>(stream: Arc<ServedStream>, link: Arc<PeerLink>, mut
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let mut writer = Writer::default();
+    // It has to come first: answers of handlers that are ready at once are put here too.
+    // The limits of a node are checked when it is made.
+    let _ = wire::encode_hello(writer.frames(), &hello(stream.server.limits()));
     let mut driver = Driver {
         requests: Requests::new(stream.clone()),
         stream,
         link,
         incoming: Incoming::default(),
-        writer: Writer::default(),
+        writer,
         alarm: Alarm::default(),
         started: now(),
         fragment_since: None,

@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn keeps_eight_addresses_of_a_peer() {
-        let many: Vec<Multiaddr> = (1..100).map(|port| format!("/ip4/203.0.113.1/tcp/{port}").parse().unwrap()).collect();
+        let many: Vec<Multiaddr> =
+            (1..100).map(|port| format!("/ip4/203.0.113.1/tcp/{port}").parse().unwrap()).collect();
         assert_eq!(filter(&PeerId::random(), &many, Scope::Public).len(), MAX_ADDRESSES);
     }
 }

@@ -123,7 +123,10 @@ impl DialBudget {
         for address in addresses {
             let Some(socket) = Socket::of(address) else { continue };
             let is_public = socket.scope() == Scope::Public;
-            if self.sockets.contains(&socket) || sockets.contains(&socket) || (is_public && !self.ip_has_room(socket.ip, now)) {
+            if self.sockets.contains(&socket)
+                || sockets.contains(&socket)
+                || (is_public && !self.ip_has_room(socket.ip, now))
+            {
                 continue;
             }
             public |= is_public;

@@ -16,6 +16,7 @@ use super::address_filter::{Scope, filter};
 use super::bootstrap::Bootstrap;
 use super::connected::{Connected, Describing};
 use super::dial_budget::{DialBudget, Teller};
+use super::finding::{PROBE_EVERY, Search};
 use super::former::Former;
 use super::hints::Hints;
 use super::key::{Topic, topic};
@@ -27,16 +28,9 @@ use super::service::{self, Question, What};
 use super::{Action, DiscoveryConfig, Input};
 use crate::service::Service;
 
-/// Of two peers that hear of each other at the same time one dials at once and the other waits so long.
-const AFTER_YOU: Duration = Duration::from_millis(500);
-/// What is said of one that left politely is old for this time.
-const DEPARTED_FOR: Duration = Duration::from_secs(30);
 const MAX_DEPARTED: usize = 4096;
-/// Searches for the addresses of providers that came without.
-const MAX_SEARCHES: usize = 64;
 /// One member after the other is heard out from the beginning this often.
 const START_OVER_EVERY: Duration = Duration::from_secs(20);
-
 /// The state machine.
 pub(in crate::node) struct Discovery {
     pub(super) local: PeerId,
@@ -53,20 +47,14 @@ pub(in crate::node) struct Discovery {
     pub(super) departed: LruCache<PeerId, Instant>,
     pub(super) actions: VecDeque<Action>,
     pub(super) rng: SmallRng,
-    scope: Scope,
+    pub(super) scope: Scope,
     kad_protocol: StreamProtocol,
-    budget: DialBudget,
-    searches: HashMap<PeerId, Search>,
+    pub(super) budget: DialBudget,
+    pub(super) searches: HashMap<PeerId, Search>,
     last_tick: Instant,
     next_start_over: Instant,
+    pub(super) next_probe: Instant,
     closing: bool,
-}
-
-/// Who wants to know where a peer is.
-#[derive(Clone, Copy, Debug, Default)]
-struct Search {
-    a_call: bool,
-    a_hint: bool,
 }
 
 impl Discovery {
@@ -104,6 +92,7 @@ impl Discovery {
             searches: HashMap::new(),
             last_tick: now,
             next_start_over: now + START_OVER_EVERY,
+            next_probe: now + PROBE_EVERY,
             closing: false,
         };
         if config.private {
@@ -323,6 +312,7 @@ impl Discovery {
         self.suspect_the_silent(now);
         self.redial(now);
         self.ask_those_due(now);
+        self.probe(now);
         self.dial_former(now);
         self.dial_hints(now);
         for query in self.providers.due(now) {
@@ -355,7 +345,8 @@ impl Discovery {
     fn redial(&mut self, now: Instant) {
         let (members, bootstrap) = (&self.members, &self.bootstrap);
         let known = |peer: &PeerId| {
-            !bootstrap.addresses(peer).is_empty() || members.get(peer).is_some_and(|member| !member.addresses.is_empty())
+            !bootstrap.addresses(peer).is_empty()
+                || members.get(peer).is_some_and(|member| !member.addresses.is_empty())
         };
         for redial in self.redials.due(now, known) {
             match redial {
@@ -380,107 +371,6 @@ impl Discovery {
         for peer in peers {
             self.ask(peer, now);
         }
-    }
-
-    fn dial_former(&mut self, now: Instant) {
-        let Discovery { former, budget, actions, connected, .. } = self;
-        former.try_due(now, |peer, addresses| {
-            if connected.contains_key(&peer) {
-                return false;
-            }
-            let addresses = budget.admit(peer, Teller::Memory, addresses, now);
-            let admitted = !addresses.is_empty();
-            if admitted {
-                actions.push_back(Action::Dial { peer, addresses });
-            }
-            admitted
-        });
-    }
-
-    fn dial_hints(&mut self, now: Instant) {
-        let Discovery { hints, budget, actions, .. } = self;
-        if budget.is_exhausted() {
-            return;
-        }
-        hints.try_due(now, |peer, teller, addresses| {
-            let addresses = budget.admit(peer, teller, addresses, now);
-            let admitted = !addresses.is_empty();
-            if admitted {
-                actions.push_back(Action::Dial { peer, addresses });
-            }
-            admitted
-        });
-    }
-
-    /// `teller` says that `peer` is there. True if that is news.
-    pub(super) fn hint(&mut self, peer: PeerId, teller: Teller, addresses: Vec<Multiaddr>, now: Instant) -> bool {
-        if peer == self.local || self.connected.contains_key(&peer) || self.members.contains_key(&peer) {
-            return false;
-        }
-        if self.departed.peek(&peer).is_some_and(|left| now.saturating_duration_since(*left) < DEPARTED_FOR) {
-            return false;
-        }
-        let due = if self.local < peer { now } else { now + AFTER_YOU };
-        self.hints.add(peer, teller, addresses, due, now)
-    }
-
-    fn provider(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
-        let addresses = filter(&peer, addresses, self.scope);
-        if !addresses.is_empty() {
-            self.hint(peer, Teller::Kademlia, addresses, now);
-        } else if peer != self.local
-            && !self.connected.contains_key(&peer)
-            && !self.members.contains_key(&peer)
-            && self.searches.len() < MAX_SEARCHES
-        {
-            self.search(peer, Search { a_hint: true, a_call: false });
-        }
-    }
-
-    fn search(&mut self, peer: PeerId, wanted: Search) {
-        let under_way = self.searches.contains_key(&peer);
-        let search = self.searches.entry(peer).or_default();
-        search.a_call |= wanted.a_call;
-        search.a_hint |= wanted.a_hint;
-        if !under_way {
-            self.actions.push_back(Action::FindPeer { peer });
-        }
-    }
-
-    fn addresses_wanted(&mut self, peer: PeerId) {
-        let addresses = self.addresses_of(&peer);
-        if addresses.is_empty() && self.providers.has_peers() {
-            self.search(peer, Search { a_call: true, a_hint: false });
-        } else {
-            self.actions.push_back(Action::AddressesFound { peer, addresses });
-        }
-    }
-
-    fn looked_up(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
-        let Some(search) = self.searches.remove(&peer) else { return };
-        let addresses = filter(&peer, addresses, self.scope);
-        if search.a_call {
-            self.actions.push_back(Action::AddressesFound { peer, addresses: addresses.clone() });
-        }
-        if search.a_hint {
-            self.hint(peer, Teller::Kademlia, addresses, now);
-        }
-    }
-
-    /// Where the peer may be, the best word first.
-    fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        let mut addresses: Vec<Multiaddr> = self.bootstrap.addresses(peer).to_vec();
-        if let Some(connected) = self.connected.get(peer) {
-            addresses.extend_from_slice(&connected.addresses);
-        }
-        if let Some(member) = self.members.get(peer) {
-            addresses.extend_from_slice(&member.addresses);
-        }
-        addresses.extend_from_slice(self.former.addresses(peer));
-        addresses.extend(self.hints.addresses(peer));
-        let mut seen = std::collections::HashSet::new();
-        addresses.retain(|address| seen.insert(address.clone()));
-        addresses
     }
 }
 

@@ -72,8 +72,7 @@ impl Discovery {
                 self.is_a_stranger(peer, now);
             }
             Err(_) => {
-                let pause =
-                    backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
+                let pause = backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
                 connected.failures = connected.failures.saturating_add(1);
                 connected.describing = Describing::At(now + pause);
             }
@@ -130,10 +129,8 @@ impl Discovery {
         let quick_ones =
             self.connected.values().filter(|other| other.asking.as_ref().is_some_and(Asking::is_quick)).count();
         let quick = self.bootstrap.contains(&peer) || quick_ones < QUICK_TELLERS;
-        if let Some(connected) = self.connected.get_mut(&peer) {
-            if connected.asking.is_none() {
-                connected.asking = Some(Asking::new(quick, now, &mut self.rng));
-            }
+        if let Some(connected) = self.connected.get_mut(&peer).filter(|connected| connected.asking.is_none()) {
+            connected.asking = Some(Asking::new(quick, now, &mut self.rng));
         }
         self.ask(peer, now);
     }

@@ -8,6 +8,7 @@ mod address_filter;
 mod bootstrap;
 mod connected;
 mod dial_budget;
+mod finding;
 mod former;
 mod hints;
 mod key;
@@ -18,7 +19,6 @@ mod provider_store;
 mod providers;
 mod roster;
 mod service;
-mod stub;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +31,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use crate::error::RpcError;
 use crate::members::Member;
 
-pub use key::rendezvous_key;
 pub(super) use address_filter::{Scope, may_tell};
+pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;
 pub(super) use roster::VisibleServices;

@@ -39,11 +39,7 @@ pub(in crate::node) struct ProviderStore {
 
 impl ProviderStore {
     /// A store of `local`, whose own keys are those of `rendezvous`. `scope` is the widest that addresses may have.
-    pub(in crate::node) fn new<'a>(
-        local: PeerId,
-        rendezvous: impl IntoIterator<Item = &'a str>,
-        scope: Scope,
-    ) -> Self {
+    pub(in crate::node) fn new<'a>(local: PeerId, rendezvous: impl IntoIterator<Item = &'a str>, scope: Scope) -> Self {
         let topics: Vec<Topic> = rendezvous.into_iter().map(super::key::topic).collect();
         ProviderStore {
             local,
@@ -224,7 +220,8 @@ mod tests {
     fn addresses_are_filtered_and_bounded() {
         let mut store = store();
         let key = rendezvous_key("ours");
-        let mut long: Vec<Multiaddr> = (1..500).map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()).collect();
+        let mut long: Vec<Multiaddr> =
+            (1..500).map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()).collect();
         long.push("/dns4/example.com/tcp/1".parse().unwrap());
         long.reverse();
         store.add_provider(ProviderRecord { addresses: long, ..record(&key) }).unwrap();

@@ -10,12 +10,12 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
+use super::Input;
 use super::key::Topic;
 use super::roster::Roster;
-use super::stub::{MembershipClient, MembershipServer};
-use super::Input;
 use crate::context::Context;
 use crate::handle::Handle;
+use crate::p2p_service;
 use crate::service::Service;
 
 /// A question that isn't answered in this time is asked again later.
@@ -110,15 +110,16 @@ pub(in crate::node) struct Listing {
 }
 
 /// Who is there, asked of one who is.
-pub(in crate::node) trait Membership: Send + Sync + 'static {
+#[p2p_service(crate = "crate", name = "p2prpc-membership")]
+pub(in crate::node) trait Membership {
     /// Which of these topics you are in, and what you serve to me.
-    fn describe(&self, cx: &Context, topics: Vec<Topic>) -> impl Future<Output = Description> + Send;
+    async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description;
 
     /// The members of these topics that you are connected to now, as far as I don't know them yet.
-    fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> impl Future<Output = Listing> + Send;
+    async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing;
 
     /// I am going, and it is no accident.
-    fn leaving(&self, cx: &Context) -> impl Future<Output = ()> + Send;
+    async fn leaving(&self, cx: &Context);
 }
 
 struct Teller {
@@ -167,9 +168,7 @@ impl Question {
         let Question { peer, topics, what } = self;
         let stub = MembershipClient::new(handle).peer(peer);
         match what {
-            What::Describe => {
-                Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await }
-            }
+            What::Describe => Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await },
             What::List(since) => Input::Listed { peer, answer: stub.list(topics, since).timeout(ANSWER_WITHIN).await },
         }
     }

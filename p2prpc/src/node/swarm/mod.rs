@@ -35,7 +35,6 @@ const MAX_ASKING: usize = 256;
 #[derive(Debug)]
 pub(super) enum Command {
     Connect { address: Multiaddr, peer: Option<PeerId>, connected: Connected },
-    AddAddress { peer: PeerId, address: Multiaddr },
     Block { peer: PeerId },
     ServicesChanged,
     Shutdown { grace: Duration },
@@ -88,8 +87,10 @@ impl Driver {
 
     /// Tell discovery, and do what it wants done.
     fn feed(&mut self, input: Input) {
+        tracing::trace!(?input);
         self.discovery.input(input, Instant::now());
         while let Some(action) = self.discovery.next_action() {
+            tracing::trace!(?action);
             self.carry_out(action);
         }
     }
@@ -112,7 +113,6 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, peer, connected } => self.connect(address, peer, connected),
-            Command::AddAddress { peer, address } => self.swarm.behaviour_mut().gate.add_address(peer, address),
             Command::Block { peer } => {
                 self.swarm.behaviour_mut().kademlia.forget(&peer);
                 // There may be no connection.

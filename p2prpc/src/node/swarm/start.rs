@@ -22,6 +22,7 @@ use crate::node::discovery::{Discovery, DiscoveryConfig, ProviderStore, VisibleS
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
 use crate::node::gate::Gate;
+use crate::node::given::GivenAddresses;
 use crate::node::identity::Identity;
 use crate::node::kademlia::Kademlia;
 use crate::node::reachability::Reachability;
@@ -39,6 +40,7 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 impl Driver {
     pub(in crate::node) async fn start(
         builder: NodeBuilder,
+        given: GivenAddresses,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<Self, StartError> {
         let kad_protocol = builder.checked_kad_protocol()?;
@@ -70,7 +72,7 @@ impl Driver {
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
         rpc.serve(discovery.service(says_leaving))?;
         let behaviour = NodeBehaviour::new(
-            Gate::new(builder.admission.clone(), builder.max_connections),
+            Gate::new(builder.admission.clone(), given, builder.max_connections),
             rpc,
             kademlia,
             identity.keypair(),

@@ -1,0 +1,50 @@
+//! Where peers are, by the word of the user.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use libp2p::{Multiaddr, PeerId};
+use parking_lot::RwLock;
+
+/// Addresses that are kept of one peer.
+const MAX_GIVEN: usize = 8;
+
+/// Every dial to a peer tries these too. Clones share them, so that a call right after an address was given finds it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GivenAddresses {
+    peers: Arc<RwLock<HashMap<PeerId, Vec<Multiaddr>>>>,
+}
+
+impl GivenAddresses {
+    /// The oldest of too many is forgotten.
+    pub(super) fn add(&self, peer: PeerId, address: Multiaddr) {
+        let mut peers = self.peers.write();
+        let given = peers.entry(peer).or_default();
+        given.retain(|known| *known != address);
+        given.push(address);
+        if given.len() > MAX_GIVEN {
+            given.remove(0);
+        }
+    }
+
+    pub(super) fn of(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.peers.read().get(peer).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_latest_eight_of_a_peer() {
+        let given = GivenAddresses::default();
+        let peer = PeerId::random();
+        let address = |port: usize| format!("/ip4/127.0.0.1/tcp/{port}").parse::<Multiaddr>().unwrap();
+        for port in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3] {
+            given.add(peer, address(port));
+        }
+        assert_eq!(given.of(&peer), [4, 5, 6, 7, 8, 9, 10, 3].map(address));
+        assert!(given.of(&PeerId::random()).is_empty());
+    }
+}

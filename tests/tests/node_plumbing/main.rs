@@ -1,0 +1,8 @@
+//! A node's plumbing: starting, listening, connecting, admitting, ending.
+
+mod calling;
+mod connecting;
+mod ending;
+mod meeting;
+mod starting;
+mod support;
