@@ -138,32 +138,37 @@ pub(crate) struct Carried {
 
 impl Carried {
     pub(crate) fn from(attrs: &[Attribute]) -> Self {
-        let pick = |wanted: fn(&Path) -> bool| attrs.iter().filter_map(|attr| part(attr, wanted)).collect();
+        let pick = |wanted: fn(&Meta) -> bool| attrs.iter().filter_map(|attr| part(attr, wanted)).collect();
         Carried { cfg: pick(is_cfg), docs: pick(is_doc), lints: pick(is_lint) }
     }
 }
 
-pub(crate) fn is_cfg(path: &Path) -> bool {
-    path.is_ident("cfg")
+fn is_cfg(meta: &Meta) -> bool {
+    meta.path().is_ident("cfg")
 }
 
-fn is_doc(path: &Path) -> bool {
-    path.is_ident("doc")
+/// The text and `#[doc(hidden)]`; an alias, say, is for the trait itself.
+fn is_doc(meta: &Meta) -> bool {
+    meta.path().is_ident("doc") && (matches!(meta, Meta::NameValue(_)) || is_hidden(meta))
+}
+
+pub(crate) fn is_hidden(meta: &Meta) -> bool {
+    matches!(meta, Meta::List(list) if list.path.is_ident("doc") && list.tokens.to_string() == "hidden")
 }
 
 /// `expect` is not among them: it would have to be fulfilled in each place.
-pub(crate) fn is_lint(path: &Path) -> bool {
-    ["allow", "warn", "deny", "forbid", "deprecated"].iter().any(|name| path.is_ident(name))
+pub(crate) fn is_lint(meta: &Meta) -> bool {
+    ["allow", "warn", "deny", "forbid", "deprecated"].iter().any(|name| meta.path().is_ident(name))
 }
 
 /// The attribute if it is wanted, or a `cfg_attr` with those of its attributes that are.
-fn part(attr: &Attribute, wanted: fn(&Path) -> bool) -> Option<Attribute> {
+fn part(attr: &Attribute, wanted: fn(&Meta) -> bool) -> Option<Attribute> {
     let meta = part_of_meta(&attr.meta, wanted)?;
     Some(Attribute { meta, ..attr.clone() })
 }
 
-fn part_of_meta(meta: &Meta, wanted: fn(&Path) -> bool) -> Option<Meta> {
-    if wanted(meta.path()) {
+fn part_of_meta(meta: &Meta, wanted: fn(&Meta) -> bool) -> Option<Meta> {
+    if wanted(meta) {
         return Some(meta.clone());
     }
     if !meta.path().is_ident("cfg_attr") {

@@ -1,5 +1,7 @@
 //! Methods that would be the same on the wire, or in the generated code.
 
+use proc_macro2::Span;
+
 use crate::misuses::Misuses;
 use crate::model::{Clash, Method};
 
@@ -8,30 +10,30 @@ pub(crate) fn find(methods: &[Method], misuses: &mut Misuses) -> Vec<Clash> {
     let mut possible = Vec::new();
     for (index, later) in methods.iter().enumerate() {
         for earlier in &methods[..index] {
-            let Some(message) = clash(earlier, later) else { continue };
+            let Some((at, message)) = clash(earlier, later) else { continue };
             let cfg: Vec<_> = earlier.carried.cfg.iter().chain(&later.carried.cfg).cloned().collect();
             if cfg.is_empty() {
-                misuses.at_span(later.named_at, message);
+                misuses.at_span(at, message);
                 break;
             }
-            possible.push(Clash { cfg, at: later.named_at, message });
+            possible.push(Clash { cfg, at, message });
         }
     }
     possible
 }
 
-fn clash(earlier: &Method, later: &Method) -> Option<String> {
+fn clash(earlier: &Method, later: &Method) -> Option<(Span, String)> {
     if earlier.wire_name == later.wire_name {
-        return Some(format!(
+        let message = format!(
             "two methods are called `{}` on the wire: give this one another name with `#[rpc(name = \"..\")]`",
             later.full_name
-        ));
+        );
+        return Some((later.named_at, message));
     }
     if earlier.names.marker == later.names.marker {
-        return Some(format!(
-            "`{}` and `{}` both become the type `{}`: rename one",
-            earlier.ident, later.ident, later.names.marker
-        ));
+        let (first, second, marker) = (&earlier.ident, &later.ident, &later.names.marker);
+        let message = format!("`{first}` and `{second}` both become the type `{marker}`: rename one");
+        return Some((second.span(), message));
     }
     None
 }

@@ -97,7 +97,7 @@ fn read_argument(input: &mut PatType, misuses: &mut Misuses) -> Option<Argument>
         cfg_on_argument(attr, misuses);
     }
     let field_attrs = input.attrs.extract_if(.., |attr| !stays_on_parameter(attr)).collect();
-    let lints = input.attrs.iter().filter(|attr| is_lint(attr.path())).cloned().collect();
+    let lints = input.attrs.iter().filter(|attr| is_lint(&attr.meta)).cloned().collect();
     let Some(ident) = plain_name(&input.pat) else {
         misuses.at(&input.pat, "an argument has a plain name, not a pattern: it travels under that name");
         return None;
@@ -113,7 +113,7 @@ fn cfg_on_argument(attr: &Attribute, misuses: &mut Misuses) {
 }
 
 fn stays_on_parameter(attr: &Attribute) -> bool {
-    is_lint(attr.path()) || attr.path().is_ident("expect")
+    is_lint(&attr.meta) || attr.path().is_ident("expect")
 }
 
 /// The name of `name` and `mut name`.

@@ -26,6 +26,8 @@ mod service;
 pub use bytes;
 pub use libp2p;
 pub use libp2p::{Multiaddr, PeerId};
+#[doc = include_str!("../docs/p2p_service.md")]
+#[doc(inline)]
 pub use p2prpc_macros::p2p_service;
 
 pub use behaviour::Behaviour;

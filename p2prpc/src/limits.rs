@@ -25,8 +25,9 @@ pub struct Limits {
     /// Calls of all peers that may be in flight here. Default 16,384. Past it, or past 1/16 of it (256 at least) for one
     /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run.
     pub max_calls: usize,
-    /// Bytes of bodies in flight from all peers, and to all peers. Default 512 MiB.
-    /// One public IP prefix has at most 1/4 of it. Past it a request fails as `Overloaded`, never run; our own senders wait.
+    /// Bytes of bodies in flight from all peers, and to all peers: requests that come, requests that go, and replies that go
+    /// are counted apart. Default 512 MiB. One public IP prefix has at most 1/4 of it. Past it a request fails as `Overloaded`,
+    /// never run; our own senders wait. The last reply before the limit may go past it.
     pub max_bytes: usize,
     /// The longest a handler may run, whatever deadline its caller sent or didn't. Default 1 h. Past it: `DeadlineExceeded`.
     pub max_deadline: Duration,
@@ -52,10 +53,28 @@ impl Limits {
     }
 }
 
-#[derive(Debug, Default)]
+/// What some peers have in flight together.
+#[derive(Debug)]
 struct Tally {
     calls: AtomicUsize,
     bytes: AtomicUsize,
+    replies: AtomicUsize,
+    max_calls: usize,
+    /// For `bytes` and for `replies`.
+    max_bytes: usize,
+    /// `replies` is below the limit again.
+    room: Notify,
+}
+
+impl Tally {
+    fn new(max_calls: usize, max_bytes: usize) -> Self {
+        let (calls, bytes, replies) = Default::default();
+        Tally { calls, bytes, replies, max_calls, max_bytes: max_bytes.max(1), room: Notify::new() }
+    }
+
+    fn has_reply_room(&self) -> bool {
+        self.replies.load(Ordering::Acquire) < self.max_bytes
+    }
 }
 
 fn take(counter: &AtomicUsize, n: usize, limit: usize) -> bool {
@@ -82,7 +101,8 @@ pub(crate) struct Accounts {
 
 impl Accounts {
     pub(crate) fn new(limits: Limits) -> Self {
-        Accounts { limits, total: Arc::default(), peers: Mutex::default(), prefixes: Mutex::default() }
+        let total = Arc::new(Tally::new(limits.max_calls, limits.max_bytes));
+        Accounts { limits, total, peers: Mutex::default(), prefixes: Mutex::default() }
     }
 
     /// The account of a peer: one for all its streams. It lives as long as they do.
@@ -92,10 +112,7 @@ impl Accounts {
             return account;
         }
         let account = Arc::new(PeerAccount {
-            limits: self.limits.clone(),
-            own: Tally::default(),
-            replies: AtomicUsize::new(0),
-            room: Notify::new(),
+            own: Tally::new(self.limits.calls_of_a_peer(), self.limits.max_bytes_per_peer),
             prefix: remote.and_then(Prefix::of).map(|prefix| self.prefix(prefix)),
             total: self.total.clone(),
         });
@@ -109,7 +126,7 @@ impl Accounts {
         if let Some(tally) = prefixes.get(&prefix).and_then(Weak::upgrade) {
             return tally;
         }
-        let tally = Arc::<Tally>::default();
+        let tally = Arc::new(Tally::new((self.limits.max_calls / 4).max(256), self.limits.max_bytes / 4));
         forget_dead(&mut prefixes);
         prefixes.insert(prefix, Arc::downgrade(&tally));
         tally
@@ -126,86 +143,76 @@ fn forget_dead<K: std::hash::Hash + Eq, V>(table: &mut HashMap<K, Weak<V>>) {
 /// What one peer has in flight here.
 #[derive(Debug)]
 pub(crate) struct PeerAccount {
-    limits: Limits,
     own: Tally,
-    replies: AtomicUsize,
-    room: Notify,
     prefix: Option<Arc<Tally>>,
     total: Arc<Tally>,
 }
 
 impl PeerAccount {
+    /// All that count what this peer has in flight.
+    fn tallies(&self) -> impl DoubleEndedIterator<Item = &Tally> + Clone {
+        [Some(&self.own), self.prefix.as_deref(), Some(&*self.total)].into_iter().flatten()
+    }
+
+    /// Take from all counters or from none.
+    fn take(&self, n: usize, counter: fn(&Tally) -> (&AtomicUsize, usize)) -> bool {
+        for (taken, tally) in self.tallies().enumerate() {
+            let (count, limit) = counter(tally);
+            if !take(count, n, limit) {
+                self.tallies().take(taken).for_each(|tally| give_back(counter(tally).0, n));
+                return false;
+            }
+        }
+        true
+    }
+
     /// A place for one more call; `None` past a limit.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<CallPermit> {
-        if !take(&self.own.calls, 1, self.limits.calls_of_a_peer()) {
-            return None;
-        }
-        if let Some(prefix) = &self.prefix
-            && !take(&prefix.calls, 1, (self.limits.max_calls / 4).max(256))
-        {
-            give_back(&self.own.calls, 1);
-            return None;
-        }
-        if !take(&self.total.calls, 1, self.limits.max_calls) {
-            give_back(&self.own.calls, 1);
-            if let Some(prefix) = &self.prefix {
-                give_back(&prefix.calls, 1);
-            }
-            return None;
-        }
-        Some(CallPermit { account: self.clone() })
+        self.take(1, |tally| (&tally.calls, tally.max_calls)).then(|| CallPermit { account: self.clone() })
     }
 
     /// Room for a request body; `None` past a limit.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<BytesPermit> {
-        if !take(&self.own.bytes, bytes, self.limits.max_bytes_per_peer) {
-            return None;
-        }
-        if let Some(prefix) = &self.prefix
-            && !take(&prefix.bytes, bytes, self.limits.max_bytes / 4)
-        {
-            give_back(&self.own.bytes, bytes);
-            return None;
-        }
-        if !take(&self.total.bytes, bytes, self.limits.max_bytes) {
-            give_back(&self.own.bytes, bytes);
-            if let Some(prefix) = &self.prefix {
-                give_back(&prefix.bytes, bytes);
-            }
-            return None;
-        }
-        Some(BytesPermit { account: self.clone(), bytes })
+        let taken = self.take(bytes, |tally| (&tally.bytes, tally.max_bytes));
+        taken.then(|| BytesPermit { account: self.clone(), bytes })
     }
 
     /// Waits until the replies that wait to be written leave room for one more.
     pub(crate) async fn reply_room(&self) {
-        loop {
-            if self.has_reply_room() {
-                return;
+        while let Some(full) = self.tallies().find(|tally| !tally.has_reply_room()) {
+            let room = full.room.notified();
+            if !full.has_reply_room() {
+                room.await;
             }
-            let room = self.room.notified();
-            if self.has_reply_room() {
-                return;
-            }
-            room.await;
         }
-    }
-
-    fn has_reply_room(&self) -> bool {
-        self.replies.load(Ordering::Acquire) < self.limits.max_bytes_per_peer
     }
 
     /// A reply of so many bytes waits to be written.
     pub(crate) fn reply_queued(&self, bytes: usize) {
-        self.replies.fetch_add(bytes, Ordering::AcqRel);
+        for tally in self.tallies() {
+            tally.replies.fetch_add(bytes, Ordering::AcqRel);
+        }
     }
 
     /// So many bytes of replies were written, or never will be.
     pub(crate) fn reply_gone(&self, bytes: usize) {
-        let before = self.replies.fetch_sub(bytes, Ordering::AcqRel);
-        if before >= self.limits.max_bytes_per_peer && before - bytes < self.limits.max_bytes_per_peer {
-            self.room.notify_waiters();
+        for tally in self.tallies() {
+            let before = tally.replies.fetch_sub(bytes, Ordering::AcqRel);
+            if before >= tally.max_bytes && tally.has_reply_room() {
+                tally.room.notify_waiters();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+impl PeerAccount {
+    /// Calls, bytes of requests and bytes of replies in flight: the largest of what the peer, its prefix and all have.
+    pub(crate) fn in_use(&self) -> (usize, usize, usize) {
+        let most = |counter: fn(&Tally) -> &AtomicUsize| {
+            self.tallies().map(|tally| counter(tally).load(Ordering::Acquire)).max().unwrap_or_default()
+        };
+        (most(|tally| &tally.calls), most(|tally| &tally.bytes), most(|tally| &tally.replies))
     }
 }
 
@@ -217,11 +224,7 @@ pub(crate) struct CallPermit {
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
-        give_back(&self.account.own.calls, 1);
-        give_back(&self.account.total.calls, 1);
-        if let Some(prefix) = &self.account.prefix {
-            give_back(&prefix.calls, 1);
-        }
+        self.account.tallies().for_each(|tally| give_back(&tally.calls, 1));
     }
 }
 
@@ -234,11 +237,7 @@ pub(crate) struct BytesPermit {
 
 impl Drop for BytesPermit {
     fn drop(&mut self) {
-        give_back(&self.account.own.bytes, self.bytes);
-        give_back(&self.account.total.bytes, self.bytes);
-        if let Some(prefix) = &self.account.prefix {
-            give_back(&prefix.bytes, self.bytes);
-        }
+        self.account.tallies().for_each(|tally| give_back(&tally.bytes, self.bytes));
     }
 }
 

@@ -60,6 +60,19 @@ impl ReplySlot {
         }
     }
 
+    /// Nobody waits any more. Gives where the call is, and the caller's waker, which is to be dropped without a lock; `None` if
+    /// the call is answered.
+    pub(crate) fn abandon(&self) -> Option<(Place, Option<Waker>)> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Waiting { place, waker } => Some((place, waker)),
+            answered => {
+                *state = answered;
+                None
+            }
+        }
+    }
+
     pub(crate) fn complete(&self, result: RawResult) {
         let mut state = self.state.lock();
         if let State::Waiting { waker, .. } = &mut *state {

@@ -21,10 +21,6 @@ fn render_client(service: &Service) -> TokenStream {
     let attributes = item_attributes(service);
     let methods = service.methods.iter().map(|method| render_all_method(service, method));
     let docs = doc(format_args!("Calls `{wire_name}` at peers. Cheap to clone; it keeps no node alive."));
-    let local_docs = doc(format_args!(
-        "A client of a service in this process, without a network: for tests. Calls run the same path, codec and limits, and \
-         `client.peer(client.local_peer_id()?)` makes them; `all` never asks the client's own side, so it asks nobody here."
-    ));
     quote_spanned! {Span::mixed_site()=>
         #docs
         #attributes
@@ -41,7 +37,8 @@ fn render_client(service: &Service) -> TokenStream {
                 Self { client: #krate::__private::Client::new(#wire_name, handle) }
             }
 
-            #local_docs
+            /// A client of a service in this process, without a network: for tests. Calls run the same path, with codec and
+            /// limits, and whatever peer is called, it is this service; `all` is this service alone.
             #[must_use]
             #vis fn local(service: impl #interface) -> Self {
                 Self { client: #krate::__private::Client::local(#wire_name, #server::new(service)) }

@@ -7,6 +7,7 @@ use syn::{Attribute, Block, FnArg, Pat, ReturnType, Token, TraitItem, TraitItemF
 use super::unit;
 use crate::attributes::is_lint;
 use crate::model::Service;
+use crate::names::generated_at;
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let mut item = service.item.clone();
@@ -24,17 +25,21 @@ pub(super) fn render(service: &Service) -> TokenStream {
 
 /// `async fn` becomes a function that returns a future that is `Send`: an implementor writes `async fn` all the same.
 fn desugar(function: &mut TraitItemFn) {
+    let span = generated_at(function.sig.ident.span());
     if let Some(body) = &mut function.default {
         let bindings = take_bindings(&mut function.sig.inputs);
-        wrap(body, &bindings);
+        wrap(body, &bindings, span);
     }
     function.sig.asyncness = None;
     let (arrow, output) = match &function.sig.output {
         ReturnType::Default => (<Token![->]>::default(), unit()),
         ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),
     };
-    let future = quote_spanned! {Span::mixed_site()=>
-        impl ::core::future::Future<Output = #output> + ::core::marker::Send
+    // The signature ends at a token of the user's, so that what the compiler says of the method it says there.
+    let end = output.clone().into_iter().last().filter(|_| matches!(function.sig.output, ReturnType::Type(..)));
+    let end = Token![>](end.map_or_else(|| function.sig.paren_token.span.close(), |token| token.span()));
+    let future = quote_spanned! {span=>
+        impl ::core::marker::Send + ::core::future::Future<Output = #output #end
     };
     function.sig.output = ReturnType::Type(arrow, Box::new(Type::Verbatim(future)));
 }
@@ -46,7 +51,7 @@ fn take_bindings<'a>(inputs: impl IntoIterator<Item = &'a mut FnArg>) -> Vec<Tok
         let FnArg::Typed(input) = input else { continue };
         let Pat::Ident(pattern) = &mut *input.pat else { continue };
         let attrs: Vec<Attribute> = input.attrs.clone();
-        input.attrs.retain(|attr| is_lint(attr.path()));
+        input.attrs.retain(|attr| is_lint(&attr.meta));
         let ident = &pattern.ident;
         let mutability = pattern.mutability.take();
         bindings.push(quote_spanned! {Span::mixed_site()=> #(#attrs)* let #mutability #ident = #ident; });
@@ -54,9 +59,9 @@ fn take_bindings<'a>(inputs: impl IntoIterator<Item = &'a mut FnArg>) -> Vec<Tok
     bindings
 }
 
-fn wrap(body: &mut Block, bindings: &[TokenStream]) {
+fn wrap(body: &mut Block, bindings: &[TokenStream], span: Span) {
     let statements = &body.stmts;
-    let future = quote_spanned! {Span::mixed_site()=>
+    let future = quote_spanned! {span=>
         async move {
             #(#bindings)*
             #(#statements)*

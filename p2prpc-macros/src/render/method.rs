@@ -2,13 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::spanned::Spanned;
 use syn::{Path, Token, VisRestricted, Visibility, parse_quote};
 
-use super::{doc, item_attributes, type_or_unit};
-use crate::model::{Method, Service};
+use super::{at, doc, item_attributes, lint_levels, type_or_unit};
+use crate::model::{Method, Returns, Service};
 use crate::names::generated_at;
 use crate::read::path_text;
+use crate::types::last_segment;
 
 pub(super) fn render_all(service: &Service) -> TokenStream {
     let module = render_module(service);
@@ -75,14 +75,19 @@ fn render_args(service: &Service, method: &Method) -> TokenStream {
     let attributes = item_attributes(service);
     let serde = format!("{}::__private::serde", path_text(krate));
     let fields = method.arguments().map(|argument| {
-        let (ident, ty, attrs, lints) = (&argument.ident, &argument.ty, &argument.field_attrs, &argument.lints);
-        quote!(#(#attrs)* #(#lints)* #ident: #ty)
+        let (ident, ty, attrs) = (&argument.ident, &argument.ty, &argument.field_attrs);
+        quote!(#(#attrs)* #ident: #ty)
     });
+    // The compiler asks the struct, not its field, how a field may be named.
+    let lints = lint_levels(&method.carried.lints).chain(method.arguments().flat_map(|argument| &argument.lints));
+    let site = generated_at(method.ident.span());
+    let krate = at(krate.to_token_stream(), site);
     let text = method.full_name.as_str();
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {site=>
         #[doc(hidden)]
         #attributes
         #(#cfg)*
+        #(#lints)*
         #[derive(#krate::__private::serde::Serialize, #krate::__private::serde::Deserialize)]
         #[serde(crate = #serde)]
         #vis struct #args {
@@ -104,8 +109,9 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let (module, marker, args, cfg) = (&names.module, &method.names.marker, &method.names.args, &method.carried.cfg);
     let attributes = item_attributes(service);
     let (name, idempotent) = (&method.full_name, method.idempotent);
+    let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {site=>
         #attributes
         #(#cfg)*
         impl #krate::Method for #module::#marker {
@@ -118,14 +124,15 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     }
 }
 
-/// What a call gives when it goes well, and when it doesn't.
+/// What a call gives when it goes well, and when it doesn't. What is wrong with either is to be said of the return type.
 fn outcome_types(krate: &Path, method: &Method) -> (TokenStream, TokenStream) {
-    let returned = type_or_unit(method.returns.ty.as_ref());
-    let span = method.returns.ty.as_ref().map_or_else(Span::mixed_site, |ty| generated_at(ty.span()));
-    if !method.returns.fallible {
+    let Returns { ty, fallible } = &method.returns;
+    let returned = type_or_unit(ty.as_ref());
+    let Some(result) = ty.as_ref().and_then(last_segment).filter(|_| *fallible) else {
         return (returned, quote!(#krate::RpcError));
-    }
+    };
+    let span = generated_at(result.ident.span());
+    let krate = at(krate.to_token_stream(), span);
     let types = quote_spanned!(span=> <#returned as #krate::__private::ResultTypes>);
-    let krate = krate.to_token_stream();
     (quote_spanned!(span=> #types::Ok), quote_spanned!(span=> #krate::CallError<#types::Err>))
 }

@@ -9,6 +9,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Meta};
 
+use crate::attributes::is_hidden;
 use crate::model::{Clash, Service};
 
 /// All generated code. Names in it are hygienic where the language lets them, and absolute where not.
@@ -41,16 +42,20 @@ fn render_clash(service: &Service, Clash { cfg, at, message }: &Clash) -> TokenS
 fn item_attributes(service: &Service) -> TokenStream {
     let carried = &service.carried;
     let cfg = &carried.cfg;
-    let lints = carried.lints.iter().filter(|attr| !attr.path().is_ident("deprecated"));
-    // `#[doc(hidden)]` and the like, not the text.
-    let docs = carried.docs.iter().filter(|attr| matches!(attr.meta, Meta::List(_)) && attr.path().is_ident("doc"));
+    let lints = lint_levels(&carried.lints);
+    let hidden = carried.docs.iter().filter(|attr| is_hidden(&attr.meta));
     // What a service doesn't use is not the user's to remove, and what is to be said of the trait need not be said again.
     quote_spanned! {Span::mixed_site()=>
         #(#cfg)*
         #[allow(dead_code, unreachable_pub, deprecated, clippy::too_many_arguments)]
         #(#lints)*
-        #(#docs)*
+        #(#hidden)*
     }
+}
+
+/// Those of what goes by `lints` that are no `deprecated`.
+fn lint_levels(lints: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    lints.iter().filter(|attr| !attr.path().is_ident("deprecated"))
 }
 
 fn doc(text: impl std::fmt::Display) -> TokenStream {
@@ -73,4 +78,13 @@ fn unit() -> TokenStream {
 
 fn type_or_unit(ty: Option<&syn::Type>) -> TokenStream {
     ty.map_or_else(unit, ToTokens::to_token_stream)
+}
+
+/// These tokens as if they stood at `span`.
+fn at(tokens: TokenStream, span: Span) -> TokenStream {
+    let located = tokens.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    located.collect()
 }

@@ -1,10 +1,11 @@
 //! The server: an implementation of the trait, made into a service of no particular type.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 
-use super::{doc, item_attributes};
+use super::{at, doc, item_attributes};
 use crate::model::{Method, Parameter, Service};
+use crate::names::generated_at;
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
@@ -111,10 +112,13 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         (&names.implementor, &item.ident, &method.ident, &method.names.args);
     let Method { wire_name, full_name, spawn, doc_text, carried, .. } = method;
     let cfg = &carried.cfg;
-    let run = Ident::new(if method.returns.fallible { "fallible" } else { "infallible" }, Span::mixed_site());
+    // What is wrong with the method's types is to be said of the method.
+    let site = generated_at(ident.span());
+    let krate = at(krate.to_token_stream(), site);
+    let run = Ident::new(if method.returns.fallible { "fallible" } else { "infallible" }, site);
     // A context that isn't asked for is dropped before the handler is made, not kept along with it.
-    let context = if method.takes_context() { quote_spanned!(Span::mixed_site()=> cx) } else { quote!(_) };
-    let args = format_ident!("args", span = Span::mixed_site());
+    let context = if method.takes_context() { quote_spanned!(site=> cx) } else { quote!(_) };
+    let args = format_ident!("args", span = site);
     let values = method.parameters.iter().map(|parameter| match parameter {
         Parameter::Context(span) => {
             let context = Ident::new("cx", Span::mixed_site().located_at(*span));
@@ -126,7 +130,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         }
     });
     let args_pattern = if method.arguments().next().is_some() { quote!(#args) } else { quote!(_) };
-    quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {site=>
         #(#cfg)*
         let #builder = #builder.method(
             #krate::MethodDescriptor { name: #wire_name, full_name: #full_name, docs: #doc_text, spawn: #spawn },

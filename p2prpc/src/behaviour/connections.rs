@@ -91,12 +91,20 @@ impl Connections {
     pub(super) fn closed(&mut self, id: PeerId, connection: ConnectionId) -> Next {
         let Some(peer) = self.peers.get_mut(&id) else { return Next::Nothing };
         peer.connections.retain(|other| *other != connection);
-        peer.opening_on.take_if(|on| *on == connection);
+        let opening = peer.opening_on.take_if(|on| *on == connection).is_some();
         let link = peer.link.clone();
         if peer.connections.is_empty() {
             self.peers.remove(&id);
         }
-        if link.wants_stream() { self.open(link) } else { Next::Nothing }
+        if !link.wants_stream() {
+            return Next::Nothing;
+        }
+        if opening && !link.open_lost() {
+            let error =
+                RpcError::never_sent(ErrorKind::ConnectionLost, "it ended each time before a call could be sent");
+            return Next::Fail(link, error);
+        }
+        self.open(link)
     }
 
     /// The stream that was asked for is there, or isn't to be had.

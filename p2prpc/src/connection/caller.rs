@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::link::LinkConfig;
+use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing};
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
@@ -20,6 +21,9 @@ use crate::reply::{Place, ReplySlot};
 use crate::wire::{self, Hello, MetadataBuf};
 
 pub(super) use drive::drive;
+
+/// Calls wait while more bytes of small requests than this wait to be written.
+const MAX_QUEUED: usize = 32 << 20;
 
 /// Why a stream didn't take a call.
 pub(super) enum Refused {
@@ -49,6 +53,8 @@ pub(super) struct Shared {
     /// What the other end takes: the defaults of the wire until it has said so.
     pub(super) peer: PeerLimits,
     pub(super) taking: bool,
+    /// It is to end, whatever waits for an answer.
+    pub(super) cut_off: bool,
     /// No deadline of `calls` is earlier.
     pub(super) next_deadline: Option<Instant>,
     /// Some call waits for room.
@@ -96,6 +102,7 @@ impl CallStream {
                 bytes: 0,
                 peer: PeerLimits::of(&Hello::default(), false),
                 taking: true,
+                cut_off: false,
                 next_deadline: None,
                 wanted: false,
                 dropped: Vec::new(),
@@ -115,7 +122,7 @@ impl CallStream {
         resends: u8,
         config: &LinkConfig,
     ) -> Result<(), Refused> {
-        let now = Instant::now();
+        let now = now();
         let left = request.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(Refused::Failed(RpcError::never_sent(
@@ -163,13 +170,20 @@ impl CallStream {
             config.calls.fetch_add(1, Ordering::Relaxed);
             if shared.next_deadline.is_none_or(|next| request.deadline < next) {
                 shared.next_deadline = Some(request.deadline);
+                shared.out.take_any_waker()
+            } else {
+                shared.out.take_waker()
             }
-            shared.out.take_waker()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// True while someone waits for the answer of this call.
+    fn awaits(&self, id: u64) -> bool {
+        self.shared.lock().calls.contains_key(&id)
     }
 
     /// The caller has gone. True if the call was still under way.
@@ -190,10 +204,20 @@ impl CallStream {
 
     /// Take no new calls.
     pub(super) fn retire(&self) {
+        self.stop(false);
+    }
+
+    /// End, whatever waits for an answer.
+    pub(super) fn cut_off(&self) {
+        self.stop(true);
+    }
+
+    fn stop(&self, cut_off: bool) {
         let waker = {
             let mut shared = self.shared.lock();
             shared.taking = false;
-            shared.out.take_waker()
+            shared.cut_off |= cut_off;
+            shared.out.take_any_waker()
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -209,6 +233,11 @@ impl Shared {
         if self.calls.len() >= self.peer.calls.min(config.limits.max_calls_per_peer) {
             let detail = format_args!("{} calls to this peer are in flight", self.calls.len());
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
+        }
+        // What was cancelled counts no more, and still waits to be written.
+        if self.out.queued_frames().len() >= MAX_QUEUED {
+            self.wanted = true;
+            return Err(Refused::NoRoomYet);
         }
         if bytes > self.peer.message {
             if !self.peer.known {
@@ -252,7 +281,8 @@ impl PeerLimits {
         PeerLimits {
             known,
             calls: size(hello.max_calls),
-            message: size(hello.max_message),
+            // A body past either is never sent.
+            message: size(hello.max_message.min(hello.max_bytes_in_flight)),
             bytes: size(hello.max_bytes_in_flight),
         }
     }

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::caller::{self, CallStream, Refused};
+use super::now;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
 use crate::handle::{Body, Link, Request};
@@ -22,6 +23,8 @@ use crate::reply::{Place, ReplySlot};
 
 /// How often a call that was never sent is given to another stream.
 pub(super) const MAX_RESENDS: u8 = 2;
+/// Streams to one peer that take no new calls and still wait for answers; one more ends the oldest.
+const MAX_DRAINING: usize = 4;
 /// How often calls that wait for room are looked at, beside each time that room is made.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -53,7 +56,7 @@ impl LinkConfig {
             sent_bytes: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            epoch: Instant::now(),
+            epoch: now(),
         }
     }
 
@@ -68,6 +71,14 @@ impl LinkConfig {
 
     pub(crate) fn calls_under_way(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl LinkConfig {
+    /// Own calls under way, and the bytes of their bodies.
+    pub(super) fn in_use(&self) -> (usize, usize) {
+        (self.calls_under_way(), self.sent_bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -89,8 +100,35 @@ struct Waiting {
     opening: bool,
     timer: bool,
     streams: u64,
+    /// Connections in a row that ended while a stream was being opened on them.
+    lost_opens: u8,
     /// Streams that take no new calls and have some under way.
-    draining: Vec<Arc<CallStream>>,
+    draining: VecDeque<Arc<CallStream>>,
+}
+
+impl Waiting {
+    fn drain(&mut self, stream: Arc<CallStream>) {
+        self.draining.push_back(stream);
+        if self.draining.len() > MAX_DRAINING
+            && let Some(oldest) = self.draining.pop_front()
+        {
+            oldest.cut_off();
+        }
+    }
+
+    /// True, once, if calls wait and nobody looks after their deadlines.
+    fn needs_timer(&mut self) -> bool {
+        !self.queue.is_empty() && !std::mem::replace(&mut self.timer, true)
+    }
+
+    /// A stream is gone on which these calls could have been sent. Gives those that have waited for too many.
+    fn count_lost_stream(&mut self) -> VecDeque<Queued> {
+        let calls =
+            std::mem::take(&mut self.queue).into_iter().map(|call| Queued { resends: call.resends + 1, ..call });
+        let (given_up, rest) = calls.partition(|call| call.resends > MAX_RESENDS);
+        self.queue = rest;
+        given_up
+    }
 }
 
 /// A call that has not been sent.
@@ -138,7 +176,7 @@ impl PeerLink {
     }
 
     pub(crate) fn note_heard(&self) {
-        let ms = u64::try_from(self.config.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(now().duration_since(self.config.epoch).as_millis()).unwrap_or(u64::MAX);
         self.heard.store(ms.max(1), Ordering::Relaxed);
     }
 
@@ -171,7 +209,7 @@ impl PeerLink {
             let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits));
             if let Some(older) = self.current.write().replace(stream.clone()) {
                 older.retire();
-                waiting.draining.push(older);
+                waiting.drain(older);
             }
             stream
         };
@@ -189,6 +227,13 @@ impl PeerLink {
         self.fail(failed, error);
     }
 
+    /// The connection ended on which a stream was being opened. True if that is worth another try.
+    pub(crate) fn open_lost(&self) -> bool {
+        let mut waiting = self.waiting.lock();
+        waiting.lost_opens = waiting.lost_opens.saturating_add(1);
+        waiting.lost_opens <= MAX_RESENDS
+    }
+
     /// The node is closing ([`LinkConfig::close`]): what waits won't be sent.
     pub(crate) fn close(&self) {
         let failed = std::mem::take(&mut self.waiting.lock().queue);
@@ -204,31 +249,39 @@ impl PeerLink {
 
     /// `stream` takes no new calls any more.
     pub(super) fn retire(&self, stream: &Arc<CallStream>) {
-        let mut waiting = self.waiting.lock();
-        let mut current = self.current.write();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+        let given_up = {
+            let mut waiting = self.waiting.lock();
+            let mut current = self.current.write();
+            if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+                return;
+            }
             *current = None;
-            waiting.draining.push(stream.clone());
-        }
+            waiting.drain(stream.clone());
+            waiting.count_lost_stream()
+        };
+        self.fail(given_up, &lost_too_often());
     }
 
     /// `stream` is no more; these calls of it were never sent.
     pub(super) fn ended(&self, stream: &Arc<CallStream>, unsent: Vec<Queued>) {
         self.retire(stream);
-        let refused = {
+        let (refused, watch) = {
             let mut waiting = self.waiting.lock();
             waiting.draining.retain(|other| !Arc::ptr_eq(other, stream));
+            // Whoever has given up meanwhile has found the call nowhere.
+            let unsent: VecDeque<Queued> = unsent.into_iter().filter(|call| call.slot.place().is_some()).collect();
             self.config.calls.fetch_add(unsent.len(), Ordering::Relaxed);
             if self.config.is_closed() {
-                unsent.into()
+                (unsent, false)
             } else {
                 for call in unsent.into_iter().rev() {
                     call.slot.set_place(Place::Queued);
                     waiting.queue.push_front(call);
                 }
-                VecDeque::new()
+                (VecDeque::new(), waiting.needs_timer())
             }
         };
+        self.keep_deadlines(watch);
         self.fail(refused, &RpcError::never_sent(ErrorKind::Closed, ""));
         self.flush();
     }
@@ -255,6 +308,9 @@ impl PeerLink {
                     Err(Refused::NoRoomYet) => break,
                     Err(Refused::Gone) => {
                         open = !std::mem::replace(&mut waiting.opening, true);
+                        if open {
+                            waiting.lost_opens = 0;
+                        }
                         break;
                     }
                 }
@@ -270,7 +326,7 @@ impl PeerLink {
     }
 
     fn enqueue(&self, call: Queued) {
-        let start_timer = {
+        let watch = {
             let mut waiting = self.waiting.lock();
             if self.config.is_closed() {
                 drop(waiting);
@@ -285,14 +341,19 @@ impl PeerLink {
             }
             self.config.calls.fetch_add(1, Ordering::Relaxed);
             waiting.queue.push_back(call);
-            !std::mem::replace(&mut waiting.timer, true)
+            waiting.needs_timer()
         };
-        if start_timer {
+        self.keep_deadlines(watch);
+        self.flush();
+    }
+
+    /// Calls have been queued: see to their deadlines.
+    fn keep_deadlines(&self, start: bool) {
+        if start {
             tokio::spawn(watch(self.me.clone()));
         } else {
             self.changed.notify_one();
         }
-        self.flush();
     }
 
     /// End what waited too long. Gives when to look again; `None` if nothing waits.
@@ -312,11 +373,16 @@ impl PeerLink {
     }
 }
 
+/// What becomes of a call that was given to one stream after the other, and never sent.
+pub(super) fn lost_too_often() -> RpcError {
+    RpcError::never_sent(ErrorKind::ConnectionLost, format_args!("and {MAX_RESENDS} times before"))
+}
+
 /// Keeps the deadlines of the calls that wait.
 async fn watch(link: Weak<PeerLink>) {
     loop {
         let Some(link) = link.upgrade() else { return };
-        let Some(next) = link.expire(Instant::now()) else { return };
+        let Some(next) = link.expire(now()) else { return };
         let _ = tokio::time::timeout_at(next.into(), link.changed.notified()).await;
         link.flush();
     }
@@ -345,16 +411,18 @@ impl Link for PeerLink {
     }
 
     fn cancel(&self, slot: &Arc<ReplySlot>) {
+        let _waker;
         let mut waiting = self.waiting.lock();
-        match slot.place() {
-            None => {}
-            Some(Place::Queued) => {
+        let Some((place, waker)) = slot.abandon() else { return };
+        _waker = waker;
+        match place {
+            Place::Queued => {
                 if let Some(at) = waiting.queue.iter().position(|call| Arc::ptr_eq(&call.slot, slot)) {
                     waiting.queue.remove(at);
                     self.config.calls.fetch_sub(1, Ordering::Relaxed);
                 }
             }
-            Some(Place::Sent { stream: number, id }) => {
+            Place::Sent { stream: number, id } => {
                 let current = self.current.read().clone();
                 let stream = current.iter().chain(&waiting.draining).find(|stream| stream.number() == number).cloned();
                 drop(waiting);

@@ -10,10 +10,13 @@ mod recover;
 mod served;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The other end's `Hello` has to come within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,3 +28,8 @@ const MIN_BODY_RATE: u64 = 16 * 1024;
 const FRAMES_A_TURN: usize = 64;
 /// How long a stream that is to end may take to say so.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The clock of the runtime's timers, so that a test that stops it stops all of it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

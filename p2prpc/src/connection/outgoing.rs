@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::AsyncWrite;
 
+use super::now;
 use crate::wire::{self, MAX_CHUNK};
 
 /// Bodies past this size don't go into the buffer of frames.
@@ -47,7 +48,10 @@ pub(super) struct Outgoing<T> {
     held: VecDeque<Bulk<T>>,
     bulk_bytes: usize,
     begun_bytes: usize,
+    /// Wakes the writer's task.
     waker: Option<Waker>,
+    /// The writer waits for the other end to read, and not for more to write.
+    blocked: bool,
 }
 
 impl<T> Default for Outgoing<T> {
@@ -60,6 +64,7 @@ impl<T> Default for Outgoing<T> {
             bulk_bytes: 0,
             begun_bytes: 0,
             waker: None,
+            blocked: false,
         }
     }
 }
@@ -138,14 +143,21 @@ impl<T> Outgoing<T> {
         self.frames.is_empty() && self.bulk.is_empty() && self.held.is_empty()
     }
 
-    /// Whom to wake after something was queued: the writer, if it sleeps.
+    /// Whom to wake after something was queued: the writer, if it sleeps for want of it.
     #[must_use]
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        if self.blocked { None } else { self.waker.take() }
+    }
+
+    /// Whom to wake for anything else than something to write.
+    #[must_use]
+    pub(super) fn take_any_waker(&mut self) -> Option<Waker> {
         self.waker.take()
     }
 
-    /// The writer has nothing to do.
-    pub(super) fn park(&mut self, cx: &Context<'_>) {
+    /// The writer has nothing to do, or is `blocked`: what it has to do can't be done yet.
+    pub(super) fn park(&mut self, cx: &Context<'_>, blocked: bool) {
+        self.blocked = blocked;
         match &self.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => self.waker = Some(cx.waker().clone()),
@@ -193,6 +205,11 @@ impl Writer {
     /// Where the writer's own task appends frames without a lock.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         self.flushed = false;
+        // While the other end is never quite up to date, what it has read must not pile up in front.
+        if self.at >= KEPT_CAPACITY && self.at > self.buffer.len() / 2 {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+        }
         &mut self.buffer
     }
 
@@ -236,7 +253,7 @@ impl Writer {
                     }
                 }
                 Poll::Pending => {
-                    self.blocked.get_or_insert_with(|| (Instant::now(), 0));
+                    self.blocked.get_or_insert_with(|| (now(), 0));
                     return Poll::Pending;
                 }
             }
@@ -279,5 +296,71 @@ impl Writer {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::task::noop_waker;
+
+    use super::*;
+
+    /// Takes `room` bytes and then no more.
+    struct Slow {
+        room: usize,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let n = bytes.len().min(self.room);
+            self.room -= n;
+            if n == 0 { Poll::Pending } else { Poll::Ready(Ok(n)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_writer_that_never_catches_up_keeps_only_what_waits() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut writer = Writer::default();
+        writer.frames().extend_from_slice(&[0; 100_000]);
+        for _ in 0..10_000 {
+            writer.frames().extend_from_slice(&[0; 1000]);
+            assert!(writer.poll_write(&mut cx, &mut Slow { room: 1000 }).is_pending());
+            assert_eq!(writer.len(), 100_000);
+            assert!(writer.buffer.len() < 500_000, "{}", writer.buffer.len());
+        }
+    }
+
+    #[test]
+    fn large_bodies_take_turns_behind_small_frames() {
+        let mut out = Outgoing::<()>::default();
+        let bulk = |id| Bulk { id, head: None, body: vec![0; 3 * MAX_CHUNK].into(), sent: 0, of: () };
+        out.push_bulk(bulk(1));
+        out.push_bulk(bulk(2));
+        let mut order = Vec::new();
+        let mut writer = Writer::default();
+        while !out.is_empty() {
+            if order.len() == 2 {
+                wire::encode_cancel(out.frames(), 9).unwrap();
+            }
+            out.refill(&mut writer);
+            let (frame, _) = wire::decode(&writer.buffer).unwrap().unwrap();
+            order.push(match frame {
+                wire::Frame::Body { id, .. } | wire::Frame::Cancel { id } => id,
+                other => panic!("{other:?}"),
+            });
+            writer = Writer::default();
+        }
+        assert_eq!(order, [1, 2, 9, 1, 2, 1, 2]);
+        assert_eq!(out.len(), 0);
     }
 }

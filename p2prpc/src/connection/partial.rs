@@ -44,12 +44,14 @@ impl<T> Partial<T> {
         self.len
     }
 
-    pub(super) fn missing(&self) -> usize {
-        self.len - self.bytes.len()
-    }
-
     pub(super) fn check_at(&self) -> Instant {
         self.moved.min(self.began + MOVE_TIMEOUT.saturating_mul(self.windows())) + MOVE_TIMEOUT
+    }
+
+    /// The time until now doesn't count: what came wasn't read.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        self.moved = now;
+        self.began = now.checked_sub(MOVE_TIMEOUT.saturating_mul(self.windows())).unwrap_or(self.began);
     }
 
     fn windows(&self) -> u32 {

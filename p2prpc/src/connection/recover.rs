@@ -3,10 +3,9 @@
 use hashbrown::HashMap;
 
 use super::caller::{InFlight, Origin};
-use super::link::{MAX_RESENDS, Queued};
+use super::link::{MAX_RESENDS, Queued, lost_too_often};
 use super::outgoing::{Outgoing, Writer};
 use crate::codec::CodecId;
-use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
 use crate::wire::{self, Frame};
 
@@ -26,8 +25,7 @@ pub(super) fn unsent(calls: &mut HashMap<u64, InFlight>, out: &mut Outgoing<Orig
     unsent.retain(|call| {
         let last = call.resends > MAX_RESENDS;
         if last {
-            let detail = format_args!("and {MAX_RESENDS} times before");
-            call.slot.complete(Err(RpcError::never_sent(ErrorKind::ConnectionLost, detail)));
+            call.slot.complete(Err(lost_too_often()));
         }
         !last
     });

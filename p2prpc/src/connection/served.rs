@@ -80,7 +80,7 @@ impl ServedStream {
         let waker = {
             let mut shared = self.shared.lock();
             shared.go_away.get_or_insert(reason);
-            shared.out.take_waker()
+            shared.out.take_any_waker()
         };
         if let Some(waker) = waker {
             waker.wake();

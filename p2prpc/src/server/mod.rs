@@ -31,6 +31,9 @@ pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 /// A handler whose first poll took longer is run as a task of its own from then on.
 pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
 
+/// What can't be added to the clock becomes this.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Why a service can't be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -155,16 +158,13 @@ impl Server {
         if left.is_zero() {
             return Err(Refusal::new(ErrorKind::DeadlineExceeded, "it had passed when the call came"));
         }
-        let deadline = now.checked_add(left).unwrap_or(now);
+        let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         Ok(Admitted { route: route.clone(), info, deadline, permit, local: peer == self.local })
     }
 
     fn allows(&self, route: &Route, info: &CallInfo) -> bool {
-        let by_node = route.internal
-            || match &*self.rule.read() {
-                None => true,
-                Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false),
-            };
+        let rule = if route.internal { None } else { self.rule.read().clone() };
+        let by_node = rule.is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false));
         by_node && route.service.allows(info)
     }
 

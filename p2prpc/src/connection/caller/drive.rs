@@ -18,7 +18,7 @@ use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
 use crate::connection::words::{error_of, failed_by_go_away};
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, recover};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now, recover};
 use crate::error::{ErrorKind, RpcError};
 use crate::reply::{RawReply, RawResult, ReplySlot};
 use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
@@ -47,9 +47,10 @@ where
         writer: Writer::default(),
         alarm: Alarm::default(),
         calls: Calls::default(),
-        started: Instant::now(),
+        started: now(),
         idle_since: None,
         fragment_since: None,
+        gave_up: false,
     };
     let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
     driver.finish(&end);
@@ -83,6 +84,8 @@ struct Driver {
     started: Instant,
     idle_since: Option<Instant>,
     fragment_since: Option<Instant>,
+    /// A deadline passed after what was to be written was written: the other end is still to be told.
+    gave_up: bool,
 }
 
 /// What came and is not yet handed to callers.
@@ -126,7 +129,7 @@ impl Driver {
         if let Some(end) = self.keep_time(cx) {
             return Poll::Ready(end);
         }
-        if more {
+        if more || std::mem::take(&mut self.gave_up) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -142,7 +145,7 @@ impl Driver {
         let result = loop {
             match self.incoming.frame() {
                 Ok(Some((frame, len))) => {
-                    if let Err(rule) = self.calls.take(frame) {
+                    if let Err(rule) = self.calls.take(frame, &self.stream) {
                         break Err(End::Broken(rule));
                     }
                     self.incoming.consume(len);
@@ -210,12 +213,13 @@ impl Driver {
     fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
         loop {
             if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
+                self.stream.shared.lock().out.park(cx, true);
                 return Ok(());
             }
             let mut shared = self.stream.shared.lock();
             shared.out.refill(&mut self.writer);
             if self.writer.is_empty() {
-                shared.out.park(cx);
+                shared.out.park(cx, false);
                 break;
             }
         }
@@ -225,7 +229,7 @@ impl Driver {
 
     fn keep_time(&mut self, cx: &mut Context<'_>) -> Option<End> {
         loop {
-            let now = Instant::now();
+            let now = now();
             if let Some(end) = self.look_at_clocks(now) {
                 return Some(end);
             }
@@ -241,21 +245,24 @@ impl Driver {
         }
         if !self.calls.greeted {
             if now >= self.started + HELLO_TIMEOUT {
-                return Some(End::Lost("the peer did not say hello".into()));
+                return Some(End::Broken("no hello came in time".into()));
             }
             self.alarm.not_after(self.started + HELLO_TIMEOUT);
         }
         if self.incoming.is_partial() {
             let since = *self.fragment_since.get_or_insert(now);
-            if now >= since + super::super::MOVE_TIMEOUT {
+            if now >= since + MOVE_TIMEOUT {
                 return Some(End::Lost("the peer stopped in the middle of a frame".into()));
             }
-            self.alarm.not_after(since + super::super::MOVE_TIMEOUT);
+            self.alarm.not_after(since + MOVE_TIMEOUT);
         }
         self.alarm_for_writer();
         let mut late = Vec::new();
-        let idle = {
+        {
             let mut shared = self.stream.shared.lock();
+            if shared.cut_off {
+                return Some(End::Lost("the peer left too many calls on older streams without an answer".into()));
+            }
             if shared.next_deadline.is_some_and(|next| next <= now) {
                 let config = self.link.config();
                 let ids: Vec<u64> =
@@ -280,22 +287,21 @@ impl Driver {
             }
             if !quiet {
                 self.idle_since = None;
-                None
             } else {
+                self.incoming.shrink();
                 let since = *self.idle_since.get_or_insert(now);
-                let at = since + self.link.config().idle_timeout;
-                if now >= at {
+                let at = since.checked_add(self.link.config().idle_timeout);
+                if at.is_some_and(|at| now >= at) {
                     shared.taking = false;
                     return Some(End::Done);
                 }
-                Some(at)
+                if let Some(at) = at {
+                    self.alarm.not_after(at);
+                }
             }
-        };
-        if let Some(at) = idle {
-            self.incoming.shrink();
-            self.alarm.not_after(at);
         }
         let flush = !late.is_empty();
+        self.gave_up |= flush;
         for (slot, error) in late {
             slot.complete(Err(error));
         }
@@ -307,7 +313,7 @@ impl Driver {
 
     fn alarm_for_writer(&mut self) {
         if let Some(at) = self.writer.check_at() {
-            self.alarm.not_after(at.max(Instant::now() + Duration::from_millis(1)));
+            self.alarm.not_after(at.max(now() + Duration::from_millis(1)));
         }
     }
 
@@ -353,7 +359,7 @@ fn lost(error: &io::Error) -> End {
 
 impl Calls {
     /// A frame came. An error names the rule that it breaks.
-    fn take(&mut self, frame: Frame<'_>) -> Result<(), String> {
+    fn take(&mut self, frame: Frame<'_>, stream: &CallStream) -> Result<(), String> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             self.greeted = true;
@@ -361,13 +367,12 @@ impl Calls {
             return Ok(());
         }
         match frame {
-            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk),
+            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk, stream),
             Frame::Error(reply) if reply.code == ErrorCode::Application => {
-                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk)
+                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk, stream)
             }
             Frame::Error(reply) => {
-                self.issued(reply.id)?;
-                self.forget(reply.id);
+                self.first_answer(reply.id)?;
                 self.done.push((reply.id, Err(error_of(&reply))));
                 Ok(())
             }
@@ -385,23 +390,27 @@ impl Calls {
         if id > self.last_id { Err("a reply came for a call that was never made".into()) } else { Ok(()) }
     }
 
-    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8]) -> Result<(), String> {
+    fn first_answer(&self, id: u64) -> Result<(), String> {
         self.issued(id)?;
-        if self.partials.contains_key(&id) {
-            return Err("a second reply came for a call".into());
-        }
+        if self.partials.contains_key(&id) { Err("a second reply came for a call".into()) } else { Ok(()) }
+    }
+
+    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8], stream: &CallStream) -> Result<(), String> {
+        self.first_answer(id)?;
         let len = usize::try_from(body_len).unwrap_or(usize::MAX);
         if len > self.max_message {
             let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {}", self.max_message);
             self.done.push((id, Err(RpcError::answered(ErrorKind::TooLarge, detail))));
         } else if chunk.len() == len {
             self.done.push((id, Ok(kind.reply(Bytes::copy_from_slice(chunk)))));
+        } else if !stream.awaits(id) {
+            // Nobody waits for it any more, and nothing of it is kept.
         } else if self.partial_bytes + len > self.max_bytes.max(len) {
             let detail = format_args!("the peer sent more than {} bytes of replies at once", self.max_bytes);
             self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));
         } else {
             self.partial_bytes += len;
-            self.partials.insert(id, Partial::new(kind, len, chunk, Instant::now()));
+            self.partials.insert(id, Partial::new(kind, len, chunk, now()));
         }
         Ok(())
     }
@@ -410,7 +419,7 @@ impl Calls {
         self.issued(id)?;
         // The rest of a body that nobody waits for any more is let go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        match partial.push(chunk, Instant::now()) {
+        match partial.push(chunk, now()) {
             None => Err("a body is longer than announced".into()),
             Some(false) => Ok(()),
             Some(true) => {

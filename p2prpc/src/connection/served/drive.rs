@@ -14,8 +14,8 @@ use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
-use crate::connection::outgoing::Writer;
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT};
+use crate::connection::outgoing::{Outgoing, Writer};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now};
 use crate::error::{Delivery, ErrorKind};
 use crate::wire::{self, GoAwayReason};
 
@@ -48,9 +48,10 @@ where
         incoming: Incoming::default(),
         writer,
         alarm: Alarm::default(),
-        started: Instant::now(),
+        started: now(),
         fragment_since: None,
         left_at: None,
+        paused: false,
     };
     let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
     driver.finish();
@@ -79,6 +80,8 @@ struct Driver {
     fragment_since: Option<Instant>,
     /// When the caller was told to go away.
     left_at: Option<Instant>,
+    /// Too many replies wait: nothing is read.
+    paused: bool,
 }
 
 impl Driver {
@@ -92,15 +95,16 @@ impl Driver {
             return Poll::Ready(End::Lost);
         }
         loop {
-            if let Some(end) = self.look_at_clocks(Instant::now()) {
+            if let Some(end) = self.look_at_clocks(now()) {
                 return Poll::Ready(end);
             }
             if self.alarm.poll(cx).is_pending() {
                 break;
             }
         }
-        // What the clocks ended has left something to write.
-        if more || !self.writer.is_empty() && self.writer.check_at().is_none() {
+        // All may have been written without a wait, and what the clocks ended has left something to write.
+        let resume = self.paused && self.waiting_replies() <= MAX_WAITING_REPLIES;
+        if more || resume || !self.writer.is_empty() && self.writer.check_at().is_none() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -108,12 +112,12 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        let began = Instant::now();
+        let began = now();
         let mut frames = 0;
         self.requests.refresh();
         loop {
-            if self.waiting_replies() > MAX_WAITING_REPLIES {
-                // The writer wakes this task when it gets on.
+            self.paused = self.waiting_replies() > MAX_WAITING_REPLIES;
+            if self.paused {
                 return Ok(false);
             }
             match self.incoming.frame() {
@@ -127,10 +131,10 @@ impl Driver {
                     if let Some(hello) = self.requests.hello.take() {
                         let mut shared = self.stream.shared.lock();
                         shared.max_bytes = size(hello.max_bytes_in_flight);
-                        shared.max_message = size(hello.max_message);
+                        shared.max_message = self.requests.max_message;
                     }
                     frames += 1;
-                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && began.elapsed() > TURN) {
+                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && now() - began > TURN) {
                         return Ok(true);
                     }
                 }
@@ -159,13 +163,14 @@ impl Driver {
             let last = self.requests.last_id();
             self.requests.last_taken = Some(last);
             wire::encode_go_away(self.writer.frames(), last, reason, "");
-            self.left_at = Some(Instant::now());
+            self.left_at = Some(now());
         }
     }
 
     fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
         loop {
             if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
+                self.stream.shared.lock().out.park(cx, true);
                 return Ok(());
             }
             let reserved = self.writer.take_reserved();
@@ -179,7 +184,7 @@ impl Driver {
                 shared.out.begin_held(max_bytes);
             }
             if self.writer.is_empty() {
-                shared.out.park(cx);
+                shared.out.park(cx, false);
                 break;
             }
         }
@@ -188,7 +193,7 @@ impl Driver {
     }
 
     fn look_at_clocks(&mut self, now: Instant) -> Option<End> {
-        let broken = |detail: &str| Some(End::Broken(GoAwayReason::Overloaded, detail.into()));
+        let broken = |reason, detail: &str| Some(End::Broken(reason, detail.into()));
         if self.writer.is_stalled(now) {
             return Some(End::Lost);
         }
@@ -198,19 +203,22 @@ impl Driver {
         if !self.requests.greeted {
             let at = self.started + HELLO_TIMEOUT;
             if now >= at {
-                return broken("no hello came in time");
+                return broken(GoAwayReason::ProtocolError, "no hello came in time");
             }
             self.alarm.not_after(at);
         }
         // While replies wait the rest of a frame may be here and not be read.
-        if self.incoming.is_partial() && self.waiting_replies() <= MAX_WAITING_REPLIES {
+        if self.incoming.is_partial() && !self.paused {
             let at = *self.fragment_since.get_or_insert(now) + MOVE_TIMEOUT;
             if now >= at {
-                return broken("a frame stopped in the middle");
+                return broken(GoAwayReason::Overloaded, "a frame stopped in the middle");
             }
             self.alarm.not_after(at);
         } else {
             self.fragment_since = None;
+        }
+        if self.paused {
+            self.requests.excuse(now);
         }
         if let Some(at) = self.requests.expire(now, &mut self.writer) {
             self.alarm.not_after(at);
@@ -259,6 +267,8 @@ impl Driver {
             shared.closed = true;
             let held: usize = shared.out.drain_bulk().map(|bulk| bulk.body.len()).sum();
             let held = held + shared.out.take_reserved() + self.writer.take_reserved();
+            // This side of the stream may be kept for a while yet.
+            shared.out = Outgoing::default();
             (std::mem::take(&mut shared.running), held)
         };
         if held > 0 {

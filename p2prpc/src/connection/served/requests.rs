@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::{ServedStream, answer_at_once, body_len, error_frame, size};
 use crate::codec::CodecId;
+use crate::connection::now as clock;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
 use crate::error::{Delivery, ErrorKind};
@@ -30,8 +31,6 @@ pub(super) struct Requests {
     /// The highest id so far.
     last_id: u64,
     partials: HashMap<u64, Partial<Coming>>,
-    /// Refused calls whose bodies are still coming in, and how much of them.
-    discarding: HashMap<u64, u64>,
     pub(super) hello: Option<Hello>,
     pub(super) greeted: bool,
     /// Calls past this one aren't taken.
@@ -47,7 +46,6 @@ impl Requests {
             stream,
             last_id: 0,
             partials: HashMap::new(),
-            discarding: HashMap::new(),
             hello: None,
             greeted: false,
             last_taken: None,
@@ -76,7 +74,7 @@ impl Requests {
                 return Err("streams of one call are not spoken here".into());
             }
             self.greeted = true;
-            self.max_message = size(hello.max_message);
+            self.max_message = size(hello.max_message.min(hello.max_bytes_in_flight));
             self.hello = Some(hello);
             return Ok(());
         }
@@ -97,12 +95,12 @@ impl Requests {
         self.last_id = request.id;
         let rest = request.body_len - request.chunk.len() as u64;
         if self.last_taken.is_some_and(|last| request.id > last) {
-            return self.discard(request.id, rest);
+            return Ok(());
         }
         match self.admit(request, now) {
             Err((kind, detail)) => {
                 error_frame(writer.frames(), request.id, kind, Delivery::NeverSent, detail);
-                self.discard(request.id, rest)
+                Ok(())
             }
             Ok(coming) if rest == 0 => {
                 self.run(request.id, coming, request.chunk, writer);
@@ -136,31 +134,12 @@ impl Requests {
         Ok(Coming { call, codec, bytes })
     }
 
-    fn discard(&mut self, id: u64, rest: u64) -> Result<(), String> {
-        if rest > 0 {
-            // Ours never opens more calls than it was told; one that goes on regardless is cut off.
-            if self.discarding.len() >= self.stream.server.limits().max_calls_per_peer {
-                return Err("too many refused bodies are under way".into());
-            }
-            self.discarding.insert(id, rest);
-        }
-        Ok(())
-    }
-
     fn body(&mut self, id: u64, chunk: &[u8], now: Instant, writer: &mut Writer) -> Result<(), String> {
-        if let Some(rest) = self.discarding.get_mut(&id) {
-            let Some(left) = rest.checked_sub(chunk.len() as u64) else {
-                return Err("a body is longer than announced".into());
-            };
-            *rest = left;
-            if left == 0 {
-                self.discarding.remove(&id);
-            }
-            return Ok(());
+        if id > self.last_id {
+            return Err("a chunk came for a call that was never made".into());
         }
-        let Some(partial) = self.partials.get_mut(&id) else {
-            return Err("a chunk came for a call that has no body under way".into());
-        };
+        // The body of a call that was refused, or is over: let it go by.
+        let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
         match partial.push(chunk, now) {
             None => Err("a body is longer than announced".into()),
             Some(false) => Ok(()),
@@ -179,7 +158,6 @@ impl Requests {
             return Err("a call was cancelled that was never made".into());
         }
         self.partials.remove(&id);
-        self.discarding.remove(&id);
         let running = self.stream.shared.lock().running.remove(&id);
         if let Some(running) = running {
             running.task.abort();
@@ -192,7 +170,7 @@ impl Requests {
         let Coming { call, codec, bytes } = coming;
         let stream = &self.stream;
         let route = call.route.clone();
-        let began = Instant::now();
+        let began = clock();
         if call.deadline <= began {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
@@ -200,7 +178,7 @@ impl Requests {
         let (mut handler, permit, deadline) = stream.server.start(call, codec, body, &stream.account, self.max_message);
         if !route.spawn_first() {
             let polled = (&mut handler).now_or_never();
-            route.note_first_poll(began.elapsed());
+            route.note_first_poll(clock() - began);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
@@ -214,21 +192,27 @@ impl Requests {
         stream.spawn_handler(id, handler, deadline, permit, bytes);
     }
 
+    /// Nothing is read: bodies don't stand still by their callers' fault.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        for partial in self.partials.values_mut() {
+            partial.excuse(now);
+        }
+    }
+
     /// End what stands still or is late. Gives when to look again.
     pub(super) fn expire(&mut self, now: Instant, writer: &mut Writer) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut ended = Vec::new();
         for (id, partial) in &self.partials {
             if partial.of.call.deadline <= now || partial.is_stalled(now) {
-                ended.push((*id, partial.missing()));
+                ended.push(*id);
             } else {
                 let at = partial.check_at().min(partial.of.call.deadline);
                 next = Some(next.map_or(at, |next| next.min(at)));
             }
         }
-        for (id, missing) in ended {
+        for id in ended {
             self.partials.remove(&id);
-            self.discarding.insert(id, missing as u64);
             let detail = "the arguments did not come in time";
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, detail);
         }

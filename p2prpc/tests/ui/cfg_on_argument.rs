@@ -1,0 +1,6 @@
+use p2prpc::prelude::*;
+
+#[p2p_service]
+pub trait Service {
+    async fn method(&self, #[cfg(unix)] argument: u8); //~ cfg(unix) => an argument cannot depend on `cfg`: caller and server must agree on it. Put the `cfg` on the method
+}

@@ -1,0 +1,7 @@
+use p2prpc::prelude::*;
+
+#[p2p_service]
+pub trait Service {
+    #[rpc] //~ rpc => `rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = "..")]`
+    async fn method(&self);
+}

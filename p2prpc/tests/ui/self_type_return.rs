@@ -1,0 +1,6 @@
+use p2prpc::prelude::*;
+
+#[p2p_service]
+pub trait Service {
+    async fn method(&self) -> Option<Self>; //~ Self => the caller does not know `Self`: name the type
+}

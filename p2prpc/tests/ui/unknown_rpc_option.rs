@@ -1,0 +1,7 @@
+use p2prpc::prelude::*;
+
+#[p2p_service]
+pub trait Service {
+    #[rpc(idempotnet)] //~ idempotnet => unknown option of `#[rpc]`: there are `name = ".."`, `idempotent` and `spawn`
+    async fn method(&self);
+}
