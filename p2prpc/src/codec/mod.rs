@@ -37,7 +37,10 @@
 //! serde builds from a value that it has buffered for an untagged, internally tagged or flattened type: the buffered value is counted, the
 //! copy made from it is not. Nor does it help when a type's own `Deserialize` allocates by a number that it has read.
 //!
-//! A value that uses all of a body and leaves some of it is an error too, as is a body that ends within its value.
+//! A recursive untagged enum tries its variants one by one at each level, which can take time exponential in the depth: don't take one from
+//! strangers.
+//!
+//! Bytes left over after the value are an error too ([`CodecError::TrailingBytes`]), as is a body that ends within it.
 //!
 //! # Example
 //!

@@ -8,6 +8,8 @@ use libp2p::{identify, memory_connection_limits, ping};
 
 use super::gate::Gate;
 use super::kademlia::Kademlia;
+#[cfg(feature = "mdns")]
+use super::mdns::Nearby;
 use crate::behaviour::Behaviour;
 
 /// No new connections once this part of the machine's memory is taken by this process.
@@ -25,7 +27,7 @@ pub(super) struct NodeBehaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     #[cfg(feature = "mdns")]
-    mdns: libp2p::swarm::behaviour::toggle::Toggle<libp2p::mdns::tokio::Behaviour>,
+    mdns: Nearby,
 }
 
 impl NodeBehaviour {
@@ -35,7 +37,7 @@ impl NodeBehaviour {
         kademlia: Kademlia,
         keypair: &Keypair,
         protocol: String,
-        #[cfg(feature = "mdns")] mdns: Option<libp2p::mdns::tokio::Behaviour>,
+        #[cfg(feature = "mdns")] mdns: Nearby,
     ) -> Self {
         let identify = identify::Config::new(protocol, keypair.public())
             .with_agent_version(concat!("p2prpc/", env!("CARGO_PKG_VERSION")).into())
@@ -50,7 +52,7 @@ impl NodeBehaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
             #[cfg(feature = "mdns")]
-            mdns: mdns.into(),
+            mdns,
         }
     }
 }

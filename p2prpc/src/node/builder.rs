@@ -16,11 +16,13 @@ use crate::behaviour::InvalidProtocol;
 use crate::context::CallInfo;
 use crate::handle::Handle;
 use crate::limits::Limits;
-use crate::service::Service;
+use crate::service::{Authorize, Service};
 
 const DEFAULT_PROTOCOL: &str = "/p2prpc";
 const DEFAULT_KAD_PROTOCOL: &str = "/ipfs/kad/1.0.0";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/0";
+
+type Visible = Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>;
 
 /// Puts a [`Node`] together: [`Node::builder`] makes one, [`start`](NodeBuilder::start) ends it.
 ///
@@ -33,9 +35,9 @@ pub struct NodeBuilder {
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
     pub(super) rendezvous: Vec<Arc<str>>,
     pub(super) services: Vec<Service>,
-    pub(super) authorize: Option<Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>>,
+    pub(super) authorize: Option<Authorize>,
     pub(super) admission: Admission,
-    pub(super) visible: Option<Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>>,
+    pub(super) visible: Option<Visible>,
     pub(super) limits: Limits,
     pub(super) timeout: Duration,
     pub(super) reachability: Reachability,

@@ -32,7 +32,8 @@ pub(super) fn reason(error: &DialError) -> String {
 
 pub(super) fn connect_error(address: Multiaddr, error: DialError) -> ConnectError {
     match error {
-        DialError::LocalPeerId { .. } => ConnectError::Own { address },
+        // The swarm leaves out addresses that it listens on itself.
+        DialError::LocalPeerId { .. } | DialError::NoAddresses => ConnectError::Own { address },
         DialError::WrongPeerId { obtained, .. } => match address.iter().last() {
             Some(libp2p::multiaddr::Protocol::P2p(expected)) => {
                 ConnectError::WrongPeer { address, expected, found: obtained }

@@ -274,3 +274,48 @@ impl NetworkBehaviour for Kademlia {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kademlia(scope: Scope) -> Kademlia {
+        let local = PeerId::random();
+        let protocol = StreamProtocol::new("/test/kad");
+        Kademlia::new(local, protocol, ProviderStore::new(local, ["test"], scope), scope)
+    }
+
+    fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_the_routing_table_says_is_filtered_before_it_is_dialled() {
+        let peer = PeerId::random();
+        let said = addresses(&[
+            "/dns4/internal.example/tcp/80",
+            "/ip4/224.0.0.1/tcp/4001",
+            "/ip4/203.0.113.1/tcp/0",
+            "/ip4/127.0.0.1/tcp/6379",
+            "/ip4/203.0.113.1/tcp/4001",
+        ]);
+        let mut kademlia = kademlia(Scope::Public);
+        for address in said {
+            kademlia.add_address(&peer, address);
+        }
+        let dialled = kademlia
+            .handle_pending_outbound_connection(ConnectionId::new_unchecked(0), Some(peer), &[], Endpoint::Dialer)
+            .unwrap();
+        assert_eq!(dialled, addresses(&[&format!("/ip4/203.0.113.1/tcp/4001/p2p/{peer}")]));
+    }
+
+    #[test]
+    fn eight_addresses_of_a_peer_are_dialled_and_none_of_another() {
+        let (peer, other) = (PeerId::random(), PeerId::random());
+        let foreign: Multiaddr = format!("/ip4/203.0.113.1/tcp/1/p2p/{other}").parse().unwrap();
+        let many = (1..50).map(|port| format!("/ip4/203.0.113.1/tcp/{port}").parse().unwrap());
+        let kademlia = kademlia(Scope::Public);
+        assert!(kademlia.believed(peer, [foreign]).is_empty());
+        assert_eq!(kademlia.believed(peer, many).len(), MAX_ADDRESSES);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod calling;
 mod connecting;
+mod dht;
 mod ending;
 mod meeting;
 mod starting;

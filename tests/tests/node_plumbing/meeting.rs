@@ -33,6 +33,18 @@ async fn over_quic_on_ipv6() {
 }
 
 #[tokio::test]
+async fn over_mdns() {
+    let nearby = || Node::builder().rendezvous("test").protocol("/p2prpc/mdns-test").mdns();
+    let one = started(nearby()).await;
+    // Without a network there is none to find each other on.
+    if one.addresses().iter().all(|address| address.to_string().contains("/127.0.0.1/")) {
+        return;
+    }
+    let other = started(nearby()).await;
+    met(&one, &other).await;
+}
+
+#[tokio::test]
 async fn by_name() {
     let one = started(local()).await;
     let by_name: Multiaddr = address(&one).to_string().replace("/ip4/127.0.0.1", "/dns4/localhost").parse().unwrap();

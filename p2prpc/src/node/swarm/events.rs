@@ -73,8 +73,8 @@ impl Driver {
                 self.feed(Input::Heard { peer, at: Instant::now() });
             }
             #[cfg(feature = "mdns")]
-            NodeBehaviourEvent::Mdns(event) => {
-                for (peer, addresses) in crate::node::mdns::seen(event) {
+            NodeBehaviourEvent::Mdns(seen) => {
+                for (peer, addresses) in seen {
                     self.feed(Input::SeenNearby { peer, addresses });
                 }
             }

@@ -87,10 +87,8 @@ impl Driver {
 
     /// Tell discovery, and do what it wants done.
     fn feed(&mut self, input: Input) {
-        tracing::trace!(?input);
         self.discovery.input(input, Instant::now());
         while let Some(action) = self.discovery.next_action() {
-            tracing::trace!(?action);
             self.carry_out(action);
         }
     }

@@ -78,7 +78,7 @@ impl Driver {
             identity.keypair(),
             builder.protocol.clone(),
             #[cfg(feature = "mdns")]
-            builder.mdns.then(|| crate::node::mdns::behaviour(local)).transpose().map_err(StartError::Network)?,
+            crate::node::mdns::Nearby::new(local, builder.mdns).map_err(StartError::Network)?,
         );
         let config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_CONNECTION)

@@ -1,0 +1,134 @@
+//! A node's part in the DHT, as a peer sees it that is no node.
+
+use std::num::NonZeroUsize;
+
+use futures::StreamExt;
+use p2prpc::libp2p::kad::store::MemoryStore;
+use p2prpc::libp2p::kad::{self, GetProvidersOk, GetRecordOk, Mode, QueryId, QueryResult, Quorum, Record, RecordKey};
+use p2prpc::libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use p2prpc::libp2p::{self, Swarm, identify};
+use p2prpc::prelude::*;
+use p2prpc::{Reachability, rendezvous_key};
+
+use super::support::{address, local, met, serving, soon, started};
+
+#[derive(NetworkBehaviour)]
+#[behaviour(prelude = "p2prpc::libp2p::swarm::derive_prelude")]
+struct Stranger {
+    kad: kad::Behaviour<MemoryStore>,
+    identify: identify::Behaviour,
+}
+
+/// A peer of the DHT that knows this node and nobody else.
+async fn stranger(node: &Node) -> Swarm<Stranger> {
+    let mut swarm = libp2p::SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(Default::default(), libp2p::noise::Config::new, libp2p::yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|key| Stranger {
+            kad: kad::Behaviour::new(key.public().to_peer_id(), MemoryStore::new(key.public().to_peer_id())),
+            identify: identify::Behaviour::new(identify::Config::new("/stranger".into(), key.public())),
+        })
+        .unwrap()
+        .build();
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    let address_of_node = address(node);
+    loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = soon("it listens", swarm.select_next_some()).await {
+            swarm.add_external_address(address);
+            break;
+        }
+    }
+    swarm.behaviour_mut().kad.set_mode(Some(Mode::Server));
+    swarm.behaviour_mut().kad.add_address(&node.peer_id(), address_of_node);
+    swarm
+}
+
+/// All results of a query.
+async fn results(swarm: &mut Swarm<Stranger>, query: QueryId) -> Vec<QueryResult> {
+    let mut results = Vec::new();
+    let all = async {
+        loop {
+            let SwarmEvent::Behaviour(StrangerEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. })) =
+                swarm.select_next_some().await
+            else {
+                continue;
+            };
+            if id == query {
+                results.push(result);
+                if step.last {
+                    return;
+                }
+            }
+        }
+    };
+    soon("the query ends", all).await;
+    results
+}
+
+async fn providers(swarm: &mut Swarm<Stranger>, key: RecordKey) -> Vec<PeerId> {
+    let query = swarm.behaviour_mut().kad.get_providers(key);
+    let found = results(swarm, query).await.into_iter().filter_map(|result| match result {
+        QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => Some(providers),
+        _ => None,
+    });
+    found.flatten().collect()
+}
+
+#[tokio::test]
+async fn a_node_that_serves_is_found_under_its_rendezvous() {
+    let hub = started(local()).await;
+    let server = started(serving().bootstrap([address(&hub)])).await;
+    met(&hub, &server).await;
+    let mut swarm = stranger(&hub).await;
+    let found = async {
+        loop {
+            let found = providers(&mut swarm, rendezvous_key("test")).await;
+            if found.contains(&server.peer_id()) {
+                return found;
+            }
+        }
+    };
+    let found = soon("it is a provider", found).await;
+    assert!(!found.contains(&hub.peer_id()), "it has nothing to offer");
+}
+
+#[tokio::test]
+async fn a_node_that_only_calls_out_is_not_part_of_it() {
+    let hub = started(local()).await;
+    let client = started(local().reachability(Reachability::Client).bootstrap([address(&hub)])).await;
+    met(&hub, &client).await;
+    let mut swarm = stranger(&client).await;
+    // It doesn't speak the DHT's protocol: nothing can be asked of it.
+    let query = swarm.behaviour_mut().kad.get_closest_peers(PeerId::random());
+    let closest = results(&mut swarm, query).await;
+    assert!(
+        closest.iter().all(|result| match result {
+            QueryResult::GetClosestPeers(Ok(ok)) => ok.peers.iter().all(|info| info.peer_id != client.peer_id()),
+            _ => true,
+        }),
+        "{closest:?}"
+    );
+}
+
+#[tokio::test]
+async fn records_of_others_are_not_kept() {
+    let node = started(local()).await;
+    let mut swarm = stranger(&node).await;
+    let key = RecordKey::from(b"something".to_vec());
+    let record = Record::new(key.clone(), vec![7; 1_000]);
+    let one = Quorum::N(NonZeroUsize::MIN);
+    let put = swarm.behaviour_mut().kad.put_record_to(record, [node.peer_id()].into_iter(), one);
+    assert!(!results(&mut swarm, put).await.is_empty());
+    drop(swarm);
+    let mut other = stranger(&node).await;
+    let get = other.behaviour_mut().kad.get_record(key);
+    let got = results(&mut other, get).await;
+    assert!(
+        !got.iter().any(|result| matches!(result, QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(_))))),
+        "{got:?}"
+    );
+    // And the node is none the worse.
+    let guest = started(local().bootstrap([address(&node)])).await;
+    met(&node, &guest).await;
+}
