@@ -288,10 +288,12 @@ async fn a_hello_that_takes_more_than_there_is_changes_nothing() {
         ..Hello::default()
     };
     served.peer.send(Frame::Hello(lies)).await;
-    for id in 1..=1100 {
+    served.peer.request(1, "Probe.Big", &encoded(&5_000_000_u32)).await;
+    assert!(matches!(served.peer.answer().await, Some(Got::Error { id: 1, code: ErrorCode::TooLarge, .. })));
+    for id in 2..=1100 {
         served.peer.request(id, "Probe.Wait", &encoded(&"x")).await;
     }
-    assert!(matches!(served.peer.answer().await, Some(Got::Error { id: 1025, code: ErrorCode::Overloaded, .. })));
+    assert!(matches!(served.peer.answer().await, Some(Got::Error { id: 1026, code: ErrorCode::Overloaded, .. })));
 }
 
 #[tokio::test(start_paused = true)]

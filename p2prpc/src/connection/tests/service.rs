@@ -64,6 +64,11 @@ pub(super) fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
     body
 }
 
+/// Not more than somewhat above the limits, whatever was asked for.
+fn text(len: u32) -> String {
+    "x".repeat((len as usize).min(8 << 20))
+}
+
 fn descriptor(full_name: &'static str, name: &'static str) -> MethodDescriptor {
     MethodDescriptor { name, full_name, docs: "", spawn: false }
 }
@@ -90,7 +95,7 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
             let inside = probe.enter();
             infallible(incoming, move |_, len: u32| async move {
                 let _inside = inside;
-                "x".repeat(len as usize)
+                text(len)
             })
         })
         .method(descriptor("Probe.Later", "Later"), |probe, incoming| {
@@ -98,7 +103,7 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
             infallible(incoming, move |_, len: u32| async move {
                 let _inside = inside;
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                "x".repeat(len as usize)
+                text(len)
             })
         })
         .method(descriptor("Probe.Reluctant", "Reluctant"), |probe, incoming| {
