@@ -1,1 +1,3 @@
 //! Tests of p2prpc.
+
+pub mod hostile;
