@@ -100,7 +100,7 @@ impl Victim {
     pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&mut Swarm<Behaviour>) -> T + Send + 'static) -> T {
         let (answer, answered) = oneshot::channel();
         let look: Look = Box::new(move |swarm| drop(answer.send(look(swarm))));
-        self.looks.send(look).ok().expect("the victim runs");
+        assert!(self.looks.send(look).is_ok(), "the victim has ended");
         answered.await.expect("the victim runs")
     }
 
