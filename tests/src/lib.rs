@@ -1,5 +1,6 @@
 //! What the tests of p2prpc share: bare Swarms that hold only a [`Behaviour`](p2prpc::Behaviour), on loopback, and a service to call.
 
+pub mod hostile;
 mod peer;
 mod waiting;
 mod workbench;
