@@ -18,12 +18,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use cli::{Cli, Command};
 use exit::Failure;
 use report::Printer;
 
+/// libp2p warns of each connection that breaks.
+const DEFAULT_LOG: &str = "error,p2prpc=warn,echo_demo=warn";
 /// Tasks of libp2p that have nothing left to do for us.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -60,9 +61,12 @@ async fn demonstrate(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env().map_err(|error| {
-        Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
-    })?;
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(wanted).map_err(|error| {
+            Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
+        })?,
+        _ => EnvFilter::new(DEFAULT_LOG),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
