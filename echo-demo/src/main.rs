@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use cli::{Cli, Command};
 use exit::Failure;
@@ -60,7 +59,12 @@ async fn demonstrate(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env().map_err(|error| {
+    // Yamux warns of each connection that a peer ended first.
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) => filter,
+        Err(_) => "warn,yamux=error".into(),
+    };
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
         Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
     })?;
     tracing_subscriber::fmt()

@@ -2,6 +2,8 @@
 
 #![deny(warnings)]
 #![allow(missing_docs)]
+// Every way to say how visible a trait is has to work, the needless one too.
+#![allow(clippy::needless_pub_self)]
 
 use p2prpc::prelude::*;
 

@@ -61,3 +61,10 @@ fn the_tour_runs() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("the handler says: a message has at most 1000 bytes"));
 }
+
+#[test]
+fn the_example_with_its_own_swarm_runs() {
+    let output = example("own_swarm");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "Hello, Ada!\nHello, everyone!");
+}

@@ -1,3 +1,13 @@
-//! Tests of p2prpc.
+//! What the tests of p2prpc share: bare Swarms that hold only a [`Behaviour`](p2prpc::Behaviour), on loopback, and a service to call.
 
 pub mod hostile;
+mod peer;
+mod waiting;
+mod workbench;
+
+pub use peer::{Peer, PeerBuilder, Transport, connect, mesh};
+pub use waiting::{PATIENCE, soon, until};
+pub use workbench::workbench as methods;
+pub use workbench::{
+    Bench, MathError, Seen, Workbench, WorkbenchClient, WorkbenchPeer, WorkbenchPeers, WorkbenchServer,
+};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use p2prpc::wire::{Delivery, ErrorCode, Frame, GoAwayReason, Hello, Reply, Role};
 use p2prpc::CodecId;
+use p2prpc::wire::{Delivery, ErrorCode, Frame, GoAwayReason, Hello, Reply, Role};
 use p2prpc_tests::hostile::{Got, RawStream, Scene, encoded, hello, request, varint};
 
 /// These bytes, behind a hello, end the stream with a protocol error that names this rule; everything else goes on.

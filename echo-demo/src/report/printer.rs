@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::tally::Summary;
 
 /// Lines that wait to be written; past it, those who report wait.
-const BACKLOG: usize = 4096;
+const BACKLOG: usize = 128;
 
 /// What there is to write.
 enum Line {

@@ -1,5 +1,6 @@
 //! What a program can watch of its node.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -57,7 +58,8 @@ pub enum NodeEvent {
     ),
 }
 
-/// The events of a node from now on, and first the addresses it listens on now. It ends with the node.
+/// The events of a node from now on, and first what holds now: the addresses it listens on, the bootstrap peers that can't be
+/// reached, the members. It ends with the node.
 ///
 /// Each receiver gets all events. One that is more than 1,024 events behind loses the oldest and is told so by [`NodeEvent::Lagged`].
 #[must_use = "a stream does nothing until it is polled"]
@@ -79,47 +81,81 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Tells all receivers what happens, and knows the addresses that the node listens on.
+/// Tells all receivers what happens, and knows what holds now.
 #[derive(Debug)]
 pub(super) struct Announcer {
     local: PeerId,
     events: broadcast::Sender<NodeEvent>,
-    /// Without the `/p2p/` part. Its lock orders events with new receivers.
-    addresses: Mutex<Vec<Multiaddr>>,
+    /// Its lock orders events with new receivers.
+    now: Mutex<Now>,
+}
+
+/// What a new receiver is told first.
+#[derive(Debug, Default)]
+struct Now {
+    /// Where the node listens, without the `/p2p/` part.
+    addresses: Vec<Multiaddr>,
+    members: BTreeSet<PeerId>,
+    /// Bootstrap peers that failed last: where, and why.
+    out_of_reach: BTreeMap<PeerId, (Multiaddr, String)>,
 }
 
 impl Announcer {
     pub(super) fn new(local: PeerId) -> Self {
-        Announcer { local, events: broadcast::Sender::new(BACKLOG), addresses: Mutex::default() }
+        Announcer { local, events: broadcast::Sender::new(BACKLOG), now: Mutex::default() }
     }
 
     pub(super) fn local(&self) -> PeerId {
         self.local
     }
 
-    pub(super) fn announce(&self, event: NodeEvent) {
+    fn send(&self, event: NodeEvent) {
         // Fails only if nobody listens.
         let _ = self.events.send(event);
     }
 
     pub(super) fn listening(&self, address: &Multiaddr) {
-        let mut addresses = self.addresses.lock();
-        if !addresses.contains(address) {
-            addresses.push(address.clone());
-            self.announce(NodeEvent::Listening { address: self.full(address) });
+        let mut now = self.now.lock();
+        if !now.addresses.contains(address) {
+            now.addresses.push(address.clone());
+            self.send(NodeEvent::Listening { address: self.full(address) });
         }
     }
 
     pub(super) fn listening_ended(&self, address: &Multiaddr) {
-        let mut addresses = self.addresses.lock();
-        if let Some(at) = addresses.iter().position(|known| known == address) {
-            addresses.remove(at);
-            self.announce(NodeEvent::ListeningEnded { address: self.full(address) });
+        let mut now = self.now.lock();
+        if let Some(at) = now.addresses.iter().position(|known| known == address) {
+            now.addresses.remove(at);
+            self.send(NodeEvent::ListeningEnded { address: self.full(address) });
         }
     }
 
+    pub(super) fn joined(&self, peer: PeerId) {
+        let mut now = self.now.lock();
+        now.members.insert(peer);
+        self.send(NodeEvent::PeerJoined { peer });
+    }
+
+    pub(super) fn left(&self, peer: PeerId) {
+        let mut now = self.now.lock();
+        now.members.remove(&peer);
+        self.send(NodeEvent::PeerLeft { peer });
+    }
+
+    pub(super) fn bootstrap_connected(&self, peer: PeerId) {
+        let mut now = self.now.lock();
+        now.out_of_reach.remove(&peer);
+        self.send(NodeEvent::BootstrapConnected { peer });
+    }
+
+    pub(super) fn bootstrap_failed(&self, peer: PeerId, address: Multiaddr, error: String) {
+        let mut now = self.now.lock();
+        now.out_of_reach.insert(peer, (address.clone(), error.clone()));
+        self.send(NodeEvent::BootstrapFailed { address, error });
+    }
+
     pub(super) fn addresses(&self) -> Vec<Multiaddr> {
-        self.addresses.lock().iter().map(|address| self.full(address)).collect()
+        self.now.lock().addresses.iter().map(|address| self.full(address)).collect()
     }
 
     fn full(&self, address: &Multiaddr) -> Multiaddr {
@@ -127,10 +163,13 @@ impl Announcer {
     }
 
     pub(super) fn receiver(&self) -> Events {
-        let addresses = self.addresses.lock();
+        let now = self.now.lock();
         let receiver = self.events.subscribe();
-        let now: Vec<_> =
-            addresses.iter().map(|address| NodeEvent::Listening { address: self.full(address) }).collect();
+        let addresses = now.addresses.iter().map(|address| NodeEvent::Listening { address: self.full(address) });
+        let failed = now.out_of_reach.values().cloned();
+        let failed = failed.map(|(address, error)| NodeEvent::BootstrapFailed { address, error });
+        let members = now.members.iter().map(|peer| NodeEvent::PeerJoined { peer: *peer });
+        let now: Vec<_> = addresses.chain(failed).chain(members).collect();
         let later = stream::unfold(receiver, |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
@@ -169,12 +208,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_late_receiver_gets_what_still_holds() {
+        let announcer = Announcer::new(PeerId::random());
+        let (gone, here) = (PeerId::random(), PeerId::random());
+        announcer.bootstrap_failed(gone, address(1), "refused".into());
+        announcer.bootstrap_failed(here, address(2), "refused".into());
+        announcer.bootstrap_connected(here);
+        announcer.joined(here);
+        announcer.joined(gone);
+        announcer.left(gone);
+        let mut events = announcer.receiver();
+        drop(announcer);
+        let failed = NodeEvent::BootstrapFailed { address: address(1), error: "refused".into() };
+        assert_eq!(events.next().await, Some(failed));
+        assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer: here }));
+        assert_eq!(events.next().await, None);
+    }
+
+    #[tokio::test]
     async fn a_slow_receiver_is_told_what_it_missed() {
         let announcer = Announcer::new(PeerId::random());
         let mut events = announcer.receiver();
         let peer = PeerId::random();
         for _ in 0..BACKLOG + 7 {
-            announcer.announce(NodeEvent::PeerJoined { peer });
+            announcer.joined(peer);
         }
         assert_eq!(events.next().await, Some(NodeEvent::Lagged(7)));
         assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer }));

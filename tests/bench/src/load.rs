@@ -68,6 +68,7 @@ where
     }
     let elapsed = began.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let percentile = |p: usize| latencies.get((latencies.len().saturating_sub(1)) * p / 100).copied().unwrap_or_default();
+    let percentile =
+        |p: usize| latencies.get((latencies.len().saturating_sub(1)) * p / 100).copied().unwrap_or_default();
     Figures { calls_per_s: calls as f64 / elapsed, p50: percentile(50), p99: percentile(99) }
 }

@@ -137,7 +137,7 @@ impl RawPeer {
     }
 
     fn command(&self, command: Command) {
-        self.commands.send(command).ok().expect("the peer runs");
+        assert!(self.commands.send(command).is_ok(), "the peer has ended");
     }
 }
 

@@ -14,10 +14,10 @@ use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::PROTOCOL;
 use super::raw::RawPeer;
 use super::stream::RawStream;
 use super::target::{Count, Probe, TargetClient, TargetServer};
-use super::PROTOCOL;
 
 /// An honest call may take so long, on a busy machine, whatever others do.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -100,7 +100,7 @@ impl Victim {
     pub async fn look<T: Send + 'static>(&self, look: impl FnOnce(&mut Swarm<Behaviour>) -> T + Send + 'static) -> T {
         let (answer, answered) = oneshot::channel();
         let look: Look = Box::new(move |swarm| drop(answer.send(look(swarm))));
-        self.looks.send(look).ok().expect("the victim runs");
+        assert!(self.looks.send(look).is_ok(), "the victim has ended");
         answered.await.expect("the victim runs")
     }
 

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use p2prpc::prelude::*;
 
-use super::support::{
-    Worker, WorkshopClient, WorkshopServer, address, echoes, local, met, serving, soon, started,
-};
+use super::support::{Worker, WorkshopClient, WorkshopServer, address, echoes, local, met, serving, soon, started};
 
 #[p2p_service]
 trait Extra {

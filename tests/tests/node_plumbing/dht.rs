@@ -49,8 +49,9 @@ async fn results(swarm: &mut Swarm<Stranger>, query: QueryId) -> Vec<QueryResult
     let mut results = Vec::new();
     let all = async {
         loop {
-            let SwarmEvent::Behaviour(StrangerEvent::Kad(kad::Event::OutboundQueryProgressed { id, result, step, .. })) =
-                swarm.select_next_some().await
+            let SwarmEvent::Behaviour(StrangerEvent::Kad(kad::Event::OutboundQueryProgressed {
+                id, result, step, ..
+            })) = swarm.select_next_some().await
             else {
                 continue;
             };

@@ -1,8 +1,8 @@
 //! Nodes that find each other, over every transport.
 
 use futures::StreamExt;
-use p2prpc::prelude::*;
 use p2prpc::Reachability;
+use p2prpc::prelude::*;
 
 use super::support::{address, first, happens, local, met, only, soon, started};
 
@@ -71,14 +71,16 @@ async fn a_client_is_found_by_the_peer_that_it_joins() {
 #[tokio::test]
 async fn not_if_their_rendezvous_differ() {
     let hub = started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("red").rendezvous("blue")).await;
-    let red = started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("red").bootstrap([address(&hub)])).await;
+    let red =
+        started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("red").bootstrap([address(&hub)])).await;
     let blue =
         started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("blue").bootstrap([address(&hub)])).await;
     met(&hub, &red).await;
     met(&hub, &blue).await;
     // Even connected they are nothing to each other.
     red.connect(address(&blue)).await.unwrap();
-    let green = started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("red").bootstrap([address(&hub)])).await;
+    let green =
+        started(Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("red").bootstrap([address(&hub)])).await;
     met(&red, &green).await;
     assert!(!red.members().contains_key(&blue.peer_id()));
     assert!(!blue.members().contains_key(&red.peer_id()));

@@ -83,10 +83,7 @@ fn without_a_runtime_it_says_so() {
 #[tokio::test]
 async fn it_listens_when_it_has_started() {
     let node = started(
-        Node::builder()
-            .listen("/ip4/127.0.0.1/tcp/0")
-            .listen("/ip6/::1/tcp/0")
-            .listen("/ip4/127.0.0.1/udp/0/quic-v1"),
+        Node::builder().listen("/ip4/127.0.0.1/tcp/0").listen("/ip6/::1/tcp/0").listen("/ip4/127.0.0.1/udp/0/quic-v1"),
     )
     .await;
     let addresses = node.addresses();

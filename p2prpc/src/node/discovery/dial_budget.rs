@@ -11,7 +11,7 @@ use super::address_filter::{Scope, Socket};
 
 /// Dials under way at the word of others, in all and for one teller.
 const MAX_UNDER_WAY: usize = 64;
-const MAX_UNDER_WAY_A_TELLER: usize = 8;
+const MAX_UNDER_WAY_A_TELLER: usize = 4;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 /// Dials a second to public addresses, in all and for one teller.

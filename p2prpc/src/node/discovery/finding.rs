@@ -12,7 +12,7 @@ use super::dial_budget::Teller;
 use super::machine::Discovery;
 
 /// Of two peers that hear of each other at the same time one dials at once and the other waits so long.
-const AFTER_YOU: Duration = Duration::from_millis(500);
+const AFTER_YOU: Duration = Duration::from_secs(1);
 /// What is said of one that left politely is old for this time.
 const DEPARTED_FOR: Duration = Duration::from_secs(30);
 /// Searches for the addresses of providers that came without.

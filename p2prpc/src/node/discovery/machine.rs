@@ -121,11 +121,16 @@ impl Discovery {
 
     /// What to do next; to be asked until there is nothing left, after each input.
     pub(in crate::node) fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front()?;
+        tracing::trace!(node = %self.local, ?action);
+        Some(action)
     }
 
     /// Something happened.
     pub(in crate::node) fn input(&mut self, input: Input, now: Instant) {
+        if !matches!(input, Input::Tick | Input::Heard { .. }) {
+            tracing::trace!(node = %self.local, ?input);
+        }
         if self.closing {
             if let Input::AddressesWanted { peer } = input {
                 self.actions.push_back(Action::AddressesFound { peer, addresses: Vec::new() });

@@ -13,6 +13,8 @@ use super::key::{Topic, record_key};
 /// Between two lookups while nobody else is there: doubling.
 const ALONE_FIRST: Duration = Duration::from_secs(1);
 const ALONE_LONGEST: Duration = Duration::from_secs(30);
+/// Before the first lookup of one who has found company without: it has enough to do with those whom they know.
+const JOINED_FIRST: Duration = Duration::from_secs(4);
 /// Between two lookups otherwise: members tell each other, so this is for what they can't know.
 const LOOKUP_EVERY: Duration = Duration::from_secs(60);
 /// Records live for 15 min where they are stored: two renewals may be lost.
@@ -113,8 +115,13 @@ impl Providers {
         let Some(watched) = self.watched.get_mut(topic) else { return };
         if watched.alone != alone {
             watched.alone = alone;
-            watched.lookup.repeats = 0;
-            watched.lookup.next = now + if alone { ALONE_FIRST } else { LOOKUP_EVERY };
+            let before = std::mem::take(&mut watched.lookup.repeats);
+            watched.lookup.next = now
+                + match (alone, before) {
+                    (true, _) => ALONE_FIRST,
+                    (false, 0) => JOINED_FIRST,
+                    (false, _) => LOOKUP_EVERY,
+                };
         }
     }
 

@@ -9,7 +9,6 @@ use super::Driver;
 use crate::handle::Network;
 use crate::node::dial;
 use crate::node::discovery::{Action, Input, say_leaving};
-use crate::node::event::NodeEvent;
 
 impl Driver {
     pub(super) fn carry_out(&mut self, action: Action) {
@@ -38,22 +37,22 @@ impl Driver {
             Action::AddressesFound { peer, addresses } => behaviour.rpc.addresses_found(peer, addresses),
             Action::Joined { peer, member } => {
                 self.core.members().insert(peer, member);
-                self.announcer.announce(NodeEvent::PeerJoined { peer });
+                self.announcer.joined(peer);
             }
             Action::Changed { peer, member } => {
                 self.core.members().insert(peer, member);
             }
             Action::Left { peer } => {
                 self.core.members().remove(&peer);
-                self.announcer.announce(NodeEvent::PeerLeft { peer });
+                self.announcer.left(peer);
             }
             Action::BootstrapConnected { peer, address } => {
                 tracing::info!(%peer, %address, "connected to a bootstrap peer");
-                self.announcer.announce(NodeEvent::BootstrapConnected { peer });
+                self.announcer.bootstrap_connected(peer);
             }
             Action::BootstrapFailed { peer, address, error } => {
                 tracing::info!(%peer, %address, error, "a bootstrap peer can't be reached; it is tried again");
-                self.announcer.announce(NodeEvent::BootstrapFailed { address, error });
+                self.announcer.bootstrap_failed(peer, address, error);
             }
             Action::Warn(warning) => tracing::warn!("{warning}"),
         }

@@ -1,0 +1,6 @@
+//! Who is a member, in swarms of several nodes over real connections.
+
+mod hints;
+mod leaving;
+mod support;
+mod swarms;
