@@ -20,7 +20,8 @@ pub struct Limits {
     /// Calls of one peer that may be in flight here, and of ours at one peer. Default 1,024. Past it a call fails as
     /// [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded) at once, never run.
     pub max_calls_per_peer: usize,
-    /// Bytes of bodies in flight from one peer, and to one peer. Default 64 MiB. Past it senders wait, within their deadline.
+    /// Bytes of bodies in flight from one peer, and to one peer. Default 64 MiB. Past it senders wait, within their deadline. As many
+    /// bytes of replies again may wait here for room; past that a call ends as `Overloaded`, although its handler has answered.
     pub max_bytes_per_peer: usize,
     /// Calls of all peers that may be in flight here. Default 16,384. Past it, or past 1/16 of it (256 at least) for one
     /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run.
@@ -59,8 +60,10 @@ struct Tally {
     calls: AtomicUsize,
     bytes: AtomicUsize,
     replies: AtomicUsize,
+    /// Replies that wait for room among `replies`.
+    waiting: AtomicUsize,
     max_calls: usize,
-    /// For `bytes` and for `replies`.
+    /// For `bytes`, for `replies` and for `waiting`.
     max_bytes: usize,
     /// `replies` is below the limit again.
     room: Notify,
@@ -68,8 +71,8 @@ struct Tally {
 
 impl Tally {
     fn new(max_calls: usize, max_bytes: usize) -> Self {
-        let (calls, bytes, replies) = Default::default();
-        Tally { calls, bytes, replies, max_calls, max_bytes: max_bytes.max(1), room: Notify::new() }
+        let (calls, bytes, replies, waiting) = Default::default();
+        Tally { calls, bytes, replies, waiting, max_calls, max_bytes: max_bytes.max(1), room: Notify::new() }
     }
 
     fn has_reply_room(&self) -> bool {
@@ -177,14 +180,29 @@ impl PeerAccount {
         taken.then(|| BytesPermit { account: self.clone(), bytes })
     }
 
-    /// Waits until the replies that wait to be written leave room for one more.
-    pub(crate) async fn reply_room(&self) {
-        while let Some(full) = self.tallies().find(|tally| !tally.has_reply_room()) {
+    /// Waits until the replies that wait to be written leave room for one more, of so many bytes. False, at once, if as many
+    /// wait for room already as there is room in all.
+    pub(crate) async fn reply_room(&self, bytes: usize) -> bool {
+        if self.full().is_none() {
+            return true;
+        }
+        let Some(_waiting) = self.wait_with(bytes) else { return false };
+        while let Some(full) = self.full() {
             let room = full.room.notified();
             if !full.has_reply_room() {
                 room.await;
             }
         }
+        true
+    }
+
+    fn full(&self) -> Option<&Tally> {
+        self.tallies().find(|tally| !tally.has_reply_room())
+    }
+
+    fn wait_with(&self, bytes: usize) -> Option<WaitingReply<'_>> {
+        let taken = self.take(bytes, |tally| (&tally.waiting, tally.max_bytes));
+        taken.then(|| WaitingReply { account: self, bytes })
     }
 
     /// A reply of so many bytes waits to be written.
@@ -207,12 +225,25 @@ impl PeerAccount {
 
 #[cfg(test)]
 impl PeerAccount {
-    /// Calls, bytes of requests and bytes of replies in flight: the largest of what the peer, its prefix and all have.
+    /// Calls, bytes of requests, and bytes of replies that are in flight or wait for room: the largest of what the peer, its prefix and all have.
     pub(crate) fn in_use(&self) -> (usize, usize, usize) {
         let most = |counter: fn(&Tally) -> &AtomicUsize| {
             self.tallies().map(|tally| counter(tally).load(Ordering::Acquire)).max().unwrap_or_default()
         };
-        (most(|tally| &tally.calls), most(|tally| &tally.bytes), most(|tally| &tally.replies))
+        let replies = most(|tally| &tally.replies) + most(|tally| &tally.waiting);
+        (most(|tally| &tally.calls), most(|tally| &tally.bytes), replies)
+    }
+}
+
+/// A reply that waits for room.
+struct WaitingReply<'a> {
+    account: &'a PeerAccount,
+    bytes: usize,
+}
+
+impl Drop for WaitingReply<'_> {
+    fn drop(&mut self) {
+        self.account.tallies().for_each(|tally| give_back(&tally.waiting, self.bytes));
     }
 }
 

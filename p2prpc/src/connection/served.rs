@@ -18,7 +18,7 @@ use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, PeerAccount};
 use crate::server::{Guarded, Server, delivery_of};
-use crate::service::{Ended, Outcome, Scratch};
+use crate::service::{Ended, NO_ROOM, Outcome, Scratch};
 use crate::wire::{self, GoAwayReason, Hello};
 
 /// A call stream that a peer opened, as the rest of the node sees it.
@@ -168,10 +168,7 @@ fn size(n: u64) -> usize {
 }
 
 fn ended_len(ended: &Ended) -> usize {
-    match ended {
-        Ended::Response(body) | Ended::Application(body) => body.len(),
-        Ended::Failed(..) => 0,
-    }
+    ended.body_len().unwrap_or_default()
 }
 
 fn body_len(outcome: &Outcome) -> usize {
@@ -191,6 +188,7 @@ fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended) {
             let _ = wire::encode_error(frames, &reply);
         }
         Ended::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
+        Ended::NoRoom => error_frame(frames, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM),
     }
 }
 

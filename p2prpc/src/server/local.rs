@@ -15,7 +15,7 @@ use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Reques
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
 use crate::reply::{Place, RawReply, RawResult, ReplySlot};
-use crate::service::{Ended, Outcome, Service};
+use crate::service::{Ended, NO_ROOM, Outcome, Service};
 
 /// The way of a node to itself.
 pub(crate) struct LocalLink {
@@ -97,6 +97,7 @@ fn result_of(outcome: Outcome) -> RawResult {
         Ended::Response(body) => Ok(RawReply::Response(body.into_vec().into())),
         Ended::Application(body) => Ok(RawReply::Application(body.into_vec().into())),
         Ended::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
+        Ended::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
     }
 }
 

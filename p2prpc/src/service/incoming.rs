@@ -27,6 +27,21 @@ pub(crate) enum Ended {
     Application(Scratch),
     /// Without a word of its own.
     Failed(ErrorKind, String),
+    /// With a word for which there was no room.
+    NoRoom,
+}
+
+/// What the caller hears of [`Ended::NoRoom`].
+pub(crate) const NO_ROOM: &str = "the handler has answered, and too many answers wait to be read";
+
+impl Ended {
+    /// The bytes of the encoded reply, if there is one.
+    pub(crate) fn body_len(&self) -> Option<usize> {
+        match self {
+            Ended::Response(body) | Ended::Application(body) => Some(body.len()),
+            Ended::Failed(..) | Ended::NoRoom => None,
+        }
+    }
 }
 
 impl Outcome {
@@ -41,6 +56,7 @@ impl fmt::Debug for Outcome {
             Ended::Response(body) => f.debug_tuple("Response").field(&body.len()).finish(),
             Ended::Application(body) => f.debug_tuple("Application").field(&body.len()).finish(),
             Ended::Failed(kind, detail) => f.debug_tuple("Failed").field(kind).field(detail).finish(),
+            Ended::NoRoom => f.write_str("NoRoom"),
         }
     }
 }
@@ -81,9 +97,8 @@ where
     };
     let handler = run(cx, args);
     Box::pin(async move {
-        let output = handler.await;
-        room_for_reply(account).await;
-        Outcome(encoded(codec, &output, max_reply, Ended::Response))
+        let ended = encoded(codec, &handler.await, max_reply, Ended::Response);
+        Outcome(with_room(account, ended).await)
     })
 }
 
@@ -103,12 +118,11 @@ where
     };
     let handler = run(cx, args);
     Box::pin(async move {
-        let output = handler.await;
-        room_for_reply(account).await;
-        Outcome(match &output {
+        let ended = match &handler.await {
             Ok(value) => encoded(codec, value, max_reply, Ended::Response),
             Err(error) => encoded(codec, error, max_reply, Ended::Application),
-        })
+        };
+        Outcome(with_room(account, ended).await)
     })
 }
 
@@ -120,17 +134,20 @@ fn refused(error: CodecError) -> HandlerFuture {
     Box::pin(std::future::ready(Outcome::failed(kind, error)))
 }
 
-/// A reply is encoded only once those before it leave room, so that a peer that doesn't read costs no more than its share.
-async fn room_for_reply(account: Option<Arc<PeerAccount>>) {
-    if let Some(account) = account {
-        account.reply_room().await;
-    }
+/// A reply is handed on once those before it leave room. What waits for that is encoded, and so has a size that is
+/// bounded too: a peer that calls and doesn't read costs no more than its share.
+async fn with_room(account: Option<Arc<PeerAccount>>, ended: Ended) -> Ended {
+    let (Some(account), Some(bytes)) = (account, ended.body_len()) else { return ended };
+    if account.reply_room(bytes).await { ended } else { Ended::NoRoom }
 }
 
 fn encoded<T: Serialize>(codec: CodecId, value: &T, max: usize, ended: fn(Scratch) -> Ended) -> Ended {
     let mut body = Scratch::take();
     match codec::encode(codec, value, &mut body.0, max) {
-        Ok(()) => ended(body),
+        Ok(()) => {
+            body.trim();
+            ended(body)
+        }
         Err(CodecError::TooLarge { limit }) => {
             Ended::Failed(ErrorKind::TooLarge, format!("the reply is larger than {limit} bytes"))
         }
@@ -158,6 +175,13 @@ impl Scratch {
     /// The bytes, to be kept: they don't go back to the pool.
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
+    }
+
+    /// Give back what a large body doesn't need of its buffer: it may wait for long.
+    fn trim(&mut self) {
+        if self.0.capacity() > KEPT_CAPACITY && self.0.capacity() - self.0.len() > self.0.len() / 8 {
+            self.0.shrink_to_fit();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::context::CallInfo;
 use crate::error::Failure;
 
-pub(crate) use incoming::{Ended, Outcome, Scratch};
+pub(crate) use incoming::{Ended, NO_ROOM, Outcome, Scratch};
 pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
