@@ -160,7 +160,7 @@ impl Participant {
             }
             NodeEvent::BootstrapFailed { address, error } if self.out_of_reach.insert(address.clone()) => {
                 let note = format!("No connection to {address} yet, it is tried again and again: {error}");
-                self.reporter.note(note).await;
+                self.reporter.note_of(&self.speaker, note).await;
             }
             NodeEvent::Lagged(missed) => tracing::warn!(missed, "events came faster than they could be reported"),
             _ => {}

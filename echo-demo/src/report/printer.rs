@@ -47,6 +47,12 @@ impl Reporter {
         self.send(Line::Note(note)).await;
     }
 
+    /// Something for people about one node that isn't output.
+    pub(crate) async fn note_of(&self, node: &Speaker, note: String) {
+        let label = node.label.as_ref().map(|label| format!("[{label}] ")).unwrap_or_default();
+        self.note(format!("{label}{note}")).await;
+    }
+
     /// How far something is; what was reported before is out of date.
     pub(crate) async fn progress(&self, progress: String) {
         self.send(Line::Progress(progress)).await;

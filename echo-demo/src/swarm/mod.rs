@@ -19,7 +19,13 @@ use transport::Transport;
 
 /// Starts the nodes, lets them find each other, lets them echo, and says what came of it.
 pub(crate) async fn run(args: SwarmArgs, reporter: &Reporter, stop: &CancellationToken) -> Result<(), Failure> {
-    let transport = Transport::choose(args.nodes, files::allow(transport::most_files(args.nodes)))?;
+    let open_files = files::allow(transport::most_files(args.nodes));
+    let transport = Transport::choose(args.nodes, open_files)?;
+    if transport == Transport::Quic {
+        let note =
+            format!("The nodes talk QUIC: over TCP they need more open files than the {open_files} allowed here.");
+        reporter.note(note).await;
+    }
     let starting = start::all(args.nodes, transport, &args.echo.message, reporter);
     let Some(started) = stop.run_until_cancelled(starting).await else { return Ok(()) };
     let nodes = started?;

@@ -6,8 +6,8 @@ use crate::exit::Failure;
 const OF_THE_PROGRAM: u64 = 64;
 /// What a node has open without a connection: its socket, what tells it of network interfaces.
 const OF_A_NODE: u64 = 8;
-/// Two nodes that find each other at the same time connect twice.
-const CONNECTIONS_OF_A_PAIR: u64 = 2;
+/// Two nodes that find each other at the same time connect twice, until one of the connections is closed.
+const SPARE_CONNECTIONS_IN_TEN: u64 = 5;
 
 /// A transport of libp2p.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Transport {
     fn files(self, nodes: usize) -> u64 {
         let nodes = nodes as u64;
         let connections = match self {
-            Transport::Tcp => nodes * nodes.saturating_sub(1) * CONNECTIONS_OF_A_PAIR,
+            Transport::Tcp => nodes * nodes.saturating_sub(1) * (10 + SPARE_CONNECTIONS_IN_TEN) / 10,
             Transport::Quic => 0,
         };
         OF_THE_PROGRAM + nodes * OF_A_NODE + connections

@@ -97,4 +97,6 @@ fn few_open_files_are_enough_by_quic() {
     let mut program = with_open_files(160, "swarm 8 --rounds 1 --interval 100ms");
     assert_eq!(program.end(SOON).code(), Some(0), "{program}");
     assert!(program.out.all().iter().any(|line| line.contains("/quic-v1/")), "{program}");
+    let said = program.err.all();
+    assert!(said.iter().any(|line| line.starts_with("The nodes talk QUIC") && line.contains("160")), "{program}");
 }
