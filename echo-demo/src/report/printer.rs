@@ -21,8 +21,8 @@ enum Line {
     Summaries(Vec<(Speaker, Summary)>),
     /// To stderr.
     Note(String),
-    /// To stderr, replaced by the next where that is a terminal.
-    Progress(String),
+    /// To stderr, replaced by the next where that is a terminal; `None` takes it away.
+    Progress(Option<String>),
 }
 
 /// Who reports hands lines to it. Cheap to clone.
@@ -55,7 +55,12 @@ impl Reporter {
 
     /// How far something is; what was reported before is out of date.
     pub(crate) async fn progress(&self, progress: String) {
-        self.send(Line::Progress(progress)).await;
+        self.send(Line::Progress(Some(progress))).await;
+    }
+
+    /// There is no more progress to be made.
+    pub(crate) async fn end_progress(&self) {
+        self.send(Line::Progress(None)).await;
     }
 
     async fn send(&self, line: Line) {
@@ -150,17 +155,15 @@ impl<O: Write, E: Write> Writer<O, E> {
     fn write(&mut self, line: Line) -> io::Result<()> {
         match line {
             Line::Entry(entry) => self.write_entry(&entry)?,
-            Line::Summaries(summaries) => {
-                self.progress = None;
-                self.write_summaries(summaries)?;
-            }
+            Line::Summaries(summaries) => self.write_summaries(summaries)?,
             Line::Note(note) => {
                 // What was written before it stands before it.
                 self.out.flush()?;
                 self.err(format_args!("{}\n", p2prpc::printable(note)));
             }
-            Line::Progress(progress) if self.terminal => self.progress = Some(progress),
-            Line::Progress(progress) => self.err(format_args!("{progress}\n")),
+            Line::Progress(progress) if self.terminal => self.progress = progress,
+            Line::Progress(Some(progress)) => self.err(format_args!("{progress}\n")),
+            Line::Progress(None) => {}
         }
         Ok(())
     }
@@ -231,7 +234,7 @@ mod tests {
     fn lines() -> Vec<Line> {
         let joined = Entry::new(speaker(), Event::PeerJoined { peer: PeerId::random() });
         vec![
-            Line::Progress("1 of 2".into()),
+            Line::Progress(Some("1 of 2".into())),
             Line::Entry(Box::new(joined)),
             Line::Note("a \u{1b}[2J note".into()),
             Line::Summaries(vec![(Speaker { label: Some("node-1".into()), ..speaker() }, summary())]),
@@ -255,8 +258,13 @@ mod tests {
 
     #[test]
     fn on_a_terminal_progress_stands_in_one_line_and_is_gone_in_the_end() {
-        let (_, err) = written(Style::Json, true, vec![Line::Progress("1".into()), Line::Progress("2".into())]);
-        assert_eq!(err, "2\r\u{1b}[2K\r");
+        let progress = |text: &str| Line::Progress(Some(text.into()));
+        let lines = vec![progress("1"), Line::Note("a note".into()), progress("2")];
+        let (_, err) = written(Style::Json, true, lines);
+        assert_eq!(err, "a note\n2\r\u{1b}[2K\r");
+        let lines = vec![progress("1"), Line::Progress(None), Line::Note("a note".into())];
+        let (_, err) = written(Style::Json, true, lines);
+        assert_eq!(err, "a note\n");
     }
 
     #[test]

@@ -19,6 +19,15 @@ const NAMES: usize = 5;
 
 /// Ends when each node knows all others or, saying who is missing, when it has taken too long.
 pub(super) async fn each_other(everyone: &[(Speaker, EchoServiceClient)], reporter: &Reporter) {
+    let notes = wait(everyone, reporter).await;
+    reporter.end_progress().await;
+    for note in notes {
+        reporter.note(note).await;
+    }
+}
+
+/// Gives what there is to say of it in the end.
+async fn wait(everyone: &[(Speaker, EchoServiceClient)], reporter: &Reporter) -> Vec<String> {
     let began = Instant::now();
     let patience = if everyone.len() > MANY { PATIENCE_WITH_MANY } else { PATIENCE };
     let pairs = everyone.len() * everyone.len().saturating_sub(1);
@@ -29,13 +38,10 @@ pub(super) async fn each_other(everyone: &[(Speaker, EchoServiceClient)], report
         let took = began.elapsed();
         if known == pairs {
             let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
-            return reporter.note(format!("All {} nodes know each other after {took}.", everyone.len())).await;
+            return vec![format!("All {} nodes know each other after {took}.", everyone.len())];
         }
         if took >= patience {
-            for (node, missing) in unknown {
-                reporter.note(sentence(node, &missing, patience)).await;
-            }
-            return;
+            return unknown.iter().map(|(node, missing)| sentence(node, missing, patience)).collect();
         }
         let due = reported.is_none_or(|(when, what)| what != known && when.elapsed() >= BETWEEN_REPORTS);
         if due {
