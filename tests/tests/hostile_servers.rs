@@ -194,9 +194,7 @@ async fn an_own_error_from_a_method_that_cannot_fail_is_a_bad_reply() {
     let mut scene = scene().await;
     let (mut stream, call) = called(&mut scene).await;
     let (code, delivery) = (ErrorCode::Application, wire::Delivery::Answered);
-    stream
-        .send(Frame::Error(wire::ErrorReply { id: 1, code, delivery, message: "", body_len: 1, chunk: b"x" }))
-        .await;
+    stream.send(Frame::Error(wire::ErrorReply { id: 1, code, delivery, message: "", body_len: 1, chunk: b"x" })).await;
     assert_eq!(error(call).await.kind(), ErrorKind::BadReply);
     goes_on(scene, Some(stream)).await;
 }
@@ -331,9 +329,8 @@ async fn a_server_that_does_not_read_costs_each_call_its_time() {
     let mut stream = scene.raw.accept().await;
     stream.hello().await;
     let began = Instant::now();
-    let hasty: Vec<_> = (0..50)
-        .map(|_| tokio::spawn(stub(&scene, Duration::from_millis(300)).echo("y".repeat(10_000))))
-        .collect();
+    let hasty: Vec<_> =
+        (0..50).map(|_| tokio::spawn(stub(&scene, Duration::from_millis(300)).echo("y".repeat(10_000)))).collect();
     for call in hasty {
         assert_eq!(error(call).await.kind(), ErrorKind::DeadlineExceeded);
     }
