@@ -23,6 +23,8 @@ use cli::{Cli, Command};
 use exit::Failure;
 use report::Printer;
 
+/// libp2p warns of each connection that breaks.
+const DEFAULT_LOG: &str = "error,p2prpc=warn,echo_demo=warn";
 /// Tasks of libp2p that have nothing left to do for us.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -59,14 +61,12 @@ async fn demonstrate(cli: Cli) -> Result<(), Failure> {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    // Yamux warns of each connection that a peer ended first.
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) => filter,
-        Err(_) => "warn,yamux=error".into(),
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(wanted) if !wanted.is_empty() => EnvFilter::try_new(wanted).map_err(|error| {
+            Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
+        })?,
+        _ => EnvFilter::new(DEFAULT_LOG),
     };
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::usage(format_args!("RUST_LOG wants a level or a list like info,p2prpc=debug: {error}"))
-    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

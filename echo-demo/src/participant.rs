@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, BoxStream, SelectAll, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use p2prpc::{Identity, Multiaddr, Node, NodeBuilder, NodeEvent, PeerId, RpcError, StartError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::message::Template;
 use crate::report::{Event, Reporter, Speaker};
@@ -22,8 +24,11 @@ pub(crate) struct Participant {
     client: EchoServiceClient,
     message: Template,
     events: BoxStream<'static, NodeEvent>,
-    rounds: SelectAll<BoxStream<'static, Happening>>,
+    /// Tasks of their own: how long a call takes has nothing to do with how long its report takes.
+    rounds: JoinSet<()>,
     rounds_under_way: usize,
+    answer: mpsc::UnboundedSender<Happening>,
+    answers: mpsc::UnboundedReceiver<Happening>,
     tally: Tally,
     /// Bootstrap peers that were said to be out of reach.
     out_of_reach: HashSet<Multiaddr>,
@@ -68,6 +73,7 @@ impl Participant {
             node.events().filter(move |event| std::future::ready(news(event))).chain(stream::pending()).boxed();
         let speaker = Speaker { id, label: label.map(Into::into) };
         reporter.event(&speaker, Event::Started { addresses }).await;
+        let (answer, answers) = mpsc::unbounded_channel();
         Ok(Participant {
             client: EchoServiceClient::new(&node),
             node,
@@ -75,8 +81,10 @@ impl Participant {
             reporter,
             message,
             events,
-            rounds: SelectAll::new(),
+            rounds: JoinSet::new(),
             rounds_under_way: 0,
+            answer,
+            answers,
             tally: Tally::new(),
             out_of_reach: HashSet::new(),
         })
@@ -101,13 +109,18 @@ impl Participant {
     pub(crate) fn begin_round(&mut self, round: u64) {
         let message = self.message.fill(round, self.speaker.id);
         let began = Instant::now();
-        let replies = self.client.echo_all(Envelope { message }).replies();
-        let answers = replies.map(move |(peer, reply)| {
-            let took = began.elapsed();
-            Happening::Answer(Answer { round, peer, took, reply })
-        });
-        self.rounds.push(answers.chain(stream::once(async { Happening::RoundEnded })).boxed());
+        let mut replies = self.client.echo_all(Envelope { message }).replies();
+        let answer = self.answer.clone();
+        // Those that have ended are of no use any more.
+        while self.rounds.try_join_next().is_some() {}
         self.rounds_under_way += 1;
+        self.rounds.spawn(async move {
+            // Sending can't fail: the participant outlives its rounds.
+            while let Some((peer, reply)) = replies.next().await {
+                let _ = answer.send(Happening::Answer(Answer { round, peer, took: began.elapsed(), reply }));
+            }
+            let _ = answer.send(Happening::RoundEnded);
+        });
     }
 
     /// The rounds in which a peer hasn't answered yet.
@@ -119,8 +132,8 @@ impl Participant {
     pub(crate) async fn next(&mut self) -> Happening {
         tokio::select! {
             Some(event) = self.events.next() => Happening::Event(event),
-            Some(happening) = self.rounds.next() => happening,
-            // Neither can have ended: events go on for ever.
+            Some(happening) = self.answers.recv() => happening,
+            // Neither events nor answers can have ended.
             else => std::future::pending().await,
         }
     }
@@ -174,7 +187,7 @@ impl Participant {
 
     /// Leaves politely. Gives the node's last word.
     pub(crate) async fn leave(mut self) -> (Speaker, Tally) {
-        self.rounds.clear();
+        self.rounds.abort_all();
         self.node.shutdown(GRACE).await;
         (self.speaker, self.tally)
     }

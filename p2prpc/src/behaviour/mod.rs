@@ -1,4 +1,4 @@
-//! A [`NetworkBehaviour`] that makes and answers calls, for a [`Swarm`](libp2p::Swarm) of one's own.
+//! A [`NetworkBehaviour`](libp2p::swarm::NetworkBehaviour) that makes and answers calls, for a [`Swarm`](libp2p::Swarm) of one's own.
 //!
 //! [`Node`](crate::Node) is built on it, and whoever needs more than `Node` offers composes it with other behaviours:
 //!
@@ -40,8 +40,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "node")]
+use libp2p::Multiaddr;
 use libp2p::swarm::{NotifyHandler, PeerAddresses, ToSwarm};
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
 use crate::connection::PeerLink;

@@ -113,6 +113,26 @@ async fn a_node_that_only_calls_out_is_not_part_of_it() {
 }
 
 #[tokio::test]
+async fn a_node_gives_its_public_addresses_as_its_own() {
+    let public: Multiaddr = "/ip4/203.0.113.1/tcp/4001".parse().unwrap();
+    let node = started(local().reachability(Reachability::Public(vec![public.clone()]))).await;
+    let mut swarm = stranger(&node).await;
+    swarm.dial(address(&node)).unwrap();
+    let identified = async {
+        loop {
+            if let SwarmEvent::Behaviour(StrangerEvent::Identify(identify::Event::Received { info, .. })) =
+                swarm.select_next_some().await
+            {
+                return info;
+            }
+        }
+    };
+    let info = soon("it says who it is", identified).await;
+    assert!(info.listen_addrs.contains(&public), "{info:?}");
+    assert!(info.agent_version.starts_with("p2prpc/"), "{info:?}");
+}
+
+#[tokio::test]
 async fn records_of_others_are_not_kept() {
     let node = started(local()).await;
     let mut swarm = stranger(&node).await;

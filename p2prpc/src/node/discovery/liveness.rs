@@ -8,7 +8,7 @@ use libp2p::PeerId;
 /// Nothing was heard of a peer for so long: two pings have failed, the second one with all its patience.
 pub(super) const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// A lost member has so long to be reached again. A killed QUIC peer is noticed after 5 s and must be out within 10.
-const REACHED_WITHIN: Duration = Duration::from_secs(4);
+const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// One whose addresses we don't know has so long to come back by itself.
 const BACK_WITHIN: Duration = Duration::from_secs(1);
 /// Dials of lost members at the same time: when a switch fails, all go at once.

@@ -11,6 +11,8 @@ use crate::node::discovery::Input;
 
 /// How long members may take to hear that we go.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
+/// How long peers are heard out after they were told to make no more calls: what they had sent by then is answered, never run.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long connections may take to close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(300);
 /// How often it is looked whether calls are still under way.
@@ -33,11 +35,16 @@ impl Driver {
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();
         self.drive(end, |driver| driver.swarm.behaviour().rpc.calls_in_flight() == 0).await;
+        self.drive(Instant::now() + LAST_WORDS, Self::is_alone).await;
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
-        self.drive(Instant::now() + CLOSE_WITHIN, |driver| driver.swarm.connected_peers().next().is_none()).await;
+        self.drive(Instant::now() + CLOSE_WITHIN, Self::is_alone).await;
+    }
+
+    fn is_alone(&mut self) -> bool {
+        self.swarm.connected_peers().next().is_none()
     }
 
     /// Keep the swarm going until then, or until it is done.
