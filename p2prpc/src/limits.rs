@@ -26,9 +26,10 @@ pub struct Limits {
     /// Calls of all peers that may be in flight here. Default 16,384. Past it, or past 1/16 of it (256 at least) for one
     /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run.
     pub max_calls: usize,
-    /// Bytes of bodies in flight from all peers, and to all peers: requests that come, requests that go, and replies that go
-    /// are counted apart. Default 512 MiB. One public IP prefix has at most 1/4 of it. Past it a request fails as `Overloaded`,
-    /// never run; our own senders wait. The last reply before the limit may go past it.
+    /// Bytes of bodies in flight from all peers, and to all peers: requests that come and that go, and replies that come and
+    /// that go, are counted apart. Default 512 MiB. One public IP prefix has at most 1/4 of what comes and goes as a server. Past it a
+    /// request fails as `Overloaded`, never run, and a reply to us as `Overloaded`, answered; our own senders wait. The last
+    /// reply before the limit may go past it.
     pub max_bytes: usize,
     /// The longest a handler may run, whatever deadline its caller sent or didn't. Default 1 h. Past it: `DeadlineExceeded`.
     pub max_deadline: Duration,

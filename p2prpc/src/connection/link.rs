@@ -41,6 +41,8 @@ pub(crate) struct LinkConfig {
     pub(crate) opener: Box<dyn Opener>,
     /// Bytes of request bodies in flight to all peers.
     pub(super) sent_bytes: AtomicUsize,
+    /// Bytes that have come of replies that aren't whole yet, from all peers.
+    received_bytes: AtomicUsize,
     /// Own calls in flight or waiting.
     pub(super) calls: AtomicUsize,
     closed: AtomicBool,
@@ -54,6 +56,7 @@ impl LinkConfig {
             idle_timeout,
             opener,
             sent_bytes: AtomicUsize::new(0),
+            received_bytes: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             epoch: now(),
@@ -63,6 +66,20 @@ impl LinkConfig {
     /// No call goes out from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// So many bytes of a reply have come that isn't whole yet. False, and nothing is counted, past the limit.
+    pub(super) fn receive(&self, bytes: usize) -> bool {
+        let fits = self.received_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.max_bytes;
+        if !fits {
+            self.let_go(bytes);
+        }
+        fits
+    }
+
+    /// So many bytes of a reply are handed on, or given up.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.received_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn is_closed(&self) -> bool {
@@ -76,9 +93,10 @@ impl LinkConfig {
 
 #[cfg(test)]
 impl LinkConfig {
-    /// Own calls under way, and the bytes of their bodies.
+    /// Own calls under way, and the bytes of their bodies and of what has come of their replies.
     pub(super) fn in_use(&self) -> (usize, usize) {
-        (self.calls_under_way(), self.sent_bytes.load(Ordering::Relaxed))
+        let bytes = self.sent_bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
+        (self.calls_under_way(), bytes)
     }
 }
 

@@ -40,6 +40,10 @@ impl<T> Partial<T> {
         (self.of, self.bytes.into())
     }
 
+    pub(super) fn received(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn announced(&self) -> usize {
         self.len
     }

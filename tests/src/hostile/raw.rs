@@ -121,6 +121,11 @@ impl RawPeer {
         RawStream::new(next.expect("no stream after 10 s").expect("the peer runs"))
     }
 
+    /// The next stream that a peer opens to this one, however long it takes.
+    pub async fn accept_any(&mut self) -> Option<RawStream> {
+        self.accepted.recv().await.map(RawStream::new)
+    }
+
     /// All streams that peers have opened meanwhile.
     pub fn accepted_since(&mut self) -> Vec<RawStream> {
         std::iter::from_fn(|| self.accepted.try_recv().ok()).map(RawStream::new).collect()

@@ -23,8 +23,8 @@ pub trait Target {
     async fn wait(&self) -> ();
     /// Never ends by itself, and takes a few milliseconds to be dropped.
     async fn cling(&self) -> ();
-    /// A text of so many bytes, after a moment.
-    async fn big(&self, len: u32) -> String;
+    /// A text of so many bytes, after so many milliseconds.
+    async fn big(&self, len: u32, millis: u64) -> String;
     /// Fails with this text.
     async fn fail(&self, text: String) -> Result<String, String>;
     /// How deep it is, counted without recursion.
@@ -99,9 +99,9 @@ impl Target for Probe {
         std::future::pending().await
     }
 
-    async fn big(&self, len: u32) -> String {
+    async fn big(&self, len: u32, millis: u64) -> String {
         let _inside = self.0.enter();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         "x".repeat((len as usize).min(8 << 20))
     }
 

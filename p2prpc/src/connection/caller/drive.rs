@@ -20,6 +20,7 @@ use crate::connection::partial::Partial;
 use crate::connection::words::{error_of, failed_by_go_away};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now, recover};
 use crate::error::{ErrorKind, RpcError};
+use crate::limits::Limits;
 use crate::reply::{RawReply, RawResult, ReplySlot};
 use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
 
@@ -40,13 +41,14 @@ pub(in crate::connection) async fn drive<S>(link: Arc<PeerLink>, stream: Arc<Cal
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let calls = Calls::new(link.clone(), stream.clone());
     let mut driver = Driver {
         link,
         stream,
         incoming: Incoming::default(),
         writer: Writer::default(),
         alarm: Alarm::default(),
-        calls: Calls::default(),
+        calls,
         started: now(),
         idle_since: None,
         fragment_since: None,
@@ -89,11 +91,10 @@ struct Driver {
 }
 
 /// What came and is not yet handed to callers.
-#[derive(Default)]
 struct Calls {
+    link: Arc<PeerLink>,
+    stream: Arc<CallStream>,
     last_id: u64,
-    max_message: usize,
-    max_bytes: usize,
     partials: HashMap<u64, Partial<Kind>>,
     partial_bytes: usize,
     done: Vec<(u64, RawResult)>,
@@ -137,15 +138,12 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        let limits = &self.link.config().limits;
-        self.calls.max_message = limits.max_message;
-        self.calls.max_bytes = limits.max_bytes_per_peer;
         self.calls.last_id = self.stream.shared.lock().last_id;
         let mut frames = 0;
         let result = loop {
             match self.incoming.frame() {
                 Ok(Some((frame, len))) => {
-                    if let Err(rule) = self.calls.take(frame, &self.stream) {
+                    if let Err(rule) = self.calls.take(frame) {
                         break Err(End::Broken(rule));
                     }
                     self.incoming.consume(len);
@@ -358,8 +356,22 @@ fn lost(error: &io::Error) -> End {
 }
 
 impl Calls {
+    fn new(link: Arc<PeerLink>, stream: Arc<CallStream>) -> Self {
+        Calls {
+            link,
+            stream,
+            last_id: 0,
+            partials: HashMap::new(),
+            partial_bytes: 0,
+            done: Vec::new(),
+            hello: None,
+            greeted: false,
+            go_away: None,
+        }
+    }
+
     /// A frame came. An error names the rule that it breaks.
-    fn take(&mut self, frame: Frame<'_>, stream: &CallStream) -> Result<(), String> {
+    fn take(&mut self, frame: Frame<'_>) -> Result<(), String> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             self.greeted = true;
@@ -367,9 +379,9 @@ impl Calls {
             return Ok(());
         }
         match frame {
-            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk, stream),
+            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk),
             Frame::Error(reply) if reply.code == ErrorCode::Application => {
-                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk, stream)
+                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk)
             }
             Frame::Error(reply) => {
                 self.first_answer(reply.id)?;
@@ -395,19 +407,22 @@ impl Calls {
         if self.partials.contains_key(&id) { Err("a second reply came for a call".into()) } else { Ok(()) }
     }
 
-    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8], stream: &CallStream) -> Result<(), String> {
+    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8]) -> Result<(), String> {
         self.first_answer(id)?;
         let len = usize::try_from(body_len).unwrap_or(usize::MAX);
-        if len > self.max_message {
-            let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {}", self.max_message);
+        let Limits { max_message, max_bytes_per_peer, .. } = self.link.config().limits;
+        if len > max_message {
+            let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {max_message}");
             self.done.push((id, Err(RpcError::answered(ErrorKind::TooLarge, detail))));
         } else if chunk.len() == len {
             self.done.push((id, Ok(kind.reply(Bytes::copy_from_slice(chunk)))));
-        } else if !stream.awaits(id) {
+        } else if !self.stream.awaits(id) {
             // Nobody waits for it any more, and nothing of it is kept.
-        } else if self.partial_bytes + len > self.max_bytes.max(len) {
-            let detail = format_args!("the peer sent more than {} bytes of replies at once", self.max_bytes);
+        } else if self.partial_bytes + len > max_bytes_per_peer.max(len) {
+            let detail = format_args!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
             self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));
+        } else if !self.link.config().receive(chunk.len()) {
+            self.done.push((id, Err(self.too_much())));
         } else {
             self.partial_bytes += len;
             self.partials.insert(id, Partial::new(kind, len, chunk, now()));
@@ -419,8 +434,16 @@ impl Calls {
         self.issued(id)?;
         // The rest of a body that nobody waits for any more is let go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
+        if !self.link.config().receive(chunk.len()) {
+            self.forget(id);
+            self.done.push((id, Err(self.too_much())));
+            return Ok(());
+        }
         match partial.push(chunk, now()) {
-            None => Err("a body is longer than announced".into()),
+            None => {
+                self.link.config().let_go(chunk.len());
+                Err("a body is longer than announced".into())
+            }
             Some(false) => Ok(()),
             Some(true) => {
                 if let Some(partial) = self.forget(id) {
@@ -435,6 +458,20 @@ impl Calls {
     fn forget(&mut self, id: u64) -> Option<Partial<Kind>> {
         let partial = self.partials.remove(&id)?;
         self.partial_bytes -= partial.announced();
+        self.link.config().let_go(partial.received());
         Some(partial)
+    }
+
+    fn too_much(&self) -> RpcError {
+        let detail =
+            format_args!("all peers together sent more than {} bytes at once", self.link.config().limits.max_bytes);
+        RpcError::answered(ErrorKind::Overloaded, detail)
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        let received = self.partials.values().map(Partial::received).sum();
+        self.link.config().let_go(received);
     }
 }

@@ -171,6 +171,35 @@ async fn replies_past_the_limit_on_bytes_are_refused() {
     assert_eq!(calling.link.config().in_use(), (0, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn replies_of_all_peers_together_are_bounded_by_what_came_of_them() {
+    let mut calling = Calling::new(Limits { max_bytes: 1 << 20, ..Limits::default() });
+    let calls: Vec<_> = (0..3).map(|_| calling.call(b"x", LONG)).collect();
+    let (mut peer, _) = calling.accept(PIPE).await;
+    peer.hello().await;
+    settle().await;
+    // Announced, it costs nothing.
+    for id in 1..=3 {
+        peer.send(Frame::Response(wire::Reply { id, body_len: 4 << 20, chunk: &[] })).await;
+    }
+    for n in 0..17 {
+        peer.send(Frame::Body { id: 1 + n % 2, chunk: &[7; 64 * 1024] }).await;
+    }
+    let error = calls[0].error().await;
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::Answered));
+    settle().await;
+    assert_eq!(calling.link.config().in_use(), (2, 2 + (512 << 10)));
+    calls[1].cancel();
+    settle().await;
+    assert_eq!(calling.link.config().in_use(), (1, 1));
+    peer.send(Frame::Body { id: 3, chunk: &[7; 64 * 1024] }).await;
+    settle().await;
+    drop(peer);
+    assert_eq!(calls[2].error().await.kind(), ErrorKind::ConnectionLost);
+    settle().await;
+    assert_eq!(calling.link.config().in_use(), (0, 0));
+}
+
 /// Each stream is closed as soon as it is there. Gives how many were opened.
 async fn closed_at_once(calling: &mut Calling, call: &Ongoing, hello: bool) -> (usize, RpcError) {
     let mut opened = 0;

@@ -1,6 +1,7 @@
 //! Call streams over pipes, with a peer at the other end that does whatever a test has it do, and a clock that a test moves.
 
 mod accounts;
+mod both;
 mod bounds;
 mod caller;
 mod peer;
