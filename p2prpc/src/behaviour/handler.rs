@@ -14,6 +14,7 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 
 use super::core::Core;
+use super::severable::Severing;
 use crate::connection::PeerLink;
 use crate::error::{ErrorKind, RpcError};
 
@@ -47,6 +48,7 @@ pub struct Handler {
     opening: bool,
     pinned: bool,
     supported: bool,
+    streams: Severing,
     tell: VecDeque<Tell>,
     waker: Option<Waker>,
 }
@@ -70,6 +72,7 @@ impl Handler {
             opening: false,
             pinned,
             supported: false,
+            streams: Severing::default(),
             tell: VecDeque::new(),
             waker: None,
         }
@@ -131,6 +134,11 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<Tell>> {
+        self.streams.sever();
+        Poll::Ready(None)
+    }
+
     fn on_behaviour_event(&mut self, ask: Ask) {
         match ask {
             Ask::Open => self.open = true,
@@ -145,13 +153,13 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 self.opening = false;
-                self.link.attach(stream);
+                self.link.attach(self.streams.watch(stream));
                 self.tell(Tell::Opened);
             }
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
                 self.note_supported();
                 if let Some(core) = self.core.upgrade() {
-                    core.accept(&self.link, self.remote, stream);
+                    core.accept(&self.link, self.remote, self.streams.watch(stream));
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.open_failed(error),

@@ -31,6 +31,7 @@
 mod connections;
 mod core;
 mod handler;
+mod severable;
 mod swarm;
 
 use std::collections::{HashSet, VecDeque};
