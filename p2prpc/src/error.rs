@@ -110,7 +110,7 @@ impl ErrorKind {
             ErrorKind::UnsupportedCodec => "the codec is not supported",
             ErrorKind::Cancelled => "the handler was stopped before it answered",
             ErrorKind::ShuttingDown => "the peer is shutting down",
-            ErrorKind::BadReply => "the reply could not be read",
+            ErrorKind::BadReply => "the reply could not be written or read",
             ErrorKind::Unreachable => "the peer could not be reached",
             ErrorKind::ConnectionLost => "the connection was lost",
             ErrorKind::NotSupported => "the peer does not speak this application's protocol",
@@ -313,7 +313,10 @@ pub(crate) mod sealed {
     /// How an error comes out of a reply.
     pub trait FromReply {
         fn from_rpc(error: RpcError) -> Self;
-        fn from_application(codec: CodecId, body: &[u8]) -> Self;
+        /// The handler's own error, unless that can't be read.
+        fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError>
+        where
+            Self: Sized;
     }
 
     impl FromReply for RpcError {
@@ -321,8 +324,9 @@ pub(crate) mod sealed {
             error
         }
 
-        fn from_application(_: CodecId, _: &[u8]) -> Self {
-            RpcError::answered(ErrorKind::BadReply, "an error of the handler's came, and the method here cannot fail")
+        fn from_application(_: CodecId, _: &[u8]) -> Result<Self, RpcError> {
+            let detail = "an error of the handler's came, and the method here cannot fail";
+            Err(RpcError::answered(ErrorKind::BadReply, detail))
         }
     }
 
@@ -331,10 +335,10 @@ pub(crate) mod sealed {
             CallError::Rpc(error)
         }
 
-        fn from_application(codec: CodecId, body: &[u8]) -> Self {
+        fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError> {
             match codec::decode(codec, body) {
-                Ok(error) => CallError::Application(error),
-                Err(error) => CallError::Rpc(RpcError::answered(ErrorKind::BadReply, error)),
+                Ok(error) => Ok(CallError::Application(error)),
+                Err(error) => Err(RpcError::answered(ErrorKind::BadReply, error)),
             }
         }
     }

@@ -18,6 +18,7 @@ mod metadata;
 pub mod multicall;
 #[cfg(feature = "node")]
 mod node;
+mod panics;
 mod printable;
 mod reply;
 mod server;

@@ -176,6 +176,12 @@ impl PeerBuilder {
         self
     }
 
+    /// Another application's protocol. Default `/tests`.
+    pub fn protocol(mut self, protocol: &str) -> Self {
+        self.config = Config::new(protocol).expect("a valid protocol id");
+        self
+    }
+
     /// Change the limits.
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();

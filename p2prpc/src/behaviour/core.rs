@@ -97,7 +97,7 @@ impl Core {
     }
 
     /// A peer has opened a call stream. One too many is reset.
-    pub(super) fn accept<S>(&self, link: &Arc<PeerLink>, remote: Option<IpAddr>, io: S)
+    pub(super) fn accept<S>(&self, link: &Arc<PeerLink>, remote: Option<IpAddr>, io: S) -> Option<Arc<ServedStream>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -108,14 +108,16 @@ impl Core {
         if streams.taking.len() >= MAX_SERVED {
             if streams.leaving.is_some() {
                 tracing::debug!(peer = %link.peer(), "too many call streams: one is reset");
-                return;
+                return None;
             }
             let oldest = streams.taking.remove(0);
             oldest.go_away(GoAwayReason::Replaced);
             streams.leaving = Some(oldest);
         }
         let account = self.server.accounts().open(link.peer(), remote);
-        streams.taking.push(ServedStream::spawn(self.server.clone(), account, link.clone(), io));
+        let stream = ServedStream::spawn(self.server.clone(), account, link.clone(), io);
+        streams.taking.push(stream.clone());
+        Some(stream)
     }
 
     /// The last connection of a peer has ended.

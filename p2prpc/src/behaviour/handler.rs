@@ -14,8 +14,7 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 
 use super::core::Core;
-use super::severable::Severing;
-use crate::connection::PeerLink;
+use crate::connection::{CallStream, PeerLink, ServedStream};
 use crate::error::{ErrorKind, RpcError};
 
 /// What the behaviour asks of a connection.
@@ -48,9 +47,10 @@ pub struct Handler {
     opening: bool,
     pinned: bool,
     supported: bool,
-    streams: Severing,
     tell: VecDeque<Tell>,
     waker: Option<Waker>,
+    calling: Vec<Weak<CallStream>>,
+    serving: Vec<Weak<ServedStream>>,
 }
 
 type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Tell>;
@@ -72,9 +72,10 @@ impl Handler {
             opening: false,
             pinned,
             supported: false,
-            streams: Severing::default(),
             tell: VecDeque::new(),
             waker: None,
+            calling: Vec::new(),
+            serving: Vec::new(),
         }
     }
 
@@ -134,11 +135,6 @@ impl ConnectionHandler for Handler {
         Poll::Pending
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<Option<Tell>> {
-        self.streams.sever();
-        Poll::Ready(None)
-    }
-
     fn on_behaviour_event(&mut self, ask: Ask) {
         match ask {
             Ask::Open => self.open = true,
@@ -153,13 +149,13 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 self.opening = false;
-                self.link.attach(self.streams.watch(stream));
+                remember(&mut self.calling, self.link.attach(stream));
                 self.tell(Tell::Opened);
             }
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
                 self.note_supported();
                 if let Some(core) = self.core.upgrade() {
-                    core.accept(&self.link, self.remote, self.streams.watch(stream));
+                    remember(&mut self.serving, core.accept(&self.link, self.remote, stream));
                 }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.open_failed(error),
@@ -170,6 +166,19 @@ impl ConnectionHandler for Handler {
             }
             _ => {}
         }
+    }
+}
+
+fn remember<T>(streams: &mut Vec<Weak<T>>, new: Option<Arc<T>>) {
+    streams.retain(|stream| stream.strong_count() > 0);
+    streams.extend(new.as_ref().map(Arc::downgrade));
+}
+
+/// The connection is no more. Yamux doesn't wake those who read from a connection that was closed on this side.
+impl Drop for Handler {
+    fn drop(&mut self) {
+        self.calling.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
+        self.serving.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
     }
 }
 

@@ -31,7 +31,6 @@
 mod connections;
 mod core;
 mod handler;
-mod severable;
 mod swarm;
 
 use std::collections::{HashSet, VecDeque};

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,6 +17,7 @@ use crate::codec::{self, CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{Body, Handle, Link, Network, Request};
+use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::service::{Method, Scratch};
 
@@ -198,31 +198,31 @@ pub(crate) fn deadline_of(handle: &Handle, timeout: Duration) -> Instant {
 
 /// Encode arguments and drop them; neither may take the caller's task down.
 pub(crate) fn encode_args<A: serde::Serialize>(codec: CodecId, args: A, limit: usize) -> Result<Scratch, RpcError> {
-    let encoded = catch_unwind(AssertUnwindSafe(move || {
+    let encoded = caught(move || {
         let mut body = Scratch::take();
         codec::encode(codec, &args, &mut body.0, limit).map(|()| body)
-    }));
+    });
     match encoded {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
+        Some(Ok(body)) => Ok(body),
+        Some(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
             ErrorKind::TooLarge,
             format_args!("the arguments are larger than {limit} bytes (Limits::max_message)"),
         )),
-        Ok(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
-        Ok(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),
-        Err(_) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, "encoding the arguments panicked")),
+        Some(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
+        Some(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),
+        None => Err(RpcError::never_sent(ErrorKind::InvalidRequest, "encoding the arguments panicked")),
     }
 }
 
-fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<M::Output, M::Error> {
-    let decoded = catch_unwind(|| match reply {
-        RawReply::Response(body) => codec::decode(codec, &body)
-            .map_err(|error| M::Error::from_rpc(RpcError::answered(ErrorKind::BadReply, error))),
-        RawReply::Application(body) => Err(M::Error::from_application(codec, &body)),
+/// What the handler gave, or why that can't be read.
+fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+    let decoded = caught(|| match reply {
+        RawReply::Response(body) => {
+            codec::decode(codec, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+        }
+        RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
     });
-    decoded.unwrap_or_else(|_| {
-        Err(M::Error::from_rpc(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
-    })
+    decoded.unwrap_or_else(|| Err(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
 }
 
 impl Kept {
@@ -273,8 +273,8 @@ impl<M: Method> Future for Call<M> {
                     if let Some((delay, request)) = waiting.resend(&result) {
                         State::Resting { until: Box::pin(tokio::time::sleep(delay)), request }
                     } else {
-                        return match result {
-                            Ok(reply) => Poll::Ready(decode_reply::<M>(waiting.codec, reply)),
+                        return match result.and_then(|reply| decode_reply::<M>(waiting.codec, reply)) {
+                            Ok(outcome) => Poll::Ready(outcome),
                             Err(error) => failed(error),
                         };
                     }
@@ -301,7 +301,7 @@ impl<M: Method> Drop for Call<M> {
             waiting.link.cancel(&waiting.slot);
         }
         if let State::Ready(start) = mem::replace(&mut self.state, State::Done) {
-            let _ = catch_unwind(AssertUnwindSafe(move || drop(start)));
+            caught(move || drop(start));
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) enum Refused {
 
 /// A call stream of ours, as those who call see it.
 #[derive(Debug)]
-pub(super) struct CallStream {
+pub(crate) struct CallStream {
     number: u64,
     shared: Mutex<Shared>,
 }
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) taking: bool,
     /// It is to end, whatever waits for an answer.
     pub(super) cut_off: bool,
+    /// Its connection is no more: nothing comes but what is here already.
+    pub(super) lost: bool,
     /// No deadline of `calls` is earlier.
     pub(super) next_deadline: Option<Instant>,
     /// Some call waits for room.
@@ -103,6 +105,7 @@ impl CallStream {
                 peer: PeerLimits::of(&Hello::default(), false),
                 taking: true,
                 cut_off: false,
+                lost: false,
                 next_deadline: None,
                 wanted: false,
                 dropped: Vec::new(),
@@ -204,19 +207,24 @@ impl CallStream {
 
     /// Take no new calls.
     pub(super) fn retire(&self) {
-        self.stop(false);
+        self.stop(|_| {});
     }
 
     /// End, whatever waits for an answer.
     pub(super) fn cut_off(&self) {
-        self.stop(true);
+        self.stop(|shared| shared.cut_off = true);
     }
 
-    fn stop(&self, cut_off: bool) {
+    /// Its connection is no more.
+    pub(crate) fn lose(&self) {
+        self.stop(|shared| shared.lost = true);
+    }
+
+    fn stop(&self, how: impl FnOnce(&mut Shared)) {
         let waker = {
             let mut shared = self.shared.lock();
             shared.taking = false;
-            shared.cut_off |= cut_off;
+            how(&mut shared);
             shared.out.take_any_waker()
         };
         if let Some(waker) = waker {

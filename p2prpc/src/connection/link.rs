@@ -211,17 +211,18 @@ impl PeerLink {
         self.waiting.lock().opening
     }
 
-    /// A call stream has been negotiated: drive it until it ends.
-    pub(crate) fn attach<S>(&self, io: S)
+    /// A call stream has been negotiated: drive it until it ends. It has to be told when its connection ends
+    /// ([`CallStream::lose`]): not every substream notices.
+    pub(crate) fn attach<S>(&self, io: S) -> Option<Arc<CallStream>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(me) = self.me.upgrade() else { return };
+        let me = self.me.upgrade()?;
         let stream = {
             let mut waiting = self.waiting.lock();
             waiting.opening = false;
             if self.config.is_closed() {
-                return;
+                return None;
             }
             waiting.streams += 1;
             let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits));
@@ -231,8 +232,9 @@ impl PeerLink {
             }
             stream
         };
-        tokio::spawn(caller::drive(me, stream, io));
+        tokio::spawn(caller::drive(me, stream.clone(), io));
         self.flush();
+        Some(stream)
     }
 
     /// No stream could be opened: the calls that wait for one end so.

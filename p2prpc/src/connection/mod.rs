@@ -13,6 +13,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use caller::CallStream;
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 

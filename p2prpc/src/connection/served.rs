@@ -40,6 +40,8 @@ struct Shared {
     /// What the caller takes.
     max_bytes: usize,
     max_message: usize,
+    /// Its connection is no more.
+    lost: bool,
     /// The stream is no more: nothing is queued.
     closed: bool,
 }
@@ -51,7 +53,8 @@ struct Running {
 }
 
 impl ServedStream {
-    /// Answer calls on `io` until it ends.
+    /// Answer calls on `io` until it ends. It has to be told when its connection ends ([`ServedStream::lose`]): not every
+    /// substream notices.
     pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, link: Arc<PeerLink>, io: S) -> Arc<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -68,6 +71,7 @@ impl ServedStream {
                 go_away: None,
                 max_bytes: size(defaults.max_bytes_in_flight),
                 max_message: size(defaults.max_message),
+                lost: false,
                 closed: false,
             }),
         });
@@ -77,9 +81,20 @@ impl ServedStream {
 
     /// Take no more calls: those under way are answered.
     pub(crate) fn go_away(&self, reason: GoAwayReason) {
+        self.stop(|shared| {
+            shared.go_away.get_or_insert(reason);
+        });
+    }
+
+    /// Its connection is no more: nobody waits for answers.
+    pub(crate) fn lose(&self) {
+        self.stop(|shared| shared.lost = true);
+    }
+
+    fn stop(&self, how: impl FnOnce(&mut Shared)) {
         let waker = {
             let mut shared = self.shared.lock();
-            shared.go_away.get_or_insert(reason);
+            how(&mut shared);
             shared.out.take_any_waker()
         };
         if let Some(waker) = waker {

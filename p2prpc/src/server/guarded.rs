@@ -1,30 +1,27 @@
 //! A handler that can't take anything down with it.
 
-use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::error::ErrorKind;
+use crate::panics::caught;
 use crate::service::{HandlerFuture, Outcome};
 
 /// A handler's future. A panic while it is made, polled or dropped ends its own call and nothing else.
-///
-/// What the panic said stays here: it isn't told to the caller. (With `panic = "abort"` no panic can be caught.)
 pub(crate) struct Guarded {
     handler: Option<HandlerFuture>,
 }
 
 impl Guarded {
     pub(crate) fn new(make: impl FnOnce() -> HandlerFuture) -> Self {
-        Guarded { handler: quietly(make) }
+        Guarded { handler: caught(make) }
     }
 
     /// Drop the handler now.
     fn clear(&mut self) {
         let handler = self.handler.take();
-        quietly(move || drop(handler));
+        caught(move || drop(handler));
     }
 }
 
@@ -33,7 +30,7 @@ impl Future for Guarded {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let polled = match &mut self.handler {
-            Some(handler) => quietly(|| handler.as_mut().poll(cx)),
+            Some(handler) => caught(|| handler.as_mut().poll(cx)),
             None => None,
         };
         match polled {
@@ -55,23 +52,5 @@ impl Drop for Guarded {
         if self.handler.is_some() {
             self.clear();
         }
-    }
-}
-
-/// Runs what a user wrote; `None` if it panicked.
-fn quietly<T>(run: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(value) => Some(value),
-        Err(payload) => {
-            drop_quietly(payload);
-            None
-        }
-    }
-}
-
-/// What was thrown may panic again when it is dropped.
-fn drop_quietly(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        std::mem::forget(again);
     }
 }

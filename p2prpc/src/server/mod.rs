@@ -5,7 +5,6 @@ mod local;
 mod router;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use crate::error::ErrorKind;
 use crate::handle::Handle;
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
+use crate::panics::caught;
 use crate::service::{Authorize, Incoming, Service};
 
 pub(crate) use guarded::Guarded;
@@ -164,7 +164,7 @@ impl Server {
 
     fn allows(&self, route: &Route, info: &CallInfo) -> bool {
         let rule = if route.internal { None } else { self.rule.read().clone() };
-        let by_node = rule.is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(info))).unwrap_or(false));
+        let by_node = rule.is_none_or(|rule| caught(|| rule(info)).unwrap_or(false));
         by_node && route.service.allows(info)
     }
 

@@ -13,6 +13,7 @@ use crate::codec::{self, CodecError, CodecId};
 use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::limits::PeerAccount;
+use crate::panics::caught;
 
 /// A handler under way. What it gives is the encoded reply.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
@@ -91,9 +92,9 @@ where
     Fut: Future<Output = O> + Send + 'static,
 {
     let Incoming { codec, body, cx, account, max_reply } = incoming;
-    let args = match codec::decode(codec, body) {
+    let args = match decoded(codec, body) {
         Ok(args) => args,
-        Err(error) => return refused(error),
+        Err(refused) => return refused,
     };
     let handler = run(cx, args);
     Box::pin(async move {
@@ -112,9 +113,9 @@ where
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
     let Incoming { codec, body, cx, account, max_reply } = incoming;
-    let args = match codec::decode(codec, body) {
+    let args = match decoded(codec, body) {
         Ok(args) => args,
-        Err(error) => return refused(error),
+        Err(refused) => return refused,
     };
     let handler = run(cx, args);
     Box::pin(async move {
@@ -126,12 +127,15 @@ where
     })
 }
 
-fn refused(error: CodecError) -> HandlerFuture {
-    let kind = match error {
-        CodecError::Unsupported(_) => ErrorKind::UnsupportedCodec,
-        _ => ErrorKind::BadArguments,
+/// The arguments, or the answer to a call whose arguments can't be read.
+fn decoded<A: DeserializeOwned>(codec: CodecId, body: &[u8]) -> Result<A, HandlerFuture> {
+    let refused = match caught(|| codec::decode(codec, body)) {
+        Some(Ok(args)) => return Ok(args),
+        Some(Err(error @ CodecError::Unsupported(_))) => Outcome::failed(ErrorKind::UnsupportedCodec, error),
+        Some(Err(error)) => Outcome::failed(ErrorKind::BadArguments, error),
+        None => Outcome::failed(ErrorKind::BadArguments, "decoding the arguments panicked"),
     };
-    Box::pin(std::future::ready(Outcome::failed(kind, error)))
+    Err(Box::pin(std::future::ready(refused)))
 }
 
 /// A reply is handed on once those before it leave room. What waits for that is encoded, and so has a size that is
@@ -143,15 +147,16 @@ async fn with_room(account: Option<Arc<PeerAccount>>, ended: Ended) -> Ended {
 
 fn encoded<T: Serialize>(codec: CodecId, value: &T, max: usize, ended: fn(Scratch) -> Ended) -> Ended {
     let mut body = Scratch::take();
-    match codec::encode(codec, value, &mut body.0, max) {
-        Ok(()) => {
+    match caught(|| codec::encode(codec, value, &mut body.0, max)) {
+        Some(Ok(())) => {
             body.trim();
             ended(body)
         }
-        Err(CodecError::TooLarge { limit }) => {
+        Some(Err(CodecError::TooLarge { limit })) => {
             Ended::Failed(ErrorKind::TooLarge, format!("the reply is larger than {limit} bytes"))
         }
-        Err(error) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
+        Some(Err(error)) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
+        None => Ended::Failed(ErrorKind::BadReply, "encoding the reply panicked".into()),
     }
 }
 

@@ -4,7 +4,6 @@ mod incoming;
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::context::CallInfo;
 use crate::error::Failure;
+use crate::panics::caught;
 
 pub(crate) use incoming::{Ended, NO_ROOM, Outcome, Scratch};
 pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
@@ -96,7 +96,7 @@ impl Service {
     pub(crate) fn allows(&self, call: &CallInfo) -> bool {
         match &self.authorize {
             None => true,
-            Some(rule) => catch_unwind(AssertUnwindSafe(|| rule(call))).unwrap_or(false),
+            Some(rule) => caught(|| rule(call)).unwrap_or(false),
         }
     }
 

@@ -124,10 +124,12 @@ impl Driver {
             Ok(more) => more,
             Err(end) => return Poll::Ready(end),
         };
-        if let Err(error) = self.write(cx, io) {
-            return Poll::Ready(lost(&error));
+        match self.write(cx, io) {
+            // What has come is worth more than what can't go.
+            Err(error) if !more => return Poll::Ready(lost(&error)),
+            _ => {}
         }
-        if let Some(end) = self.keep_time(cx) {
+        if let Some(end) = self.keep_time(cx, more) {
             return Poll::Ready(end);
         }
         if more || std::mem::take(&mut self.gave_up) {
@@ -225,10 +227,10 @@ impl Driver {
         Ok(())
     }
 
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> Option<End> {
+    fn keep_time(&mut self, cx: &mut Context<'_>, more: bool) -> Option<End> {
         loop {
             let now = now();
-            if let Some(end) = self.look_at_clocks(now) {
+            if let Some(end) = self.look_at_clocks(now, more) {
                 return Some(end);
             }
             if self.alarm.poll(cx).is_pending() {
@@ -237,7 +239,7 @@ impl Driver {
         }
     }
 
-    fn look_at_clocks(&mut self, now: Instant) -> Option<End> {
+    fn look_at_clocks(&mut self, now: Instant, more: bool) -> Option<End> {
         if self.writer.is_stalled(now) {
             return Some(End::Lost("the peer does not read".into()));
         }
@@ -258,6 +260,9 @@ impl Driver {
         let mut late = Vec::new();
         {
             let mut shared = self.stream.shared.lock();
+            if shared.lost && !more {
+                return Some(End::Lost("it was closed".into()));
+            }
             if shared.cut_off {
                 return Some(End::Lost("the peer left too many calls on older streams without an answer".into()));
             }

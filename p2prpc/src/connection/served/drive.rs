@@ -224,6 +224,9 @@ impl Driver {
             self.alarm.not_after(at);
         }
         let mut shared = self.stream.shared.lock();
+        if shared.lost {
+            return Some(End::Lost);
+        }
         if shared.next_deadline.is_some_and(|next| next <= now) {
             let late: Vec<u64> =
                 shared.running.iter().filter(|(_, running)| running.deadline <= now).map(|(id, _)| *id).collect();
