@@ -3,18 +3,8 @@
 //! Each is decoded on a thread with the stack of a tokio worker. An overflow would abort the whole test process.
 
 #![cfg_attr(
-    not(all(
-        feature = "bincode",
-        feature = "messagepack",
-        feature = "postcard",
-        feature = "json"
-    )),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_macros,
-        reason = "some of it is for codecs that are not compiled in"
-    )
+    not(all(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json")),
+    allow(dead_code, unused_imports, unused_macros, reason = "some of it is for codecs that are not compiled in")
 )]
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,10 +19,7 @@ const BODY: usize = 4 << 20;
 
 fn on_a_small_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .stack_size(2 << 20)
-            .spawn_scoped(scope, run)
-            .unwrap();
+        let thread = thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, run).unwrap();
         thread.join().unwrap()
     })
 }
@@ -43,27 +30,18 @@ fn decode<T: DeserializeOwned>(codec: CodecId, body: &[u8]) -> Result<(), CodecE
 
 #[track_caller]
 fn assert_too_deep<T: DeserializeOwned>(codec: CodecId, body: &[u8]) {
-    assert_eq!(
-        decode::<T>(codec, body),
-        Err(CodecError::TooDeep { limit: MAX_DEPTH })
-    );
+    assert_eq!(decode::<T>(codec, body), Err(CodecError::TooDeep { limit: MAX_DEPTH }));
 }
 
 #[track_caller]
 fn assert_over_budget<T: DeserializeOwned>(codec: CodecId, body: &[u8]) {
     let budget = codec::decode_budget(body.len());
-    assert_eq!(
-        decode::<T>(codec, body),
-        Err(CodecError::OverBudget { budget })
-    );
+    assert_eq!(decode::<T>(codec, body), Err(CodecError::OverBudget { budget }));
 }
 
 #[track_caller]
 fn assert_ends_too_soon<T: DeserializeOwned>(codec: CodecId, body: &[u8]) {
-    assert!(matches!(
-        decode::<T>(codec, body),
-        Err(CodecError::Decode(_))
-    ));
+    assert!(matches!(decode::<T>(codec, body), Err(CodecError::Decode(_))));
 }
 
 /// A body of about 4 MiB.
@@ -215,10 +193,7 @@ macro_rules! positional {
         #[test]
         fn a_sequence_announced_and_absent() {
             assert_ends_too_soon::<Vec<u64>>(CODEC, &announce(CODEC, 1 << 60));
-            assert_eq!(
-                codec::decode::<Hint>(CODEC, &announce(CODEC, 1 << 40)).map(|hint| hint.0 <= 4096),
-                Ok(true)
-            );
+            assert_eq!(codec::decode::<Hint>(CODEC, &announce(CODEC, 1 << 40)).map(|hint| hint.0 <= 4096), Ok(true));
         }
 
         #[test]
@@ -253,17 +228,9 @@ macro_rules! shared {
             let mut body = Vec::new();
             thread::scope(|scope| {
                 let encode = || codec::encode(CODEC, &value, &mut body, usize::MAX).unwrap();
-                thread::Builder::new()
-                    .stack_size(64 << 20)
-                    .spawn_scoped(scope, encode)
-                    .unwrap();
+                thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, encode).unwrap();
             });
-            assert_eq!(
-                decode::<Wide>(CODEC, &body),
-                Err(CodecError::OutOfStack {
-                    limit: codec::MAX_STACK
-                })
-            );
+            assert_eq!(decode::<Wide>(CODEC, &body), Err(CodecError::OutOfStack { limit: codec::MAX_STACK }));
         }
 
         #[test]
@@ -352,10 +319,7 @@ mod messagepack {
     #[test]
     fn recursion_in_a_field_that_is_skipped() {
         assert_too_deep::<Skipping>(CODEC, &[b"\x81\xa1x".to_vec(), repeated([0x91])].concat());
-        assert_too_deep::<Skipping>(
-            CODEC,
-            &[b"\x81\xa1x".to_vec(), repeated([0x81, 0])].concat(),
-        );
+        assert_too_deep::<Skipping>(CODEC, &[b"\x81\xa1x".to_vec(), repeated([0x81, 0])].concat());
     }
 
     #[test]
@@ -388,10 +352,7 @@ mod messagepack {
 
     #[test]
     fn absent_options_of_a_large_type() {
-        assert_over_budget::<Vec<Option<[u64; 32]>>>(
-            CODEC,
-            &[array(BODY), vec![0xc0; BODY]].concat(),
-        );
+        assert_over_budget::<Vec<Option<[u64; 32]>>>(CODEC, &[array(BODY), vec![0xc0; BODY]].concat());
     }
 
     #[test]

@@ -3,18 +3,8 @@
 //! `fixtures/codec/` has a file for each codec, a line for each value.
 
 #![cfg_attr(
-    not(all(
-        feature = "bincode",
-        feature = "messagepack",
-        feature = "postcard",
-        feature = "json"
-    )),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_macros,
-        reason = "some of it is for codecs that are not compiled in"
-    )
+    not(all(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json")),
+    allow(dead_code, unused_imports, unused_macros, reason = "some of it is for codecs that are not compiled in")
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,65 +108,29 @@ impl Fixtures {
             other => panic!("no fixtures for {other}"),
         };
         let mut lines = BTreeMap::new();
-        for line in text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (name, bytes) = line.split_once('=').expect("a line is `name = bytes`");
-            let bytes = if codec == CodecId::JSON {
-                bytes.trim().into()
-            } else {
-                unhex(bytes)
-            };
-            assert!(
-                lines.insert(name.trim(), bytes).is_none(),
-                "{name} is there twice"
-            );
+            let bytes = if codec == CodecId::JSON { bytes.trim().into() } else { unhex(bytes) };
+            assert!(lines.insert(name.trim(), bytes).is_none(), "{name} is there twice");
         }
-        Self {
-            codec,
-            lines,
-            checked: BTreeSet::new(),
-            wrong: String::new(),
-        }
+        Self { codec, lines, checked: BTreeSet::new(), wrong: String::new() }
     }
 
-    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(
-        &mut self,
-        name: &'static str,
-        value: T,
-    ) {
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &'static str, value: T) {
         assert!(self.checked.insert(name), "{name} is checked twice");
         let mut bytes = Vec::new();
         codec::encode(self.codec, &value, &mut bytes, usize::MAX).unwrap();
         let pinned = self.lines.get(name).unwrap_or(&bytes);
         let decoded = codec::decode::<T>(self.codec, pinned);
         if self.lines.get(name) != Some(&bytes) || decoded.as_ref() != Ok(&value) {
-            let bytes = if self.codec == CodecId::JSON {
-                String::from_utf8(bytes).unwrap()
-            } else {
-                hex(&bytes)
-            };
-            writeln!(
-                self.wrong,
-                "{name} = {bytes}\n    decoded from its fixture: {decoded:?}"
-            )
-            .unwrap();
+            let bytes = if self.codec == CodecId::JSON { String::from_utf8(bytes).unwrap() } else { hex(&bytes) };
+            writeln!(self.wrong, "{name} = {bytes}\n    decoded from its fixture: {decoded:?}").unwrap();
         }
     }
 
     fn finish(self) {
-        assert!(
-            self.wrong.is_empty(),
-            "{} encodes these otherwise than its fixtures:\n{}",
-            self.codec,
-            self.wrong
-        );
-        assert_eq!(
-            self.checked,
-            self.lines.into_keys().collect(),
-            "lines without a value, or values without a line"
-        );
+        assert!(self.wrong.is_empty(), "{} encodes these otherwise than its fixtures:\n{}", self.codec, self.wrong);
+        assert_eq!(self.checked, self.lines.into_keys().collect(), "lines without a value, or values without a line");
     }
 }
 
@@ -191,11 +145,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(" ")
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn check_all(codec: CodecId) {
@@ -244,44 +194,20 @@ fn check_all(codec: CodecId) {
     fixtures.check("struct", Point { x: -1, y: 2 });
     fixtures.check("unit_variant", Shape::Empty);
     fixtures.check("newtype_variant", Shape::Circle(1.5));
-    fixtures.check(
-        "tuple_variant",
-        Shape::Line(Point { x: 0, y: 1 }, Point { x: -1, y: 0 }),
-    );
-    fixtures.check(
-        "struct_variant",
-        Shape::Label {
-            text: "hi".into(),
-            bold: true,
-        },
-    );
+    fixtures.check("tuple_variant", Shape::Line(Point { x: 0, y: 1 }, Point { x: -1, y: 0 }));
+    fixtures.check("struct_variant", Shape::Label { text: "hi".into(), bold: true });
     fixtures.check("vec", vec![1u32, 250, 251]);
     fixtures.check("vec_u8", vec![1u8, 2, 255]);
     fixtures.check("vec_of_units", vec![(), ()]);
     fixtures.check("vec_of_vecs", vec![vec![], vec![1u8], vec![2, 3]]);
-    fixtures.check(
-        "map",
-        BTreeMap::from([(String::from("a"), vec![1u16]), (String::from("b"), vec![])]),
-    );
-    fixtures.check(
-        "map_of_integers",
-        BTreeMap::from([(1u16, true), (300, false)]),
-    );
+    fixtures.check("map", BTreeMap::from([(String::from("a"), vec![1u16]), (String::from("b"), vec![])]));
+    fixtures.check("map_of_integers", BTreeMap::from([(1u16, true), (300, false)]));
     fixtures.check("duration", Duration::new(1, 500));
     fixtures.check(
         "nested",
         Order {
             id: 1000,
-            items: vec![
-                Item {
-                    name: "nut".into(),
-                    count: Some(2),
-                },
-                Item {
-                    name: "bolt".into(),
-                    count: None,
-                },
-            ],
+            items: vec![Item { name: "nut".into(), count: Some(2) }, Item { name: "bolt".into(), count: None }],
             notes: BTreeMap::from([("k".into(), "v".into())]),
             shape: Shape::Circle(0.5),
         },

@@ -18,11 +18,7 @@ impl Codec for Bincode {
     const ID: CodecId = CodecId::BINCODE;
     const NAME: &'static str = "bincode";
 
-    fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), CodecError> {
+    fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let result = front::encode_into_writer(value, &mut writer, ::bincode::config::standard());
         writer.finish(result.map_err(encode_error))
@@ -31,8 +27,7 @@ impl Codec for Bincode {
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         budget::within(bytes.len(), |root| {
             let (value, read) =
-                front::seed_decode_from_slice(root, bytes, ::bincode::config::standard())
-                    .map_err(decode_error)?;
+                front::seed_decode_from_slice(root, bytes, ::bincode::config::standard()).map_err(decode_error)?;
             if read < bytes.len() {
                 return Err(CodecError::TrailingBytes { codec: Self::ID });
             }
@@ -44,8 +39,7 @@ impl Codec for Bincode {
 impl Writer for Bounded<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.append(bytes)
-            .map_err(|Full| EncodeError::UnexpectedEnd)
+        self.append(bytes).map_err(|Full| EncodeError::UnexpectedEnd)
     }
 }
 
@@ -54,9 +48,9 @@ fn encode_error(error: EncodeError) -> CodecError {
     match error {
         EncodeError::OtherString(text) => CodecError::encode(text),
         EncodeError::Other(text) => CodecError::encode(text),
-        EncodeError::Serde(front::EncodeError::SequenceMustHaveLength) => CodecError::encode(
-            "bincode needs to know the length of a sequence or map before its first element",
-        ),
+        EncodeError::Serde(front::EncodeError::SequenceMustHaveLength) => {
+            CodecError::encode("bincode needs to know the length of a sequence or map before its first element")
+        }
         other => CodecError::encode(other),
     }
 }
@@ -66,22 +60,18 @@ fn decode_error(error: DecodeError) -> CodecError {
         DecodeError::OtherString(text) => CodecError::decode(text),
         DecodeError::Other(text) => CodecError::decode(text),
         DecodeError::UnexpectedEnd { .. } => CodecError::decode("they end too soon"),
-        DecodeError::Utf8 { inner } => {
-            CodecError::decode(format_args!("a string is not UTF-8: {inner}"))
-        }
+        DecodeError::Utf8 { inner } => CodecError::decode(format_args!("a string is not UTF-8: {inner}")),
         DecodeError::InvalidCharEncoding(_) => CodecError::decode("a character is not UTF-8"),
-        DecodeError::InvalidBooleanValue(byte) => {
-            CodecError::decode(format_args!("a bool is {byte}, neither 0 nor 1"))
+        DecodeError::InvalidBooleanValue(byte) => CodecError::decode(format_args!("a bool is {byte}, neither 0 nor 1")),
+        DecodeError::UnexpectedVariant { found, .. } => {
+            CodecError::decode(format_args!("an Option starts with {found}, neither 0 nor 1"))
         }
-        DecodeError::UnexpectedVariant { found, .. } => CodecError::decode(format_args!(
-            "an Option starts with {found}, neither 0 nor 1"
-        )),
-        DecodeError::InvalidIntegerType { expected, .. } => CodecError::decode(format_args!(
-            "an integer is too large for the type {expected:?}"
-        )),
-        DecodeError::Serde(_) => CodecError::decode(
-            "bincode is not self-describing, and this type has to ask what comes next",
-        ),
+        DecodeError::InvalidIntegerType { expected, .. } => {
+            CodecError::decode(format_args!("an integer is too large for the type {expected:?}"))
+        }
+        DecodeError::Serde(_) => {
+            CodecError::decode("bincode is not self-describing, and this type has to ask what comes next")
+        }
         other => CodecError::decode(other),
     }
 }

@@ -19,13 +19,7 @@ pub(super) struct Full;
 impl<'a> Bounded<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, limit: usize) -> Self {
         let start = out.len();
-        Self {
-            out,
-            start,
-            limit,
-            full: false,
-            kept: false,
-        }
+        Self { out, start, limit, full: false, kept: false }
     }
 
     #[inline]
@@ -64,8 +58,7 @@ impl io::Write for Bounded<'_> {
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.append(bytes)
-            .map_err(|Full| io::ErrorKind::WriteZero.into())
+        self.append(bytes).map_err(|Full| io::ErrorKind::WriteZero.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

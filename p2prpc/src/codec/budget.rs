@@ -33,18 +33,13 @@ where
     F: FnOnce(Root<'_, T>) -> Result<T, CodecError>,
 {
     let meter = Meter::new(body_len);
-    let result = run(Root {
-        meter: &meter,
-        value: PhantomData,
-    });
+    let result = run(Root { meter: &meter, value: PhantomData });
     // The format's error has lost which limit it was, and a `Deserialize` may even have gone on without the value.
     match meter.exceeded.get() {
         None => result,
         Some(Limit::Depth) => Err(CodecError::TooDeep { limit: MAX_DEPTH }),
         Some(Limit::Stack) => Err(CodecError::OutOfStack { limit: MAX_STACK }),
-        Some(Limit::Budget) => Err(CodecError::OverBudget {
-            budget: meter.budget,
-        }),
+        Some(Limit::Budget) => Err(CodecError::OverBudget { budget: meter.budget }),
     }
 }
 
@@ -59,17 +54,9 @@ impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Root<'_, T> {
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        let place = Place {
-            meter: self.meter,
-            depth: 0,
-            level: 0,
-        };
+        let place = Place { meter: self.meter, depth: 0, level: 0 };
         place.charge(size_of::<T>())?;
-        T::deserialize(Guarded {
-            inner: deserializer,
-            place,
-            paid: size_of::<T>(),
-        })
+        T::deserialize(Guarded { inner: deserializer, place, paid: size_of::<T>() })
     }
 }
 
@@ -91,12 +78,7 @@ impl Meter {
     #[inline]
     fn new(body_len: usize) -> Self {
         let budget = decode_budget(body_len);
-        Self {
-            budget,
-            left: Cell::new(budget),
-            stack_start: stack_position(),
-            exceeded: Cell::new(None),
-        }
+        Self { budget, left: Cell::new(budget), stack_start: stack_position(), exceeded: Cell::new(None) }
     }
 
     /// After the first failure nothing is left, so that a `Deserialize` that goes on gets nowhere.
@@ -143,10 +125,7 @@ impl Place<'_> {
         if usize::from(self.depth) >= MAX_DEPTH {
             return Err(self.meter.fail(Limit::Depth));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..inside
-        })
+        Ok(Self { depth: self.depth + 1, ..inside })
     }
 
     /// Inside a `Some` or a newtype.
@@ -158,10 +137,7 @@ impl Place<'_> {
         if stack_position().abs_diff(self.meter.stack_start) > MAX_STACK {
             return Err(self.meter.fail(Limit::Stack));
         }
-        Ok(Self {
-            level: self.level + 1,
-            ..self
-        })
+        Ok(Self { level: self.level + 1, ..self })
     }
 
     #[inline]

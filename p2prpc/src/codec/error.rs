@@ -45,9 +45,7 @@ pub enum CodecError {
         limit: usize,
     },
     /// The decoded value would take more memory than a body of its size may: see [`decode_budget`](super::decode_budget).
-    #[error(
-        "the decoded value takes more than the {budget} bytes of memory that a body of its size is allowed"
-    )]
+    #[error("the decoded value takes more than the {budget} bytes of memory that a body of its size is allowed")]
     OverBudget {
         /// The budget, in bytes.
         budget: usize,
@@ -59,24 +57,14 @@ struct Unsupported(CodecId);
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.name() {
-            Some(_) if CodecId::supported().is_empty() => {
-                f.write_str("no codec compiled in: enable feature `bincode`")
-            }
-            Some(name) => write!(
-                f,
-                "the codec {name} is not compiled in: enable feature `{name}`"
-            ),
+            Some(_) if CodecId::supported().is_empty() => f.write_str("no codec compiled in: enable feature `bincode`"),
+            Some(name) => write!(f, "the codec {name} is not compiled in: enable feature `{name}`"),
             None => write!(f, "there is no codec with the number {}", self.0.get()),
         }
     }
 }
 
-#[cfg(any(
-    feature = "bincode",
-    feature = "messagepack",
-    feature = "postcard",
-    feature = "json"
-))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
 mod text {
     use std::fmt::{self, Write};
 
@@ -139,11 +127,7 @@ mod text {
         #[test]
         fn a_long_reason_is_cut_within_256_bytes() {
             let reason = text("é".repeat(1000));
-            assert!(
-                reason.len() <= MAX_TEXT && reason.len() > MAX_TEXT - 4,
-                "{}",
-                reason.len()
-            );
+            assert!(reason.len() <= MAX_TEXT && reason.len() > MAX_TEXT - 4, "{}", reason.len());
             assert!(reason.ends_with("é.."), "{reason}");
         }
 
@@ -155,10 +139,7 @@ mod text {
 
         #[test]
         fn terminal_escapes_and_bidirectional_marks_are_spelled_out() {
-            assert_eq!(
-                text("a\u{1b}[31m\nb\u{202e}c"),
-                r"a\u{1b}[31m\u{a}b\u{202e}c"
-            );
+            assert_eq!(text("a\u{1b}[31m\nb\u{202e}c"), r"a\u{1b}[31m\u{a}b\u{202e}c");
         }
     }
 }

@@ -16,11 +16,7 @@ impl Codec for Json {
     const ID: CodecId = CodecId::JSON;
     const NAME: &'static str = "json";
 
-    fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), CodecError> {
+    fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let result = serde_json::to_writer(&mut writer, value);
         writer.finish(result.map_err(CodecError::encode))
@@ -31,12 +27,8 @@ impl Codec for Json {
             let mut deserializer = serde_json::Deserializer::from_slice(bytes);
             // serde_json counts an enum and what it holds as two levels. Ours gives the same error as in the other codecs.
             deserializer.disable_recursion_limit();
-            let value = root
-                .deserialize(&mut deserializer)
-                .map_err(CodecError::decode)?;
-            deserializer
-                .end()
-                .map_err(|_| CodecError::TrailingBytes { codec: Self::ID })?;
+            let value = root.deserialize(&mut deserializer).map_err(CodecError::decode)?;
+            deserializer.end().map_err(|_| CodecError::TrailingBytes { codec: Self::ID })?;
             Ok(value)
         })
     }

@@ -19,14 +19,9 @@ impl Codec for MessagePack {
     const ID: CodecId = CodecId::MESSAGEPACK;
     const NAME: &'static str = "messagepack";
 
-    fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), CodecError> {
+    fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
-        let result =
-            value.serialize(&mut rmp_serde::Serializer::new(&mut writer).with_struct_map());
+        let result = value.serialize(&mut rmp_serde::Serializer::new(&mut writer).with_struct_map());
         writer.finish(result.map_err(CodecError::encode))
     }
 

@@ -58,19 +58,9 @@
 
 #[cfg(feature = "bincode")]
 mod bincode;
-#[cfg(any(
-    feature = "bincode",
-    feature = "messagepack",
-    feature = "postcard",
-    feature = "json"
-))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
 mod bounded;
-#[cfg(any(
-    feature = "bincode",
-    feature = "messagepack",
-    feature = "postcard",
-    feature = "json"
-))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
 mod budget;
 mod error;
 mod id;
@@ -117,11 +107,7 @@ pub trait Codec: sealed::Sealed {
     /// # Panics
     ///
     /// When the `Serialize` of `T` does; `out` is then what it was before.
-    fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), CodecError>;
+    fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError>;
 
     /// Reads the value that `bytes` hold, all of them, within the [limits](self#bytes-from-a-peer) of depth and memory.
     ///
@@ -152,17 +138,8 @@ mod sealed {
 /// When the `Serialize` of `T` does; `out` is then what it was before.
 #[inline]
 #[cfg_attr(
-    not(any(
-        feature = "bincode",
-        feature = "messagepack",
-        feature = "postcard",
-        feature = "json"
-    )),
-    expect(
-        unused_variables,
-        clippy::ptr_arg,
-        reason = "without a codec nothing is encoded"
-    )
+    not(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json")),
+    expect(unused_variables, clippy::ptr_arg, reason = "without a codec nothing is encoded")
 )]
 pub fn encode<T: Serialize + ?Sized>(
     codec: CodecId,
@@ -195,12 +172,7 @@ pub fn encode<T: Serialize + ?Sized>(
 /// When the `Deserialize` of `T` does.
 #[inline]
 #[cfg_attr(
-    not(any(
-        feature = "bincode",
-        feature = "messagepack",
-        feature = "postcard",
-        feature = "json"
-    )),
+    not(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json")),
     expect(unused_variables, reason = "without a codec nothing is decoded")
 )]
 pub fn decode<T: DeserializeOwned>(codec: CodecId, bytes: &[u8]) -> Result<T, CodecError> {

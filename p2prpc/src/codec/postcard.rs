@@ -18,11 +18,7 @@ impl Codec for Postcard {
     const ID: CodecId = CodecId::POSTCARD;
     const NAME: &'static str = "postcard";
 
-    fn encode<T: Serialize + ?Sized>(
-        value: &T,
-        out: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<(), CodecError> {
+    fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let result = ::postcard::serialize_with_flavor(value, Append(&mut writer));
         writer.finish(result.map_err(encode_error))
@@ -53,9 +49,7 @@ impl Flavor for Append<'_, '_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.0
-            .append(bytes)
-            .map_err(|Full| Error::SerializeBufferFull)
+        self.0.append(bytes).map_err(|Full| Error::SerializeBufferFull)
     }
 
     fn finalize(self) -> Result<(), Error> {
@@ -68,9 +62,9 @@ fn encode_error(error: Error) -> CodecError {
         Error::SerdeSerCustom | Error::CollectStrError => {
             CodecError::encode("its own Serialize refused (Postcard does not keep the reason)")
         }
-        Error::SerializeSeqLengthUnknown => CodecError::encode(
-            "Postcard needs to know the length of a sequence or map before its first element",
-        ),
+        Error::SerializeSeqLengthUnknown => {
+            CodecError::encode("Postcard needs to know the length of a sequence or map before its first element")
+        }
         other => CodecError::encode(other),
     }
 }
@@ -83,12 +77,12 @@ fn decode_error(error: Error) -> CodecError {
         Error::DeserializeBadOption => CodecError::decode("an Option starts with neither 0 nor 1"),
         Error::DeserializeBadChar => CodecError::decode("a character is not UTF-8"),
         Error::DeserializeBadUtf8 => CodecError::decode("a string is not UTF-8"),
-        Error::SerdeDeCustom => CodecError::decode(
-            "the type's own Deserialize refused them (Postcard does not keep the reason)",
-        ),
-        Error::WontImplement => CodecError::decode(
-            "Postcard is not self-describing, and this type has to ask what comes next",
-        ),
+        Error::SerdeDeCustom => {
+            CodecError::decode("the type's own Deserialize refused them (Postcard does not keep the reason)")
+        }
+        Error::WontImplement => {
+            CodecError::decode("Postcard is not self-describing, and this type has to ask what comes next")
+        }
         other => CodecError::decode(other),
     }
 }

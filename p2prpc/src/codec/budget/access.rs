@@ -1,6 +1,4 @@
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::Place;
 use super::deserializer::Guarded;
@@ -24,11 +22,7 @@ impl<'m, S> Part<'m, S> {
         let paid = size.min(*inline);
         *inline -= paid;
         let due = if size == 0 { 1 } else { size - paid };
-        Self {
-            inner: seed,
-            place,
-            due,
-        }
+        Self { inner: seed, place, due }
     }
 }
 
@@ -38,11 +32,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         self.place.charge(self.due)?;
-        self.inner.deserialize(Guarded {
-            inner: deserializer,
-            place: self.place,
-            paid: size_of::<S::Value>(),
-        })
+        self.inner.deserialize(Guarded { inner: deserializer, place: self.place, paid: size_of::<S::Value>() })
     }
 }
 
@@ -57,12 +47,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
     type Error = A::Error;
 
     #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, A::Error> {
-        self.inner
-            .next_element_seed(Part::new(seed, self.place, &mut self.inline))
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
+        self.inner.next_element_seed(Part::new(seed, self.place, &mut self.inline))
     }
 
     #[inline]
@@ -83,18 +69,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
     type Error = A::Error;
 
     #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, A::Error> {
-        self.inner
-            .next_key_seed(Part::new(seed, self.place, &mut 0))
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        self.inner.next_key_seed(Part::new(seed, self.place, &mut 0))
     }
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
-        self.inner
-            .next_value_seed(Part::new(seed, self.place, &mut self.inline))
+        self.inner.next_value_seed(Part::new(seed, self.place, &mut self.inline))
     }
 
     #[inline]
@@ -116,26 +97,10 @@ impl<'de, 'm, A: EnumAccess<'de>> EnumAccess<'de> for Variants<'m, A> {
     type Variant = Variants<'m, A::Variant>;
 
     #[inline]
-    fn variant_seed<V: DeserializeSeed<'de>>(
-        self,
-        seed: V,
-    ) -> Result<(V::Value, Self::Variant), A::Error> {
-        let Self {
-            inner,
-            outside,
-            inside,
-            inline,
-        } = self;
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), A::Error> {
+        let Self { inner, outside, inside, inline } = self;
         let (variant, inner) = inner.variant_seed(Part::new(seed, inside, &mut 0))?;
-        Ok((
-            variant,
-            Variants {
-                inner,
-                outside,
-                inside,
-                inline,
-            },
-        ))
+        Ok((variant, Variants { inner, outside, inside, inline }))
     }
 }
 
@@ -149,14 +114,7 @@ impl<'m, A> Variants<'m, A> {
     {
         let size = size_of::<V::Value>();
         self.outside.charge(size.saturating_sub(self.inline))?;
-        Ok((
-            self.inner,
-            Watched {
-                inner: visitor,
-                place: self.outside,
-                inline: size.max(self.inline),
-            },
-        ))
+        Ok((self.inner, Watched { inner: visitor, place: self.outside, inline: size.max(self.inline) }))
     }
 }
 
@@ -169,12 +127,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Variants<'_, A> {
     }
 
     #[inline]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        mut self,
-        seed: T,
-    ) -> Result<T::Value, A::Error> {
-        self.inner
-            .newtype_variant_seed(Part::new(seed, self.inside, &mut self.inline))
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(mut self, seed: T) -> Result<T::Value, A::Error> {
+        self.inner.newtype_variant_seed(Part::new(seed, self.inside, &mut self.inline))
     }
 
     #[inline]

@@ -33,14 +33,7 @@ impl<'m, D> Guarded<'m, D> {
             Parts::Inline => size.max(self.paid),
             Parts::Elsewhere => 0,
         };
-        Ok((
-            self.inner,
-            Watched {
-                inner: visitor,
-                place: self.place,
-                inline,
-            },
-        ))
+        Ok((self.inner, Watched { inner: visitor, place: self.place, inline }))
     }
 }
 
@@ -91,31 +84,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
     }
 
     #[inline]
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         let (inner, visitor) = self.watch(visitor, Parts::Inline)?;
         inner.deserialize_unit_struct(name, visitor)
     }
 
     #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         let (inner, visitor) = self.watch(visitor, Parts::Inline)?;
         inner.deserialize_newtype_struct(name, visitor)
     }
 
     #[inline]
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
         let (inner, visitor) = self.watch(visitor, Parts::Inline)?;
         inner.deserialize_tuple(len, visitor)
     }

@@ -83,54 +83,30 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watched<'_, V> {
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         let place = self.place.inside_wrapper()?;
-        self.inner.visit_some(Guarded {
-            inner: deserializer,
-            place,
-            paid: self.inline,
-        })
+        self.inner.visit_some(Guarded { inner: deserializer, place, paid: self.inline })
     }
 
     #[inline]
-    fn visit_newtype_struct<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<V::Value, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         let place = self.place.inside_wrapper()?;
-        self.inner.visit_newtype_struct(Guarded {
-            inner: deserializer,
-            place,
-            paid: self.inline,
-        })
+        self.inner.visit_newtype_struct(Guarded { inner: deserializer, place, paid: self.inline })
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
         let place = self.place.inside_container()?;
-        self.inner.visit_seq(Elements {
-            inner: access,
-            place,
-            inline: self.inline,
-        })
+        self.inner.visit_seq(Elements { inner: access, place, inline: self.inline })
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
         let place = self.place.inside_container()?;
-        self.inner.visit_map(Entries {
-            inner: access,
-            place,
-            inline: self.inline,
-        })
+        self.inner.visit_map(Entries { inner: access, place, inline: self.inline })
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
         let inside = self.place.inside_container()?;
-        self.inner.visit_enum(Variants {
-            inner: access,
-            outside: self.place,
-            inside,
-            inline: self.inline,
-        })
+        self.inner.visit_enum(Variants { inner: access, outside: self.place, inside, inline: self.inline })
     }
 }
