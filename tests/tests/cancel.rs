@@ -77,7 +77,8 @@ async fn a_call_that_is_dropped_while_it_waits_for_a_connection_is_never_made() 
 async fn a_call_that_is_dropped_in_the_middle_of_its_arguments_is_never_run() {
     let (caller, _server, bench, there) = pair(Transport::Tcp).await;
     there.echo("warm".into()).await.unwrap();
-    for steps in 0..30 {
+    // A step is some 60 polls of other tasks; the whole takes more than four.
+    for steps in 0..4 {
         let mut large = there.count("x".repeat(4_000_000));
         assert!(futures::poll!(&mut large).is_pending());
         for _ in 0..steps {
@@ -85,8 +86,8 @@ async fn a_call_that_is_dropped_in_the_middle_of_its_arguments_is_never_run() {
         }
         drop(large);
         assert_eq!(soon("a small call", there.add(steps, 0, 0)).await.unwrap(), steps);
+        assert!(bench.seen().counted.is_empty(), "after {steps} steps");
     }
-    assert!(bench.seen().counted.is_empty());
     assert_eq!(soon("a large call", there.count("x".repeat(4_000_000))).await.unwrap(), 1);
     assert_eq!(caller.connected_ever(), 1);
 }
