@@ -6,8 +6,7 @@ mod waiting;
 mod workbench;
 
 pub use peer::{Peer, PeerBuilder, Transport, connect, mesh};
-pub use waiting::{PATIENCE, soon, until};
-pub use workbench::workbench as methods;
+pub use waiting::{LONG, PATIENCE, soon, until};
 pub use workbench::{
     Bench, MathError, Seen, Workbench, WorkbenchClient, WorkbenchPeer, WorkbenchPeers, WorkbenchServer,
 };

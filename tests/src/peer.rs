@@ -48,6 +48,7 @@ pub struct PeerBuilder {
     services: Vec<Service>,
     idle_connection: Duration,
     polled: bool,
+    hangs_up: bool,
 }
 
 impl Peer {
@@ -69,6 +70,7 @@ impl Peer {
             services: Vec::new(),
             idle_connection: Duration::from_secs(10),
             polled: true,
+            hangs_up: false,
         }
     }
 
@@ -214,6 +216,12 @@ impl PeerBuilder {
         self
     }
 
+    /// It closes each connection as soon as it is there.
+    pub fn hangs_up(mut self) -> Self {
+        self.hangs_up = true;
+        self
+    }
+
     /// Start it. With `RUST_LOG` set, what it says is shown.
     pub async fn start(self) -> Peer {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
@@ -238,7 +246,15 @@ impl PeerBuilder {
         let (commands, received) = mpsc::unbounded_channel();
         let (connections, connected_ever) = (watch::Sender::default(), watch::Sender::default());
         let (id, handle) = (*swarm.local_peer_id(), swarm.behaviour().handle());
-        let task = tokio::spawn(drive(swarm, received, self.polled, connections.clone(), connected_ever.clone()));
+        let driver = Driver {
+            swarm,
+            commands: received,
+            polled: self.polled,
+            hangs_up: self.hangs_up,
+            connections: connections.clone(),
+            connected_ever: connected_ever.clone(),
+        };
+        let task = tokio::spawn(driver.drive());
         Peer { id, address, handle, commands, connections, connected_ever, task }
     }
 
@@ -256,30 +272,38 @@ impl PeerBuilder {
     }
 }
 
-async fn drive(
-    mut swarm: Swarm<Behaviour>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+struct Driver {
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::UnboundedReceiver<Command>,
     polled: bool,
+    hangs_up: bool,
     connections: watch::Sender<Connections>,
     connected_ever: watch::Sender<usize>,
-) {
-    loop {
-        let event = tokio::select! {
-            Some(command) = commands.recv() => {
-                command(&mut swarm);
-                continue;
+}
+
+impl Driver {
+    async fn drive(mut self) {
+        loop {
+            tokio::select! {
+                Some(command) = self.commands.recv() => command(&mut self.swarm),
+                event = self.swarm.select_next_some(), if self.polled => self.note(&event),
+                else => return,
             }
-            event = swarm.select_next_some(), if polled => event,
-            else => return,
-        };
+        }
+    }
+
+    fn note<T>(&mut self, event: &SwarmEvent<T>) {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
-                connections.send_modify(|all| all.entry(peer_id).or_default().push(connection_id));
-                connected_ever.send_modify(|count| *count += 1);
+                self.connections.send_modify(|all| all.entry(*peer_id).or_default().push(*connection_id));
+                self.connected_ever.send_modify(|count| *count += 1);
+                if self.hangs_up {
+                    self.swarm.close_connection(*connection_id);
+                }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => connections.send_modify(|all| {
-                if let Some(of) = all.get_mut(&peer_id) {
-                    of.retain(|other| *other != connection_id);
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => self.connections.send_modify(|all| {
+                if let Some(of) = all.get_mut(peer_id) {
+                    of.retain(|other| other != connection_id);
                 }
             }),
             _ => {}

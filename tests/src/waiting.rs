@@ -8,6 +8,9 @@ use tokio::sync::watch;
 /// Longer than anything here takes on a loaded machine: a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than [`PATIENCE`]: for calls that are not to end by their deadline.
+pub const LONG: Duration = Duration::from_secs(600);
+
 /// What `future` gives.
 ///
 /// # Panics

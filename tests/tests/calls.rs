@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use p2prpc::prelude::*;
-use p2prpc_tests::{Bench, MathError, Peer, Transport, WorkbenchClient, connect, mesh, soon};
+use p2prpc_tests::{Bench, LONG, MathError, Peer, Transport, WorkbenchClient, connect, mesh, soon};
 
 async fn pair(transport: Transport) -> (Peer, Peer, Bench) {
     let bench = Bench::new();
@@ -98,7 +98,7 @@ async fn thirty_two_peers_never_dialled_before_all_answer_one_client_that_calls_
     for server in &servers {
         caller.knows(server).await;
     }
-    let client = WorkbenchClient::new(&caller).timeout(Duration::from_secs(50));
+    let client = WorkbenchClient::new(&caller).timeout(LONG);
     let calls = join_all(servers.iter().map(|server| client.peer(server.id()).echo(server.id().to_string())));
     for (answer, server) in soon("32 answers", calls).await.into_iter().zip(&servers) {
         assert_eq!(answer.unwrap(), server.id().to_string());
@@ -107,7 +107,7 @@ async fn thirty_two_peers_never_dialled_before_all_answer_one_client_that_calls_
 
 async fn a_burst_of_1000_calls(transport: Transport) {
     let (caller, server, bench) = pair(transport).await;
-    let there = WorkbenchClient::new(&caller).timeout(Duration::from_secs(50)).peer(server.id());
+    let there = WorkbenchClient::new(&caller).timeout(LONG).peer(server.id());
     let answers = soon("1,000 answers", join_all((0..1000).map(|n| there.count(n.to_string())))).await;
     let mut answered = 0;
     for answer in answers {
@@ -211,7 +211,7 @@ async fn as_many_nested_calls_as_the_limit_allows_do_not_block_each_other() {
         |bench: Bench| Peer::builder().limits(|limits| limits.max_calls_per_peer = LIMIT).serve(bench.service());
     let (a, b) = (small(Bench::new()).start().await, small(Bench::new()).start().await);
     mesh(&[&a, &b]).await;
-    let there = WorkbenchClient::new(&a).timeout(Duration::from_secs(50)).peer(b.id());
+    let there = WorkbenchClient::new(&a).timeout(LONG).peer(b.id());
     // a -> b -> a -> b: the last hop finds b full, and is told so at once.
     let deep = vec![a.id().to_string(), b.id().to_string()];
     let answers = soon("answers", join_all((0..LIMIT).map(|_| there.relay(deep.clone(), "x".into())))).await;
@@ -262,7 +262,7 @@ async fn a_node_serves_several_services_and_more_while_it_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn quick_calls_are_not_held_up_by_slow_handlers() {
     let (caller, server, bench) = pair(Transport::Tcp).await;
-    let there = WorkbenchClient::new(&caller).timeout(Duration::from_secs(50)).peer(server.id());
+    let there = WorkbenchClient::new(&caller).timeout(LONG).peer(server.id());
     let slow = tokio::spawn(join_all((0..100).map(|_| there.hold("slow".into()))));
     bench.has_waiting(100).await;
     for n in 0..500 {
@@ -276,7 +276,7 @@ async fn quick_calls_are_not_held_up_by_slow_handlers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn quick_calls_are_not_held_up_for_long_by_a_method_that_blocks_its_thread() {
     let (caller, server, _) = pair(Transport::Tcp).await;
-    let there = WorkbenchClient::new(&caller).timeout(Duration::from_secs(50)).peer(server.id());
+    let there = WorkbenchClient::new(&caller).timeout(LONG).peer(server.id());
     // The first one shows that it blocks; from then on it has tasks of its own.
     there.block(50).await.unwrap();
     let blocking = tokio::spawn({
@@ -308,7 +308,7 @@ async fn calls_through_a_peer_that_many_others_call_too_are_all_answered() {
     let mut calls = Vec::new();
     for (n, caller) in callers.iter().enumerate() {
         caller.knows(&server).await;
-        let there = WorkbenchClient::new(caller).timeout(Duration::from_secs(50)).peer(server.id());
+        let there = WorkbenchClient::new(caller).timeout(LONG).peer(server.id());
         calls.extend((0..100).map(|call| there.count(format!("{n}/{call}"))));
     }
     let answers = soon("1,600 answers", join_all(calls)).await;

@@ -6,11 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use libp2p::Multiaddr;
 use p2prpc::prelude::*;
-use p2prpc_tests::{Bench, MathError, Peer, WorkbenchClient, WorkbenchServer, soon};
+use p2prpc_tests::{Bench, LONG, MathError, Peer, WorkbenchClient, WorkbenchServer, soon};
 use serde::{Deserialize, Serialize};
-
-/// Longer than any test may take: a call that ends by its deadline has failed.
-const LONG: Duration = Duration::from_secs(600);
 
 /// The error is of this kind and delivery, and one line that names method and peer, says what happened and whether it ran.
 #[track_caller]

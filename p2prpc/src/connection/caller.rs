@@ -9,7 +9,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::link::LinkConfig;
+use super::link::{LinkConfig, too_late};
 use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing};
 use crate::codec::CodecId;
@@ -128,10 +128,7 @@ impl CallStream {
         let now = now();
         let left = request.deadline.saturating_duration_since(now);
         if left.is_zero() {
-            return Err(Refused::Failed(RpcError::never_sent(
-                ErrorKind::DeadlineExceeded,
-                "it could not be sent in time",
-            )));
+            return Err(Refused::Failed(too_late()));
         }
         let metadata = if request.metadata.is_empty() {
             MetadataBuf::default()

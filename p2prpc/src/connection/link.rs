@@ -234,6 +234,8 @@ impl PeerLink {
         };
         tokio::spawn(caller::drive(me, stream.clone(), io));
         self.flush();
+        // What still waits, waits for room now: that is looked for more often than a stream.
+        self.changed.notify_one();
         Some(stream)
     }
 
@@ -346,6 +348,10 @@ impl PeerLink {
     }
 
     fn enqueue(&self, call: Queued) {
+        // Nobody is dialled for it.
+        if call.deadline <= now() {
+            return call.slot.complete(Err(too_late()));
+        }
         let watch = {
             let mut waiting = self.waiting.lock();
             if self.config.is_closed() {
@@ -388,9 +394,13 @@ impl PeerLink {
             waiting.timer = next.is_some();
             (late, next)
         };
-        self.fail(late, &RpcError::never_sent(ErrorKind::DeadlineExceeded, "it could not be sent in time"));
+        self.fail(late, &too_late());
         next
     }
+}
+
+pub(super) fn too_late() -> RpcError {
+    RpcError::never_sent(ErrorKind::DeadlineExceeded, "it could not be sent in time")
 }
 
 /// What becomes of a call that was given to one stream after the other, and never sent.
