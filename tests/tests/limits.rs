@@ -232,14 +232,23 @@ async fn a_reply_past_a_limit_is_refused_wherever_the_limit_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_replies_than_may_be_in_flight_all_arrive() {
+async fn more_replies_than_may_be_in_flight_arrive_or_are_overloaded_by_name() {
     let small = || Peer::builder().limits(|limits| limits.max_bytes_per_peer = 1_000_000);
     let (caller, server, _) = pair(small(), small()).await;
     let there = there(&caller, &server);
     let replies = soon("all", join_all((0..100).map(|_| there.text(300_000)))).await;
+    let mut whole = 0;
     for reply in replies {
-        assert_eq!(reply.unwrap_or_else(|error| panic!("{error}")).len(), 300_000);
+        match reply {
+            Ok(text) => {
+                assert_eq!(text.len(), 300_000);
+                whole += 1;
+            }
+            // Answers that wait for room are bounded too.
+            Err(error) => is(&error, ErrorKind::Overloaded, Delivery::Answered),
+        }
     }
+    assert!(whole >= 3, "{whole} of 100");
 }
 
 #[tokio::test(flavor = "multi_thread")]
