@@ -264,6 +264,7 @@ impl PeerLink {
 
     fn fail(&self, calls: VecDeque<Queued>, error: &RpcError) {
         self.config.calls.fetch_sub(calls.len(), Ordering::Relaxed);
+        self.changed.notify_one();
         for call in calls {
             call.slot.complete(Err(error.clone()));
         }
@@ -382,7 +383,7 @@ impl PeerLink {
         }
     }
 
-    /// End what waited too long. Gives when to look again; `None` if nothing waits.
+    /// End what waited too long. Gives when to look again; `None` if nothing waits, so that nobody keeps the link for it.
     fn expire(&self, now: Instant) -> Option<Instant> {
         let (late, next) = {
             let mut waiting = self.waiting.lock();
@@ -450,6 +451,7 @@ impl Link for PeerLink {
                 if let Some(at) = waiting.queue.iter().position(|call| Arc::ptr_eq(&call.slot, slot)) {
                     waiting.queue.remove(at);
                     self.config.calls.fetch_sub(1, Ordering::Relaxed);
+                    self.changed.notify_one();
                 }
             }
             Place::Sent { stream: number, id } => {
