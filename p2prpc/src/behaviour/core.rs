@@ -158,7 +158,8 @@ impl Core {
     pub(super) fn calls_in_flight(&self) -> usize {
         let served = self.served.lock();
         let working = served.values().flat_map(|served| served.taking.iter().chain(&served.leaving));
-        working.filter(|stream| stream.has_work()).count() + self.link_config.calls_under_way()
+        let served = working.filter(|stream| stream.has_work()).count();
+        served + self.link_config.calls_under_way() + self.local.calls_under_way()
     }
 }
 
