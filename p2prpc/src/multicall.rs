@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -101,8 +101,7 @@ impl<M: Method> MultiCall<M> {
 
     /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way.
     pub fn replies(self) -> ReplyStream<M> {
-        let (plan, peers) = self.plan();
-        ReplyStream::new(plan, peers)
+        ReplyStream { state: StreamState::Ready(Box::new(self)) }
     }
 
     /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled.
@@ -110,8 +109,7 @@ impl<M: Method> MultiCall<M> {
     /// # Errors
     /// All results, if fewer than `n` answered well.
     pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
-        let (plan, peers) = self.plan();
-        let mut stream = ReplyStream::<M>::new(plan, peers.clone());
+        let mut stream = self.replies();
         let mut good = Vec::new();
         let mut bad = Vec::new();
         while good.len() < n {
@@ -120,7 +118,7 @@ impl<M: Method> MultiCall<M> {
                 Some((peer, Err(error))) => bad.push((peer, Err(error))),
                 None => {
                     let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
-                    return Err(Replies::in_order_of(&peers, results));
+                    return Err(Replies::in_order_of(stream.asked(), results));
                 }
             }
         }
@@ -136,7 +134,7 @@ impl<M: Method> MultiCall<M> {
         good.pop().ok_or_else(|| Replies { results: Vec::new() })
     }
 
-    fn plan(self) -> (Plan, Vec<PeerId>) {
+    fn start(self) -> Running<M> {
         let MultiCall { handle, own, targets, args, options, concurrency } = self;
         let network = handle.network();
         let timeout = match (&network, options.timeout) {
@@ -150,14 +148,16 @@ impl<M: Method> MultiCall<M> {
             Err(error) => Err(error.clone()),
             Ok(network) => encode_args(codec, args, network.defaults().max_message).map(|body| body.into_vec().into()),
         };
-        let peers = match (&targets, network) {
-            (Targets::Peers(peers), _) => peers.to_vec(),
+        let asked: Arc<[PeerId]> = match (targets, network) {
+            (Targets::Peers(peers), _) => peers,
             (Targets::Members { service, rendezvous }, Ok(network)) => {
-                select(&network.members().snapshot(), service, rendezvous.as_deref())
+                select(&network.members().snapshot(), service, rendezvous.as_deref()).into()
             }
-            (Targets::Members { .. }, Err(_)) => Vec::new(),
+            (Targets::Members { .. }, Err(_)) => Arc::default(),
         };
-        (Plan { handle, own, body, options, deadline, concurrency }, peers)
+        let waiting = asked.iter().copied().collect();
+        let (calls, timer) = (FuturesUnordered::new(), None);
+        Running { handle, own, body, options, deadline, concurrency, asked, waiting, calls, timer }
     }
 }
 
@@ -172,46 +172,31 @@ impl<M: Method> IntoFuture for MultiCall<M> {
     type IntoFuture = AllReplies<M>;
 
     fn into_future(self) -> AllReplies<M> {
-        AllReplies { state: AllState::Ready(Box::new(self)) }
+        AllReplies { stream: self.replies(), results: Some(Vec::new()) }
     }
 }
 
 /// The future of all results of a [`MultiCall`].
 #[must_use = "a call does nothing until it is awaited"]
 pub struct AllReplies<M: Method> {
-    state: AllState<M>,
-}
-
-enum AllState<M: Method> {
-    Ready(Box<MultiCall<M>>),
-    Waiting { asked: Vec<PeerId>, stream: Box<ReplyStream<M>>, results: Vec<(PeerId, PeerResult<M>)> },
-    Done,
+    stream: ReplyStream<M>,
+    results: Option<Vec<(PeerId, PeerResult<M>)>>,
 }
 
 impl<M: Method> Future for AllReplies<M> {
     type Output = Replies<M>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Replies<M>> {
-        loop {
-            match &mut self.state {
-                AllState::Ready(_) => {
-                    if let AllState::Ready(multicall) = std::mem::replace(&mut self.state, AllState::Done) {
-                        let (plan, asked) = multicall.plan();
-                        let stream = Box::new(ReplyStream::new(plan, asked.clone()));
-                        self.state = AllState::Waiting { results: Vec::with_capacity(asked.len()), asked, stream };
-                    }
-                }
-                AllState::Waiting { asked, stream, results } => match stream.poll_next_unpin(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(result)) => results.push(result),
-                    Poll::Ready(None) => {
-                        let replies = Replies::in_order_of(asked, std::mem::take(results));
-                        self.state = AllState::Done;
-                        return Poll::Ready(replies);
-                    }
-                },
-                AllState::Done => return Poll::Pending,
+        let AllReplies { stream, results } = &mut *self;
+        while let Some(results) = results {
+            match ready!(stream.poll_next_unpin(cx)) {
+                Some(result) => results.push(result),
+                None => break,
             }
+        }
+        match results.take() {
+            Some(results) => Poll::Ready(Replies::in_order_of(stream.asked(), results)),
+            None => Poll::Pending,
         }
     }
 }
@@ -224,36 +209,52 @@ impl<M: Method> fmt::Debug for AllReplies<M> {
     }
 }
 
-#[derive(Clone)]
-struct Plan {
+/// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct ReplyStream<M: Method> {
+    state: StreamState<M>,
+}
+
+enum StreamState<M: Method> {
+    Ready(Box<MultiCall<M>>),
+    Running(Box<Running<M>>),
+    /// Only while it starts.
+    Starting,
+}
+
+struct Running<M: Method> {
     handle: Handle,
     own: Option<Arc<dyn Network>>,
     body: Result<Bytes, RpcError>,
     options: CallOptions,
     deadline: Instant,
     concurrency: usize,
-}
-
-/// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
-#[must_use = "a stream does nothing until it is polled"]
-pub struct ReplyStream<M: Method> {
-    plan: Plan,
+    asked: Arc<[PeerId]>,
+    /// Those whose turn hasn't come.
     waiting: VecDeque<PeerId>,
-    running: FuturesUnordered<Named<M>>,
+    calls: FuturesUnordered<Named<M>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<M: Method> ReplyStream<M> {
-    fn new(plan: Plan, peers: Vec<PeerId>) -> Self {
-        ReplyStream { plan, waiting: peers.into(), running: FuturesUnordered::new(), timer: None }
+    /// Whom it asks; nobody before it is first polled.
+    fn asked(&self) -> &[PeerId] {
+        match &self.state {
+            StreamState::Running(running) => &running.asked,
+            _ => &[],
+        }
     }
+}
 
+impl<M: Method> Running<M> {
     fn start_some(&mut self, body: &Bytes) {
-        while self.running.len() < self.plan.concurrency {
+        if self.waiting.is_empty() || Instant::now() >= self.deadline {
+            return;
+        }
+        while self.calls.len() < self.concurrency {
             let Some(peer) = self.waiting.pop_front() else { return };
-            let Plan { handle, own, options, deadline, .. } = &self.plan;
-            let call = Call::encoded(handle.clone(), own.clone(), peer, body.clone(), options.clone(), *deadline);
-            self.running.push(Named(call));
+            let (handle, own, options) = (self.handle.clone(), self.own.clone(), self.options.clone());
+            self.calls.push(Named(Call::encoded(handle, own, peer, body.clone(), options, self.deadline)));
         }
     }
 
@@ -262,21 +263,17 @@ impl<M: Method> ReplyStream<M> {
         if self.waiting.is_empty() {
             return None;
         }
-        let deadline = self.plan.deadline;
+        let deadline = self.deadline;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         if timer.as_mut().poll(cx).is_pending() {
             return None;
         }
         self.waiting.pop_front()
     }
-}
 
-impl<M: Method> Stream for ReplyStream<M> {
-    type Item = (PeerId, PeerResult<M>);
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(PeerId, PeerResult<M>)>> {
         let failed = |peer, error: RpcError| Some((peer, Err(M::Error::from_rpc(error.about(peer, M::NAME)))));
-        let body = match &self.plan.body {
+        let body = match &self.body {
             Ok(body) => body.clone(),
             Err(error) => {
                 let error = error.clone();
@@ -284,7 +281,7 @@ impl<M: Method> Stream for ReplyStream<M> {
             }
         };
         self.start_some(&body);
-        match self.running.poll_next_unpin(cx) {
+        match self.calls.poll_next_unpin(cx) {
             Poll::Ready(Some(result)) => {
                 self.start_some(&body);
                 return Poll::Ready(Some(result));
@@ -300,10 +297,37 @@ impl<M: Method> Stream for ReplyStream<M> {
             None => Poll::Pending,
         }
     }
+}
+
+impl<M: Method> Stream for ReplyStream<M> {
+    type Item = (PeerId, PeerResult<M>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match std::mem::replace(&mut self.state, StreamState::Starting) {
+                StreamState::Ready(multicall) => self.state = StreamState::Running(Box::new(multicall.start())),
+                StreamState::Running(mut running) => {
+                    let polled = running.poll_next(cx);
+                    self.state = StreamState::Running(running);
+                    return polled;
+                }
+                StreamState::Starting => return Poll::Ready(None),
+            }
+        }
+    }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.waiting.len() + self.running.len();
-        (left, Some(left))
+        match &self.state {
+            StreamState::Ready(multicall) => match &multicall.targets {
+                Targets::Peers(peers) => (peers.len(), Some(peers.len())),
+                Targets::Members { .. } => (0, None),
+            },
+            StreamState::Running(running) => {
+                let left = running.waiting.len() + running.calls.len();
+                (left, Some(left))
+            }
+            StreamState::Starting => (0, Some(0)),
+        }
     }
 }
 
@@ -313,8 +337,7 @@ impl<M: Method> fmt::Debug for ReplyStream<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplyStream")
             .field("method", &M::NAME)
-            .field("waiting", &self.waiting.len())
-            .field("running", &self.running.len())
+            .field("left", &self.size_hint().0)
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt;
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, SwarmBuilder, noise, tcp, yamux};
@@ -49,6 +50,7 @@ pub struct PeerBuilder {
     idle_connection: Duration,
     polled: bool,
     hangs_up: bool,
+    lazy: bool,
 }
 
 impl Peer {
@@ -71,6 +73,7 @@ impl Peer {
             idle_connection: Duration::from_secs(10),
             polled: true,
             hangs_up: false,
+            lazy: false,
         }
     }
 
@@ -222,6 +225,12 @@ impl PeerBuilder {
         self
     }
 
+    /// Its streams are negotiated lazily: it writes before it knows whether the other speaks the protocol.
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
     /// Start it. With `RUST_LOG` set, what it says is shown.
     pub async fn start(self) -> Peer {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
@@ -259,7 +268,7 @@ impl PeerBuilder {
     }
 
     fn swarm(&self) -> Swarm<Behaviour> {
-        let idle = self.idle_connection;
+        let (idle, version) = (self.idle_connection, if self.lazy { Version::V1Lazy } else { Version::V1 });
         SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -267,7 +276,9 @@ impl PeerBuilder {
             .with_quic()
             .with_behaviour(|key| Behaviour::new(key.public().to_peer_id(), self.config.clone()))
             .expect("it can't fail")
-            .with_swarm_config(|config| config.with_idle_connection_timeout(idle))
+            .with_swarm_config(|config| {
+                config.with_idle_connection_timeout(idle).with_substream_upgrade_protocol_override(version)
+            })
             .build()
     }
 }

@@ -1,6 +1,6 @@
 //! Waiting for what a test asserts, instead of for a while.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,10 +16,10 @@ pub const LONG: Duration = Duration::from_secs(600);
 /// # Panics
 /// If that takes longer than [`PATIENCE`].
 #[track_caller]
-pub fn soon<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+pub fn soon<T>(what: &str, future: impl IntoFuture<Output = T>) -> impl Future<Output = T> {
     let at = std::panic::Location::caller();
     async move {
-        match tokio::time::timeout(PATIENCE, future).await {
+        match tokio::time::timeout(PATIENCE, future.into_future()).await {
             Ok(value) => value,
             Err(_) => panic!("{at}: {what}: not within {PATIENCE:?}"),
         }

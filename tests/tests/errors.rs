@@ -413,12 +413,17 @@ async fn a_peer_that_cannot_be_reached() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_speaks_another_applications_protocol() {
     let server = Peer::builder().protocol("/other").serve(Bench::new().service()).start().await;
-    let caller = Peer::start().await;
-    caller.knows(&server).await;
-    for _ in 0..2 {
-        let error = soon("it fails", WorkbenchClient::new(&caller).peer(server.id()).add(1, 2, 3)).await.unwrap_err();
-        let sentence = "the peer does not speak this application's protocol";
-        is(&error, ErrorKind::NotSupported, Delivery::NeverSent, sentence);
+    for caller in [Peer::builder(), Peer::builder().lazy()] {
+        let caller = caller.start().await;
+        caller.knows(&server).await;
+        for _ in 0..2 {
+            let there = WorkbenchClient::new(&caller).timeout(LONG).peer(server.id());
+            for error in soon("they fail", join_all([there.add(1, 2, 3), there.add(4, 5, 6)])).await {
+                let sentence = "the peer does not speak this application's protocol";
+                is(&error.unwrap_err(), ErrorKind::NotSupported, Delivery::NeverSent, sentence);
+            }
+        }
+        assert!(WorkbenchClient::new(&caller).members().is_empty());
     }
 }
 

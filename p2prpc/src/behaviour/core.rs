@@ -40,12 +40,23 @@ struct Served {
     leaving: Option<Arc<ServedStream>>,
 }
 
-struct Commands(mpsc::UnboundedSender<Arc<PeerLink>>);
+/// What streams and clients want the behaviour to know. Without one to hear it calls end with their deadlines, or when the node closes.
+pub(super) enum Command {
+    /// This link needs a call stream.
+    Open(Arc<PeerLink>),
+    /// This peer has said hello on a stream of ours.
+    Greeted(PeerId),
+}
+
+struct Commands(mpsc::UnboundedSender<Command>);
 
 impl Opener for Commands {
     fn open(&self, link: Arc<PeerLink>) {
-        // Without a behaviour to hear it the call ends with its deadline, or when the node closes.
-        let _ = self.0.send(link);
+        let _ = self.0.send(Command::Open(link));
+    }
+
+    fn greeted(&self, peer: PeerId) {
+        let _ = self.0.send(Command::Greeted(peer));
     }
 }
 
@@ -55,8 +66,8 @@ impl Core {
         limits: Limits,
         timeout: Duration,
         idle_timeout: Duration,
-    ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Arc<PeerLink>>) {
-        let (commands, opens) = mpsc::unbounded_channel();
+    ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
+        let (commands, received) = mpsc::unbounded_channel();
         let handle = Handle::unstarted();
         let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));
         let defaults = CallDefaults { timeout, max_message: limits.max_message };
@@ -71,7 +82,7 @@ impl Core {
         });
         let weak = Arc::downgrade(&core);
         handle.connect(weak);
-        (core, handle, opens)
+        (core, handle, received)
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -147,7 +158,8 @@ impl Core {
     pub(super) fn calls_in_flight(&self) -> usize {
         let served = self.served.lock();
         let working = served.values().flat_map(|served| served.taking.iter().chain(&served.leaving));
-        working.filter(|stream| stream.has_work()).count() + self.link_config.calls_under_way()
+        let served = working.filter(|stream| stream.has_work()).count();
+        served + self.link_config.calls_under_way() + self.local.calls_under_way()
     }
 }
 

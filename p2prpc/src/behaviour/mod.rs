@@ -46,7 +46,6 @@ use libp2p::swarm::{NotifyHandler, PeerAddresses, ToSwarm};
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
-use crate::connection::PeerLink;
 use crate::context::CallInfo;
 use crate::handle::{DEFAULT_TIMEOUT, Handle};
 use crate::limits::Limits;
@@ -58,6 +57,7 @@ pub(crate) use core::Core;
 pub use handler::{Ask, Handler, Tell};
 
 use connections::Connections;
+use core::Command;
 
 /// How many peers' addresses are remembered that other behaviours or the user made known.
 const REMEMBERED_PEERS: usize = 1024;
@@ -117,7 +117,7 @@ impl Config {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connected peer speaks the application's protocol.
+    /// A connected peer speaks the application's protocol. It may be said more than once.
     Supported {
         /// The peer.
         peer: PeerId,
@@ -135,7 +135,7 @@ pub struct Behaviour {
     core: Arc<Core>,
     handle: Handle,
     protocol: StreamProtocol,
-    opens: mpsc::UnboundedReceiver<Arc<PeerLink>>,
+    commands: mpsc::UnboundedReceiver<Command>,
     connections: Connections,
     addresses: PeerAddresses,
     pinned: HashSet<PeerId>,
@@ -149,12 +149,12 @@ impl Behaviour {
     /// A behaviour for the Swarm of the peer `local`.
     pub fn new(local: PeerId, config: Config) -> Self {
         let Config { protocol, limits, timeout, idle_timeout } = config;
-        let (core, handle, opens) = Core::new(local, limits, timeout, idle_timeout);
+        let (core, handle, commands) = Core::new(local, limits, timeout, idle_timeout);
         Behaviour {
             core,
             handle,
             protocol,
-            opens,
+            commands,
             connections: Connections::default(),
             addresses: PeerAddresses::new(NonZeroUsize::new(REMEMBERED_PEERS).unwrap_or(NonZeroUsize::MIN)),
             pinned: HashSet::new(),

@@ -14,6 +14,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::connections::Next;
+use super::core::Command;
 use super::{Ask, Behaviour, Event, Handler, Tell};
 use crate::handle::Network;
 use crate::members::Member;
@@ -33,6 +34,16 @@ impl Behaviour {
             Next::LookUp(peer) => self.push(ToSwarm::GenerateEvent(Event::AddressesWanted { peer })),
             Next::Fail(link, error) => link.open_failed(&error),
         }
+    }
+
+    fn supported(&mut self, peer: PeerId) {
+        if !self.connections.is_connected(&peer) {
+            return;
+        }
+        if !self.members_managed {
+            self.core.members().insert(peer, Member { rendezvous: Arc::default(), services: None });
+        }
+        self.push(ToSwarm::GenerateEvent(Event::Supported { peer }));
     }
 
     fn handler(&self, peer: PeerId, remote: &Multiaddr) -> Handler {
@@ -109,12 +120,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, told: THandlerOutEvent<Self>) {
         match told {
-            Tell::Supported => {
-                if !self.members_managed && self.connections.is_connected(&peer) {
-                    self.core.members().insert(peer, Member { rendezvous: Arc::default(), services: None });
-                }
-                self.push(ToSwarm::GenerateEvent(Event::Supported { peer }));
-            }
+            Tell::Supported => self.supported(peer),
             Tell::Opened => {
                 let link = self.connections.opened(&peer, connection);
                 // The stream may have ended already, with calls that wait for another.
@@ -136,11 +142,12 @@ impl NetworkBehaviour for Behaviour {
             if let Some(event) = self.events.pop_front() {
                 return Poll::Ready(event);
             }
-            match self.opens.poll_recv(cx) {
-                Poll::Ready(Some(link)) => {
+            match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(Command::Open(link))) => {
                     let next = self.connections.open(link);
                     self.carry_out(next);
                 }
+                Poll::Ready(Some(Command::Greeted(peer))) => self.supported(peer),
                 _ => {
                     self.waker = Some(cx.waker().clone());
                     return Poll::Pending;

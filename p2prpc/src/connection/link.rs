@@ -32,6 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) trait Opener: Send + Sync + 'static {
     /// See to it that `link` gets a stream ([`PeerLink::attach`]) or hears why not ([`PeerLink::open_failed`]).
     fn open(&self, link: Arc<PeerLink>);
+    /// This peer has shown that it speaks the protocol. (When a stream is negotiated it may not have: negotiation can be lazy.)
+    fn greeted(&self, peer: PeerId);
 }
 
 /// What all links of a node share.

@@ -36,6 +36,10 @@ impl LocalLink {
         LocalLink { server, account, running: Arc::default() }
     }
 
+    pub(crate) fn calls_under_way(&self) -> usize {
+        self.running.lock().tasks.len()
+    }
+
     fn admit(&self, request: &Request<'_>) -> Result<(Admitted, BytesPermit), RpcError> {
         let server = &self.server;
         let now = Instant::now();
@@ -43,9 +47,13 @@ impl LocalLink {
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
         let (peer, metadata) = (server.local(), request.metadata.clone());
-        let call = server
-            .admit(&router, &self.account, peer, request.method, metadata, Some(left), now)
-            .map_err(|refusal| refused(refusal.kind, refusal.detail))?;
+        let call = server.admit(&router, &self.account, peer, request.method, metadata, Some(left), now).map_err(
+            |refusal| match refusal.kind {
+                // It is no peer that is leaving.
+                ErrorKind::ShuttingDown => refused(ErrorKind::Closed, ""),
+                kind => refused(kind, refusal.detail),
+            },
+        )?;
         let bytes = self
             .account
             .reserve(request.body.as_slice().len())

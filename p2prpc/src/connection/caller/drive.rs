@@ -176,6 +176,7 @@ impl Driver {
             let config = self.link.config();
             if let Some(hello) = self.calls.hello.take() {
                 shared.peer = PeerLimits::of(&hello, true);
+                config.opener.greeted(self.link.peer());
             }
             for (id, result) in self.calls.done.drain(..) {
                 if let Some(call) = shared.take(id, config) {

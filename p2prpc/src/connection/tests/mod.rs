@@ -34,6 +34,8 @@ impl Opener for Asks {
     fn open(&self, link: Arc<PeerLink>) {
         let _ = self.0.send(link);
     }
+
+    fn greeted(&self, _: PeerId) {}
 }
 
 fn link(limits: Limits) -> (Arc<PeerLink>, mpsc::UnboundedReceiver<Arc<PeerLink>>) {
