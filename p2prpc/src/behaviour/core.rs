@@ -1,12 +1,12 @@
 //! What clients, connections and the swarm's side share.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite};
+use hashbrown::HashMap;
 use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;

@@ -49,7 +49,7 @@ pub struct Call<M: Method> {
 }
 
 enum State<M: Method> {
-    Ready(Box<Start<M>>),
+    Ready(Start<M>),
     Waiting(Waiting),
     /// Before an idempotent call is made again.
     Resting {
@@ -101,7 +101,7 @@ impl<M: Method> Call<M> {
         options: CallOptions,
     ) -> Self {
         let start = Start { handle, own, args: Arguments::Plain(args), options, deadline: None };
-        Call { peer, state: State::Ready(Box::new(start)) }
+        Call { peer, state: State::Ready(start) }
     }
 
     /// One of many calls with the same body and deadline.
@@ -114,7 +114,7 @@ impl<M: Method> Call<M> {
         deadline: Instant,
     ) -> Self {
         let start = Start { handle, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
-        Call { peer, state: State::Ready(Box::new(start)) }
+        Call { peer, state: State::Ready(start) }
     }
 
     /// The peer that is called.
@@ -261,7 +261,7 @@ impl<M: Method> Future for Call<M> {
         let failed = |error: RpcError| Poll::Ready(Err(M::Error::from_rpc(error.about(peer, M::NAME))));
         loop {
             self.state = match mem::replace(&mut self.state, State::Done) {
-                State::Ready(start) => match self.start(*start) {
+                State::Ready(start) => match self.start(start) {
                     Ok(waiting) => State::Waiting(waiting),
                     Err(error) => return failed(error),
                 },

@@ -3,7 +3,10 @@
 mod drive;
 mod requests;
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use futures::{AsyncRead, AsyncWrite};
@@ -13,11 +16,12 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::link::PeerLink;
+use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, PeerAccount};
-use crate::server::{Guarded, Server, delivery_of};
+use crate::server::{Guarded, Route, Server, delivery_of};
 use crate::service::{Ended, NO_ROOM, Outcome, Scratch};
 use crate::wire::{self, GoAwayReason, Hello};
 
@@ -112,7 +116,7 @@ impl ServedStream {
         !shared.closed && (!shared.running.is_empty() || !shared.out.is_empty())
     }
 
-    /// Run the rest of a handler as a task.
+    /// Run a handler, or the rest of it, as a task. `unpolled` is whose it is, if it hasn't been polled before.
     fn spawn_handler(
         self: &Arc<Self>,
         id: u64,
@@ -120,12 +124,16 @@ impl ServedStream {
         deadline: Instant,
         permit: CallPermit,
         bytes: BytesPermit,
+        unpolled: Option<Arc<Route>>,
     ) {
         let stream = self.clone();
         // Held until the task is known, so that it can't end before.
         let mut shared = self.shared.lock();
         let task = tokio::spawn(async move {
-            let outcome = handler.await;
+            let outcome = match unpolled {
+                None => handler.await,
+                Some(route) => timed(handler, &route).await,
+            };
             drop(bytes);
             stream.finish(id, outcome, permit);
         });
@@ -175,6 +183,17 @@ impl Shared {
     fn queue_bulk(&mut self, id: u64, head: Vec<u8>, body: Scratch) {
         let bulk = Bulk { id, head: Some(head), body: body.into_vec().into(), sent: 0, of: () };
         self.out.hold_bulk(bulk, self.max_bytes);
+    }
+}
+
+/// Tells the route how long the first poll took.
+async fn timed(mut handler: Guarded, route: &Route) -> Outcome {
+    let began = now();
+    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
+    route.note_first_poll(now() - began);
+    match first {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => handler.await,
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) use router::{Route, Router};
 /// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them.
 pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 
-/// A handler whose first poll took longer is run as a task of its own from then on.
+/// A handler whose first poll took longer is run as a task of its own until it has been quick for a while.
 pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
 
 /// What can't be added to the clock becomes this.

@@ -1,7 +1,7 @@
 //! `Service.Method` to handler.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -9,13 +9,20 @@ use hashbrown::HashMap;
 use super::{INTERNAL_PREFIX, SLOW_POLL, ServeError};
 use crate::service::{MethodDescriptor, Service};
 
+/// So many quick first polls in a row, in tasks of their own, make up for the first slow one; twice as many for the next.
+const QUICK_POLLS: u32 = 64;
+const MAX_DOUBLINGS: u32 = 20;
+
 /// One method of one service.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) service: Service,
     pub(crate) method: usize,
     pub(crate) internal: bool,
-    spawn_first: AtomicBool,
+    /// Quick first polls that are still to be seen before one is done where the request was read.
+    distrust: AtomicU32,
+    /// Slow first polls so far.
+    slow: AtomicU32,
 }
 
 impl Route {
@@ -25,13 +32,19 @@ impl Route {
 
     /// True if the handler is to run as a task of its own from its first poll on.
     pub(crate) fn spawn_first(&self) -> bool {
-        self.spawn_first.load(Ordering::Relaxed)
+        self.descriptor().spawn || self.distrust.load(Ordering::Relaxed) > 0
     }
 
-    /// The first poll, done where the request was read, took so long.
+    /// The first poll took so long. A thread that lost its processor for a while looks like a slow handler, so trust
+    /// comes back, each time later.
     pub(crate) fn note_first_poll(&self, took: Duration) {
+        let distrust = self.distrust.load(Ordering::Relaxed);
         if took > SLOW_POLL {
-            self.spawn_first.store(true, Ordering::Relaxed);
+            let times = self.slow.fetch_add(1, Ordering::Relaxed).min(MAX_DOUBLINGS);
+            self.distrust.store(QUICK_POLLS << times, Ordering::Relaxed);
+        } else if distrust > 0 {
+            // A count that is lost to another thread is counted again.
+            self.distrust.store(distrust - 1, Ordering::Relaxed);
         }
     }
 }
@@ -64,7 +77,8 @@ impl Router {
                 service: service.clone(),
                 method,
                 internal: service.name().starts_with(INTERNAL_PREFIX),
-                spawn_first: AtomicBool::new(descriptor.spawn),
+                distrust: AtomicU32::new(0),
+                slow: AtomicU32::new(0),
             };
             router.routes.insert(descriptor.full_name, Arc::new(route));
         }

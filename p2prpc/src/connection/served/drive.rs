@@ -112,9 +112,9 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        let began = now();
         let mut frames = 0;
         self.requests.refresh();
+        let began = self.requests.time;
         loop {
             self.paused = self.waiting_replies() > MAX_WAITING_REPLIES;
             if self.paused {
@@ -134,7 +134,7 @@ impl Driver {
                         shared.max_message = self.requests.max_message;
                     }
                     frames += 1;
-                    if frames >= FRAMES_A_TURN || (frames % 8 == 0 && now() - began > TURN) {
+                    if frames >= FRAMES_A_TURN || self.requests.time - began > TURN {
                         return Ok(true);
                     }
                 }

@@ -37,6 +37,8 @@ pub(super) struct Requests {
     pub(super) last_taken: Option<u64>,
     /// What the caller takes.
     pub(super) max_message: usize,
+    /// The time when it was last looked at: the clock is read once a call, not more.
+    pub(super) time: Instant,
 }
 
 impl Requests {
@@ -50,12 +52,14 @@ impl Requests {
             greeted: false,
             last_taken: None,
             max_message: size(Hello::default().max_message),
+            time: clock(),
         }
     }
 
     /// A turn begins: services may have been added.
     pub(super) fn refresh(&mut self) {
         self.router = self.stream.server.router();
+        self.time = clock();
     }
 
     pub(super) fn last_id(&self) -> u64 {
@@ -170,15 +174,18 @@ impl Requests {
         let Coming { call, codec, bytes } = coming;
         let stream = &self.stream;
         let route = call.route.clone();
-        let began = clock();
+        let began = self.time;
         if call.deadline <= began {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
         }
         let (mut handler, permit, deadline) = stream.server.start(call, codec, body, &stream.account, self.max_message);
-        if !route.spawn_first() {
+        let unpolled = if route.spawn_first() {
+            Some(route)
+        } else {
             let polled = (&mut handler).now_or_never();
-            route.note_first_poll(clock() - began);
+            self.time = clock();
+            route.note_first_poll(self.time - began);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
@@ -188,8 +195,9 @@ impl Requests {
                 }
                 return;
             }
-        }
-        stream.spawn_handler(id, handler, deadline, permit, bytes);
+            None
+        };
+        stream.spawn_handler(id, handler, deadline, permit, bytes, unpolled);
     }
 
     /// Nothing is read: bodies don't stand still by their callers' fault.
