@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
+use futures::task::AtomicWaker;
 use libp2p::StreamProtocol;
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::swarm::handler::{
@@ -14,6 +15,7 @@ use libp2p::swarm::handler::{
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 
 use super::core::Core;
+use super::waking::Waking;
 use crate::connection::{CallStream, PeerLink, ServedStream};
 use crate::error::{ErrorKind, RpcError};
 
@@ -49,6 +51,8 @@ pub struct Handler {
     supported: bool,
     tell: VecDeque<Tell>,
     waker: Option<Waker>,
+    /// Wakes the connection when a stream has ended.
+    ended: Arc<AtomicWaker>,
     calling: Vec<Weak<CallStream>>,
     serving: Vec<Weak<ServedStream>>,
 }
@@ -74,6 +78,7 @@ impl Handler {
             supported: false,
             tell: VecDeque::new(),
             waker: None,
+            ended: Arc::default(),
             calling: Vec::new(),
             serving: Vec::new(),
         }
@@ -131,6 +136,7 @@ impl ConnectionHandler for Handler {
             let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ());
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
+        self.ended.register(cx.waker());
         self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
@@ -149,12 +155,14 @@ impl ConnectionHandler for Handler {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
                 self.opening = false;
+                let stream = Waking::new(stream, self.ended.clone());
                 remember(&mut self.calling, self.link.attach(stream));
                 self.tell(Tell::Opened);
             }
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
                 self.note_supported();
                 if let Some(core) = self.core.upgrade() {
+                    let stream = Waking::new(stream, self.ended.clone());
                     remember(&mut self.serving, core.accept(&self.link, self.remote, stream));
                 }
             }

@@ -32,6 +32,7 @@ mod connections;
 mod core;
 mod handler;
 mod swarm;
+mod waking;
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;

@@ -265,6 +265,9 @@ impl PeerLink {
     }
 
     fn fail(&self, calls: VecDeque<Queued>, error: &RpcError) {
+        if calls.is_empty() {
+            return;
+        }
         self.config.calls.fetch_sub(calls.len(), Ordering::Relaxed);
         self.changed.notify_one();
         for call in calls {
