@@ -1,6 +1,8 @@
 //! The way from a client into the network, whoever drives it.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -20,19 +22,54 @@ use crate::reply::ReplySlot;
 /// [`ErrorKind::Closed`], of one that has not been started as [`ErrorKind::NotStarted`]; both were never sent.
 #[derive(Clone)]
 pub struct Handle {
-    network: Arc<OnceLock<Weak<dyn Network>>>,
+    shared: Arc<Shared>,
     deadline: Option<Instant>,
+}
+
+struct Shared {
+    /// No other handle of this process has it, now or later.
+    number: u64,
+    network: OnceLock<Weak<dyn Network>>,
+}
+
+/// The way to a peer, as far as it was known when a call was made.
+pub(crate) enum Way {
+    Known(Found),
+    Unknown(Handle),
+}
+
+/// Where a call goes, what holds for it, and the deadline that it inherits.
+pub(crate) struct Found {
+    pub(crate) link: Arc<dyn Link>,
+    pub(crate) defaults: CallDefaults,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// The way that was last found on this thread.
+struct LastWay {
+    handle: u64,
+    peer: PeerId,
+    link: Weak<dyn Link>,
+    defaults: CallDefaults,
+}
+
+thread_local! {
+    /// A loop calls one peer again and again, from many threads at once: finding the way afresh would have their processors
+    /// wait for each other's counters and locks.
+    static LAST_WAY: RefCell<Option<LastWay>> = const { RefCell::new(None) };
 }
 
 impl Handle {
     /// A handle whose network comes later.
     pub(crate) fn unstarted() -> Self {
-        Handle { network: Arc::default(), deadline: None }
+        static HANDLES: AtomicU64 = AtomicU64::new(0);
+        let number = HANDLES.fetch_add(1, Ordering::Relaxed);
+        Handle { shared: Arc::new(Shared { number, network: OnceLock::new() }), deadline: None }
     }
 
     /// Say which network this handle, and all clones of it, lead into. Only the first word counts.
     pub(crate) fn connect(&self, network: Weak<dyn Network>) {
-        let _ = self.network.set(network);
+        let _ = self.shared.network.set(network);
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Instant) -> Self {
@@ -46,12 +83,31 @@ impl Handle {
     }
 
     pub(crate) fn network(&self) -> Result<Arc<dyn Network>, RpcError> {
-        match self.network.get() {
+        match self.shared.network.get() {
             None => Err(RpcError::never_sent(ErrorKind::NotStarted, "start the node before it calls")),
             Some(network) => {
                 network.upgrade().ok_or_else(|| RpcError::never_sent(ErrorKind::Closed, "it was shut down or dropped"))
             }
         }
+    }
+
+    /// The way to a peer, without a word of it if there is none yet: that is for the call to say, once it is polled.
+    pub(crate) fn way_to(&self, peer: PeerId) -> Way {
+        let deadline = self.deadline;
+        let last = LAST_WAY.try_with(|last| {
+            let last = last.try_borrow().ok()?;
+            let last = last.as_ref().filter(|last| last.handle == self.shared.number && last.peer == peer)?;
+            Some((last.link.upgrade()?, last.defaults))
+        });
+        if let Ok(Some((link, defaults))) = last {
+            return Way::Known(Found { link, defaults, deadline });
+        }
+        let Ok(network) = self.network() else { return Way::Unknown(self.clone()) };
+        let (link, defaults) = (network.link(peer), network.defaults());
+        let way = LastWay { handle: self.shared.number, peer, link: Arc::downgrade(&link), defaults };
+        // The one before it is dropped outside: that may be the last of its link.
+        let _before = LAST_WAY.try_with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.replace(way)));
+        Way::Known(Found { link, defaults, deadline })
     }
 
     /// The peer id of the node behind this handle.
@@ -65,7 +121,7 @@ impl Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.network.get() {
+        let state = match self.shared.network.get() {
             None => "not started",
             Some(network) if network.strong_count() > 0 => "running",
             Some(_) => "closed",
@@ -92,6 +148,19 @@ pub(crate) trait Network: Send + Sync + 'static {
     fn link(&self, peer: PeerId) -> Arc<dyn Link>;
     fn members(&self) -> &Members;
     fn defaults(&self) -> CallDefaults;
+}
+
+impl Way {
+    pub(crate) fn resolve(self, peer: PeerId) -> Result<Found, RpcError> {
+        match self {
+            Way::Known(found) => Ok(found),
+            Way::Unknown(handle) => {
+                let network = handle.network()?;
+                let (link, defaults) = (network.link(peer), network.defaults());
+                Ok(Found { link, defaults, deadline: handle.deadline() })
+            }
+        }
+    }
 }
 
 /// How long a call may take that doesn't say otherwise.

@@ -142,7 +142,7 @@ impl<M: Method> MultiCall<M> {
             (Ok(network), None) => network.defaults().timeout,
             (Err(_), None) => Duration::ZERO,
         };
-        let deadline = deadline_of(&handle, timeout);
+        let deadline = deadline_of(handle.deadline(), timeout);
         let codec = options.codec;
         let body = match &network {
             Err(error) => Err(error.clone()),
@@ -253,8 +253,8 @@ impl<M: Method> Running<M> {
         }
         while self.calls.len() < self.concurrency {
             let Some(peer) = self.waiting.pop_front() else { return };
-            let (handle, own, options) = (self.handle.clone(), self.own.clone(), self.options.clone());
-            self.calls.push(Named(Call::encoded(handle, own, peer, body.clone(), options, self.deadline)));
+            let (way, own, options) = (self.handle.way_to(peer), self.own.clone(), self.options.clone());
+            self.calls.push(Named(Call::encoded(way, own, peer, body.clone(), options, self.deadline)));
         }
     }
 

@@ -183,6 +183,7 @@ impl Network for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        self.server.leave();
         self.close_links();
     }
 }

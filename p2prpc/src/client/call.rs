@@ -16,7 +16,7 @@ use super::CallOptions;
 use crate::codec::{self, CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::handle::{Body, Handle, Link, Network, Request};
+use crate::handle::{Body, Found, Link, Network, Request, Way};
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::service::{Method, Scratch};
@@ -60,7 +60,7 @@ enum State<M: Method> {
 }
 
 struct Start<M: Method> {
-    handle: Handle,
+    way: Way,
     own: Option<Arc<dyn Network>>,
     args: Arguments<M>,
     options: CallOptions,
@@ -94,26 +94,26 @@ struct Kept {
 
 impl<M: Method> Call<M> {
     pub(crate) fn new(
-        handle: Handle,
+        way: Way,
         own: Option<Arc<dyn Network>>,
         peer: PeerId,
         args: M::Args,
         options: CallOptions,
     ) -> Self {
-        let start = Start { handle, own, args: Arguments::Plain(args), options, deadline: None };
+        let start = Start { way, own, args: Arguments::Plain(args), options, deadline: None };
         Call { peer, state: State::Ready(start) }
     }
 
     /// One of many calls with the same body and deadline.
     pub(crate) fn encoded(
-        handle: Handle,
+        way: Way,
         own: Option<Arc<dyn Network>>,
         peer: PeerId,
         body: Bytes,
         options: CallOptions,
         deadline: Instant,
     ) -> Self {
-        let start = Start { handle, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
+        let start = Start { way, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
         Call { peer, state: State::Ready(start) }
     }
 
@@ -152,14 +152,12 @@ impl<M: Method> Call<M> {
     }
 
     fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
-        let Start { handle, own, args, options, deadline } = start;
+        let Start { way, own, args, options, deadline } = start;
         if let Some(error) = options.invalid {
             return Err(RpcError::never_sent(ErrorKind::InvalidRequest, error));
         }
-        let network = handle.network()?;
-        let defaults = network.defaults();
-        let deadline = deadline.unwrap_or_else(|| deadline_of(&handle, options.timeout.unwrap_or(defaults.timeout)));
-        let link = network.link(self.peer);
+        let Found { link, defaults, deadline: inherited } = way.resolve(self.peer)?;
+        let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
         let slot = Arc::new(ReplySlot::new());
         let codec = options.codec;
         let submit = |options: &CallOptions, body: Body<'_>| {
@@ -190,10 +188,10 @@ impl<M: Method> Call<M> {
     }
 }
 
-pub(crate) fn deadline_of(handle: &Handle, timeout: Duration) -> Instant {
+pub(crate) fn deadline_of(inherited: Option<Instant>, timeout: Duration) -> Instant {
     let now = Instant::now();
     let own = now.checked_add(timeout).unwrap_or(now + LONGEST_TIMEOUT);
-    handle.deadline().map_or(own, |inherited| inherited.min(own))
+    inherited.map_or(own, |inherited| inherited.min(own))
 }
 
 /// Encode arguments and drop them; neither may take the caller's task down.

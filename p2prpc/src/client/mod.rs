@@ -94,7 +94,7 @@ impl Client {
 
     /// A call to one peer.
     pub fn call<M: Method>(&self, peer: PeerId, args: M::Args) -> Call<M> {
-        Call::new(self.handle.clone(), self.own.clone(), peer, args, self.options.clone())
+        Call::new(self.handle.way_to(peer), self.own.clone(), peer, args, self.options.clone())
     }
 
     /// A call to these peers.

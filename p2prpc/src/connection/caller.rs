@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use super::calls::Calls;
 use super::link::{LinkConfig, too_late};
 use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing};
@@ -45,9 +45,7 @@ pub(crate) struct CallStream {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) out: Outgoing<Origin>,
-    pub(super) calls: HashMap<u64, InFlight>,
-    /// The last id that was given to a call.
-    pub(super) last_id: u64,
+    pub(super) calls: Calls<InFlight>,
     /// Bytes of the request bodies of `calls`.
     bytes: usize,
     /// What the other end takes: the defaults of the wire until it has said so.
@@ -99,8 +97,7 @@ impl CallStream {
             number,
             shared: Mutex::new(Shared {
                 out,
-                calls: HashMap::new(),
-                last_id: 0,
+                calls: Calls::new(),
                 bytes: 0,
                 peer: PeerLimits::of(&Hello::default(), false),
                 taking: true,
@@ -139,7 +136,7 @@ impl CallStream {
         let waker = {
             let mut shared = self.shared.lock();
             shared.room_for(body.len(), config)?;
-            let id = shared.last_id + 1;
+            let id = shared.calls.last_id() + 1;
             let chunk = if body.len() <= BULK_FROM { body } else { &[] };
             let frame = wire::Request {
                 id,
@@ -156,9 +153,8 @@ impl CallStream {
                 shared.out.push_bulk(Bulk { id, head: None, body: request.body.to_bytes(), sent: 0, of });
             }
             slot.set_place(Place::Sent { stream: self.number, id });
-            shared.last_id = id;
             shared.bytes += body.len();
-            config.sent_bytes.fetch_add(body.len(), Ordering::Relaxed);
+            config.in_flight.bytes.fetch_add(body.len(), Ordering::Relaxed);
             let call = InFlight {
                 slot: slot.clone(),
                 method: request.method,
@@ -166,8 +162,8 @@ impl CallStream {
                 bytes: body.len(),
                 resends,
             };
-            shared.calls.insert(id, call);
-            config.calls.fetch_add(1, Ordering::Relaxed);
+            shared.calls.push(call);
+            config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
             if shared.next_deadline.is_none_or(|next| request.deadline < next) {
                 shared.next_deadline = Some(request.deadline);
                 shared.out.take_any_waker()
@@ -183,7 +179,7 @@ impl CallStream {
 
     /// True while someone waits for the answer of this call.
     fn awaits(&self, id: u64) -> bool {
-        self.shared.lock().calls.contains_key(&id)
+        self.shared.lock().calls.contains(id)
     }
 
     /// The caller has gone. True if the call was still under way.
@@ -253,7 +249,7 @@ impl Shared {
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
         let own = self.bytes == 0 || self.bytes + bytes <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
-        let all = config.sent_bytes.load(Ordering::Relaxed);
+        let all = config.in_flight.bytes.load(Ordering::Relaxed);
         if !own || (all > 0 && all + bytes > config.limits.max_bytes) {
             self.wanted = true;
             return Err(Refused::NoRoomYet);
@@ -263,10 +259,10 @@ impl Shared {
 
     /// Forget a call.
     pub(super) fn take(&mut self, id: u64, config: &LinkConfig) -> Option<InFlight> {
-        let call = self.calls.remove(&id)?;
+        let call = self.calls.remove(id)?;
         self.bytes -= call.bytes;
-        config.sent_bytes.fetch_sub(call.bytes, Ordering::Relaxed);
-        config.calls.fetch_sub(1, Ordering::Relaxed);
+        config.in_flight.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         Some(call)
     }
 

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use crossbeam_utils::CachePadded;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::{self, CallStream, Refused};
@@ -41,14 +43,20 @@ pub(crate) struct LinkConfig {
     pub(crate) limits: Limits,
     pub(crate) idle_timeout: Duration,
     pub(crate) opener: Box<dyn Opener>,
-    /// Bytes of request bodies in flight to all peers.
-    pub(super) sent_bytes: AtomicUsize,
+    pub(super) in_flight: CachePadded<InFlight>,
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
-    /// Own calls in flight or waiting.
-    pub(super) calls: AtomicUsize,
     closed: AtomicBool,
     epoch: Instant,
+}
+
+/// Counters that each call changes, apart from what each call reads.
+#[derive(Default)]
+pub(super) struct InFlight {
+    /// Bytes of request bodies in flight to all peers.
+    pub(super) bytes: AtomicUsize,
+    /// Own calls in flight or waiting.
+    pub(super) calls: AtomicUsize,
 }
 
 impl LinkConfig {
@@ -57,9 +65,8 @@ impl LinkConfig {
             limits,
             idle_timeout,
             opener,
-            sent_bytes: AtomicUsize::new(0),
+            in_flight: CachePadded::default(),
             received_bytes: AtomicUsize::new(0),
-            calls: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             epoch: now(),
         }
@@ -89,7 +96,7 @@ impl LinkConfig {
     }
 
     pub(crate) fn calls_under_way(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.in_flight.calls.load(Ordering::Relaxed)
     }
 }
 
@@ -97,7 +104,7 @@ impl LinkConfig {
 impl LinkConfig {
     /// Own calls under way, and the bytes of their bodies and of what has come of their replies.
     pub(super) fn in_use(&self) -> (usize, usize) {
-        let bytes = self.sent_bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
+        let bytes = self.in_flight.bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
         (self.calls_under_way(), bytes)
     }
 }
@@ -106,8 +113,8 @@ pub(crate) struct PeerLink {
     me: Weak<PeerLink>,
     peer: PeerId,
     config: Arc<LinkConfig>,
-    /// The stream that takes new calls.
-    current: RwLock<Option<Arc<CallStream>>>,
+    /// The stream that takes new calls. Changed under the lock of `waiting` only.
+    current: ArcSwapOption<CallStream>,
     waiting: Mutex<Waiting>,
     changed: Notify,
     /// When the last byte came on a call stream, in ms since the config's epoch.
@@ -180,7 +187,7 @@ impl PeerLink {
             me: me.clone(),
             peer,
             config,
-            current: RwLock::default(),
+            current: ArcSwapOption::empty(),
             waiting: Mutex::default(),
             changed: Notify::new(),
             heard: AtomicU64::new(0),
@@ -228,7 +235,7 @@ impl PeerLink {
             }
             waiting.streams += 1;
             let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits));
-            if let Some(older) = self.current.write().replace(stream.clone()) {
+            if let Some(older) = self.current.swap(Some(stream.clone())) {
                 older.retire();
                 waiting.drain(older);
             }
@@ -268,7 +275,7 @@ impl PeerLink {
         if calls.is_empty() {
             return;
         }
-        self.config.calls.fetch_sub(calls.len(), Ordering::Relaxed);
+        self.config.in_flight.calls.fetch_sub(calls.len(), Ordering::Relaxed);
         self.changed.notify_one();
         for call in calls {
             call.slot.complete(Err(error.clone()));
@@ -279,11 +286,10 @@ impl PeerLink {
     pub(super) fn retire(&self, stream: &Arc<CallStream>) {
         let given_up = {
             let mut waiting = self.waiting.lock();
-            let mut current = self.current.write();
-            if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
+            if !self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
                 return;
             }
-            *current = None;
+            self.current.store(None);
             waiting.drain(stream.clone());
             waiting.count_lost_stream()
         };
@@ -298,7 +304,7 @@ impl PeerLink {
             waiting.draining.retain(|other| !Arc::ptr_eq(other, stream));
             // Whoever has given up meanwhile has found the call nowhere.
             let unsent: VecDeque<Queued> = unsent.into_iter().filter(|call| call.slot.place().is_some()).collect();
-            self.config.calls.fetch_add(unsent.len(), Ordering::Relaxed);
+            self.config.in_flight.calls.fetch_add(unsent.len(), Ordering::Relaxed);
             if self.config.is_closed() {
                 (unsent, false)
             } else {
@@ -321,14 +327,14 @@ impl PeerLink {
         {
             let mut waiting = self.waiting.lock();
             while let Some(next) = waiting.queue.front() {
-                let sent = match &*self.current.read() {
+                let sent = match &*self.current.load() {
                     Some(stream) => stream.submit(&next.request(), &next.slot, next.resends, &self.config),
                     None => Err(Refused::Gone),
                 };
                 match sent {
                     Ok(()) => {
                         waiting.queue.pop_front();
-                        self.config.calls.fetch_sub(1, Ordering::Relaxed);
+                        self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
                     }
                     Err(Refused::Failed(error)) => {
                         failed.extend(waiting.queue.pop_front().map(|call| (call.slot, error)));
@@ -344,7 +350,7 @@ impl PeerLink {
                 }
             }
         }
-        self.config.calls.fetch_sub(failed.len(), Ordering::Relaxed);
+        self.config.in_flight.calls.fetch_sub(failed.len(), Ordering::Relaxed);
         for (slot, error) in failed {
             slot.complete(Err(error));
         }
@@ -371,7 +377,7 @@ impl PeerLink {
                 call.slot.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
                 return;
             }
-            self.config.calls.fetch_add(1, Ordering::Relaxed);
+            self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
             waiting.queue.push_back(call);
             waiting.needs_timer()
         };
@@ -429,7 +435,7 @@ impl Link for PeerLink {
         if self.config.is_closed() {
             return slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
         }
-        let sent = self.current.read().as_ref().map(|stream| stream.submit(&request, slot, 0, &self.config));
+        let sent = self.current.load().as_ref().map(|stream| stream.submit(&request, slot, 0, &self.config));
         match sent {
             Some(Ok(())) => return,
             Some(Err(Refused::Failed(error))) => return slot.complete(Err(error)),
@@ -455,12 +461,12 @@ impl Link for PeerLink {
             Place::Queued => {
                 if let Some(at) = waiting.queue.iter().position(|call| Arc::ptr_eq(&call.slot, slot)) {
                     waiting.queue.remove(at);
-                    self.config.calls.fetch_sub(1, Ordering::Relaxed);
+                    self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
                     self.changed.notify_one();
                 }
             }
             Place::Sent { stream: number, id } => {
-                let current = self.current.read().clone();
+                let current = self.current.load_full();
                 let stream = current.iter().chain(&waiting.draining).find(|stream| stream.number() == number).cloned();
                 drop(waiting);
                 if stream.is_some_and(|stream| stream.cancel(id, &self.config)) {

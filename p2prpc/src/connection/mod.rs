@@ -2,6 +2,7 @@
 
 mod alarm;
 mod caller;
+mod calls;
 mod incoming;
 mod link;
 mod outgoing;
@@ -27,6 +28,8 @@ const MOVE_TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_BODY_RATE: u64 = 16 * 1024;
 /// Frames that are handled before the stream gives its thread away.
 const FRAMES_A_TURN: usize = 64;
+/// Buffers that only a busy stream needs are kept for so long after the last call.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// How long a stream that is to end may take to say so.
 const LINGER: Duration = Duration::from_secs(1);
 

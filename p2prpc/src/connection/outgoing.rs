@@ -143,6 +143,15 @@ impl<T> Outgoing<T> {
         self.frames.is_empty() && self.bulk.is_empty() && self.held.is_empty()
     }
 
+    /// Give back what only a busy stream needs.
+    pub(super) fn shrink(&mut self) {
+        if self.is_empty() {
+            self.frames = Vec::new();
+            self.bulk = VecDeque::new();
+            self.held = VecDeque::new();
+        }
+    }
+
     /// Whom to wake after something was queued: the writer, if it sleeps for want of it.
     #[must_use]
     pub(super) fn take_waker(&mut self) -> Option<Waker> {
@@ -223,6 +232,13 @@ impl Writer {
 
     pub(super) fn len(&self) -> usize {
         self.buffer.len() - self.at
+    }
+
+    /// Give back what only a busy stream needs.
+    pub(super) fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
     }
 
     /// The buffer, which begins with a whole frame, and how much of it the substream has taken.

@@ -162,6 +162,14 @@ impl ServedStream {
 }
 
 impl Shared {
+    /// Give back what only a busy stream needs.
+    fn shrink(&mut self) {
+        self.out.shrink();
+        if self.running.is_empty() && self.running.capacity() > 0 {
+            self.running = HashMap::new();
+        }
+    }
+
     /// Queue an answer whose body is accounted for.
     fn queue(&mut self, id: u64, outcome: Outcome) {
         match outcome.0 {

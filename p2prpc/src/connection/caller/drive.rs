@@ -18,7 +18,7 @@ use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
 use crate::connection::words::{error_of, failed_by_go_away};
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now, recover};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now, recover};
 use crate::error::{ErrorKind, RpcError};
 use crate::limits::Limits;
 use crate::reply::{RawReply, RawResult, ReplySlot};
@@ -140,7 +140,7 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        self.calls.last_id = self.stream.shared.lock().last_id;
+        self.calls.last_id = self.stream.shared.lock().calls.last_id();
         let mut frames = 0;
         let result = loop {
             match self.incoming.frame() {
@@ -187,7 +187,7 @@ impl Driver {
             let go_away = self.calls.go_away.take();
             if let Some((last, error)) = &go_away {
                 shared.taking = false;
-                let refused: Vec<u64> = shared.calls.keys().copied().filter(|id| id > last).collect();
+                let refused: Vec<u64> = shared.calls.iter().map(|(id, _)| id).filter(|id| id > last).collect();
                 for id in refused {
                     shared.out.remove_bulk(id);
                     if let Some(call) = shared.take(id, config) {
@@ -270,7 +270,7 @@ impl Driver {
             if shared.next_deadline.is_some_and(|next| next <= now) {
                 let config = self.link.config();
                 let ids: Vec<u64> =
-                    shared.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| *id).collect();
+                    shared.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| id).collect();
                 for id in ids {
                     let Some(call) = shared.take(id, config) else { continue };
                     let error = if shared.give_up(id) {
@@ -280,7 +280,7 @@ impl Driver {
                     };
                     late.push((call.slot, error));
                 }
-                shared.next_deadline = shared.calls.values().map(|call| call.deadline).min();
+                shared.next_deadline = shared.calls.iter().map(|(_, call)| call.deadline).min();
             }
             if let Some(next) = shared.next_deadline {
                 self.alarm.not_after(next);
@@ -292,8 +292,15 @@ impl Driver {
             if !quiet {
                 self.idle_since = None;
             } else {
-                self.incoming.shrink();
                 let since = *self.idle_since.get_or_insert(now);
+                if now >= since + SHRINK_AFTER {
+                    self.incoming.shrink();
+                    self.writer.shrink();
+                    shared.out.shrink();
+                    shared.calls.shrink();
+                } else {
+                    self.alarm.not_after(since + SHRINK_AFTER);
+                }
                 let at = since.checked_add(self.link.config().idle_timeout);
                 if at.is_some_and(|at| now >= at) {
                     shared.taking = false;
@@ -328,7 +335,7 @@ impl Driver {
             shared.taking = false;
             let config = self.link.config();
             let shared = &mut *shared;
-            let ids: Vec<u64> = shared.calls.keys().copied().collect();
+            let ids: Vec<u64> = shared.calls.iter().map(|(id, _)| id).collect();
             let mut calls: HashMap<u64, _> = HashMap::with_capacity(ids.len());
             for id in ids {
                 calls.extend(shared.take(id, config).map(|call| (id, call)));

@@ -15,7 +15,7 @@ use crate::connection::caller::hello;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::{Outgoing, Writer};
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, now};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
 use crate::error::{Delivery, ErrorKind};
 use crate::wire::{self, GoAwayReason};
 
@@ -50,6 +50,7 @@ where
         alarm: Alarm::default(),
         started: now(),
         fragment_since: None,
+        idle_since: None,
         left_at: None,
         paused: false,
     };
@@ -78,6 +79,7 @@ struct Driver {
     alarm: Alarm,
     started: Instant,
     fragment_since: Option<Instant>,
+    idle_since: Option<Instant>,
     /// When the caller was told to go away.
     left_at: Option<Instant>,
     /// Too many replies wait: nothing is read.
@@ -250,8 +252,17 @@ impl Driver {
         }
         let quiet = shared.running.is_empty() && shared.out.is_empty() && self.writer.is_empty();
         drop(shared);
-        if quiet && self.requests.is_idle() {
-            self.incoming.shrink();
+        if !quiet || !self.requests.is_idle() {
+            self.idle_since = None;
+        } else {
+            let since = *self.idle_since.get_or_insert(now);
+            if now >= since + SHRINK_AFTER {
+                self.incoming.shrink();
+                self.writer.shrink();
+                self.stream.shared.lock().shrink();
+            } else {
+                self.alarm.not_after(since + SHRINK_AFTER);
+            }
             if let Some(left) = self.left_at {
                 let at = left + LEAVE_TIMEOUT;
                 if now >= at {
