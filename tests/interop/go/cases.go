@@ -155,7 +155,7 @@ func raw(ctx context.Context, c *caller) error {
 }
 
 func outer(ctx context.Context, c *caller) error {
-	one, other := Inner{"one", []string{"a", "b"}}, Inner{"other", []string{}}
+	one, other := Inner{"one", []string{"a", "b"}}, Inner{"other", []string{"c"}}
 	all := make([]Inner, 20)
 	for i := range all {
 		all[i] = one
@@ -164,7 +164,7 @@ func outer(ctx context.Context, c *caller) error {
 		First: one,
 		All:   all,
 		Named: map[string]Inner{"x": one, "y": other},
-		Deep:  map[string][]map[string]int64{"d": {{"k": -1}, {}}},
+		Deep:  map[string][]map[string]int64{"d": {{"k": -1}, {"l": 2}}},
 		Flag:  true,
 	})
 }
