@@ -79,6 +79,8 @@ pub struct Config {
     gorpc_protocol: StreamProtocol,
     #[cfg(feature = "gorpc")]
     gorpc: bool,
+    #[cfg(feature = "gorpc")]
+    only_gorpc: bool,
 }
 
 /// An application's protocol id that can't be used.
@@ -112,6 +114,8 @@ impl Config {
             gorpc_protocol,
             #[cfg(feature = "gorpc")]
             gorpc: false,
+            #[cfg(feature = "gorpc")]
+            only_gorpc: false,
         })
     }
 
@@ -151,6 +155,15 @@ impl Config {
         self
     }
 
+    /// Speak as Go peers do and in no other way: for tests of those who speak with them.
+    #[cfg(feature = "gorpc")]
+    #[doc(hidden)]
+    pub fn only_gorpc(mut self) -> Self {
+        self.gorpc = true;
+        self.only_gorpc = true;
+        self
+    }
+
     /// The protocol on the wire.
     #[cfg(feature = "node")]
     pub(crate) fn protocol(&self) -> &StreamProtocol {
@@ -159,10 +172,10 @@ impl Config {
 
     fn protocols(&self) -> Protocols {
         #[cfg(feature = "gorpc")]
-        let gorpc = self.gorpc.then(|| self.gorpc_protocol.clone());
+        let (native, gorpc) = (!self.only_gorpc, self.gorpc.then(|| self.gorpc_protocol.clone()));
         #[cfg(not(feature = "gorpc"))]
-        let gorpc = None;
-        Protocols::new(self.protocol.clone(), gorpc)
+        let (native, gorpc) = (true, None);
+        Protocols::new(native.then(|| self.protocol.clone()), gorpc)
     }
 }
 

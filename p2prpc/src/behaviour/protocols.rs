@@ -17,8 +17,8 @@ pub struct Protocols {
 }
 
 impl Protocols {
-    pub(super) fn new(native: StreamProtocol, gorpc: Option<StreamProtocol>) -> Self {
-        Protocols { native: Some(native), gorpc }
+    pub(super) fn new(native: Option<StreamProtocol>, gorpc: Option<StreamProtocol>) -> Self {
+        Protocols { native, gorpc }
     }
 
     /// Without the other.
