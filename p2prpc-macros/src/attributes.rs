@@ -14,7 +14,16 @@ pub(crate) struct ServiceOptions {
     pub(crate) name: Option<LitStr>,
     /// Where the library is, if not at `::p2prpc`.
     pub(crate) krate: Option<Path>,
+    /// The name by which Go peers know the service.
+    pub(crate) gorpc: Option<LitStr>,
 }
+
+/// The options that `#[p2p_service(..)]` takes, as they are listed for whoever writes another.
+const SERVICE_OPTIONS: &str = if cfg!(feature = "gorpc") {
+    "there are `name = \"..\"`, `gorpc = \"..\"` and `crate = \"..\"`"
+} else {
+    "there are `name = \"..\"` and `crate = \"..\"`"
+};
 
 impl ServiceOptions {
     pub(crate) fn parse(attr: TokenStream, misuses: &mut Misuses) -> Self {
@@ -26,11 +35,13 @@ impl ServiceOptions {
             } else if meta.path().is_ident("crate") {
                 let path = misuses.note(string(&meta)).and_then(|path| misuses.note(parse_path(&path)));
                 set_once(&mut options.krate, path, &meta, misuses);
+            } else if meta.path().is_ident("gorpc") && cfg!(feature = "gorpc") {
+                let name = misuses.note(string(&meta));
+                set_once(&mut options.gorpc, name, &meta, misuses);
+            } else if meta.path().is_ident("gorpc") {
+                misuses.at(meta.path(), "`gorpc` needs the feature `gorpc` of p2prpc: turn it on in Cargo.toml");
             } else {
-                misuses.at(
-                    meta.path(),
-                    "unknown option of `#[p2p_service]`: there are `name = \"..\"` and `crate = \"..\"`",
-                );
+                misuses.at(meta.path(), format!("unknown option of `#[p2p_service]`: {SERVICE_OPTIONS}"));
             }
         }
         options

@@ -14,6 +14,8 @@ pub(crate) struct Service {
     pub(crate) names: ServiceNames,
     /// The name on the wire.
     pub(crate) wire_name: String,
+    /// The name by which Go peers know it.
+    pub(crate) gorpc_name: Option<String>,
     /// The documentation, as an expression.
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,

@@ -8,6 +8,9 @@ use syn::ext::IdentExt;
 /// The longest `Service.Method`, in bytes: what a request has room for.
 const MAX_FULL_NAME: usize = 256;
 
+/// The longest names of a service and a method together, in bytes: `MaxServiceIDLength` of go-libp2p-gorpc.
+const MAX_GORPC_NAMES: usize = 256;
+
 /// The name on the wire of a method that isn't given one: `echo` becomes `Echo`.
 pub(crate) fn method_wire_name(ident: &Ident) -> String {
     ident.unraw().to_string().to_upper_camel_case()
@@ -32,6 +35,34 @@ pub(crate) fn check_full_name(full_name: &str) -> Result<(), String> {
     if length > MAX_FULL_NAME {
         return Err(format!(
             "the names of the service and the method and the '.' between them are at most {MAX_FULL_NAME} bytes on the wire, these are {length}"
+        ));
+    }
+    Ok(())
+}
+
+/// Why Go can't know a service by this name. There a service has the name of a type.
+pub(crate) fn check_gorpc_name(name: &str) -> Result<(), String> {
+    let mut chars = name.chars();
+    match chars.next() {
+        None => Err("the name of a service in Go cannot be empty".to_owned()),
+        Some(first) if !(first.is_ascii_alphabetic() || first == '_') => {
+            Err(format!("the name of a service in Go begins with a letter or '_': `{name}` begins with {first:?}"))
+        }
+        Some(_) => match chars.find(|c| !(c.is_ascii_alphanumeric() || *c == '_')) {
+            None => Ok(()),
+            Some(wrong) => Err(format!(
+                "the name of a service in Go is ASCII letters, digits and '_': `{name}` has {wrong:?} in it"
+            )),
+        },
+    }
+}
+
+/// Why Go doesn't take these names together.
+pub(crate) fn check_gorpc_names(service: &str, method: &str) -> Result<(), String> {
+    let length = service.len() + method.len();
+    if length > MAX_GORPC_NAMES {
+        return Err(format!(
+            "the name of a service in Go and that of a method are at most {MAX_GORPC_NAMES} bytes together, these are {length}"
         ));
     }
     Ok(())

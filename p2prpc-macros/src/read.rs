@@ -10,7 +10,9 @@ use crate::attributes::{Carried, MethodOptions, ServiceOptions, doc_text};
 use crate::clashes;
 use crate::misuses::Misuses;
 use crate::model::{Method, Service};
-use crate::names::{MethodNames, ServiceNames, check_full_name, check_wire_name, method_wire_name};
+use crate::names::{
+    MethodNames, ServiceNames, check_full_name, check_gorpc_name, check_gorpc_names, check_wire_name, method_wire_name,
+};
 use crate::signature;
 
 pub(crate) fn read(attr: TokenStream, item: TokenStream) -> Result<Service> {
@@ -29,7 +31,13 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
     if let Err(message) = check_wire_name(&wire_name) {
         misuses.at_span(named_at, message);
     }
-    let service = ServiceIdent { ident: item.ident.clone(), wire_name };
+    let gorpc_name = options.gorpc.map(|given| {
+        if let Err(message) = check_gorpc_name(&given.value()) {
+            misuses.at(&given, message);
+        }
+        given.value()
+    });
+    let service = ServiceIdent { ident: item.ident.clone(), wire_name, gorpc_name };
     let mut methods = Vec::new();
     for item in &mut item.items {
         match item {
@@ -48,6 +56,7 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
         krate: options.krate.unwrap_or_else(|| syn::parse_quote!(::p2prpc)),
         names: ServiceNames::of(&item.ident),
         wire_name: service.wire_name,
+        gorpc_name: service.gorpc_name,
         doc_text: doc_text(&item.attrs, Span::mixed_site()),
         carried,
         methods,
@@ -59,6 +68,7 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
 struct ServiceIdent {
     ident: syn::Ident,
     wire_name: String,
+    gorpc_name: Option<String>,
 }
 
 fn not_a_trait(item: &Item) -> Error {
@@ -99,6 +109,10 @@ fn read_method(service: &ServiceIdent, function: &mut TraitItemFn, misuses: &mut
     let (wire_name, named_at) = wire_name(options.name, method_wire_name(&ident), ident.span());
     let full_name = format!("{}.{wire_name}", service.wire_name);
     if let Err(message) = check_wire_name(&wire_name).and_then(|()| check_full_name(&full_name)) {
+        misuses.at_span(named_at, message);
+    }
+    let gorpc = service.gorpc_name.as_deref();
+    if let Some(Err(message)) = gorpc.map(|service| check_gorpc_names(service, &wire_name)) {
         misuses.at_span(named_at, message);
     }
     Method {

@@ -105,7 +105,14 @@ fn render_args(service: &Service, method: &Method) -> TokenStream {
 }
 
 fn render_method(service: &Service, method: &Method) -> TokenStream {
-    let Service { krate, names, .. } = service;
+    let Service { krate, names, gorpc_name, .. } = service;
+    let gorpc = gorpc_name.as_ref().map(|service| {
+        let method = &method.wire_name;
+        quote_spanned! {Span::mixed_site()=>
+            const GORPC: ::core::option::Option<(&'static ::core::primitive::str, &'static ::core::primitive::str)> =
+                ::core::option::Option::Some((#service, #method));
+        }
+    });
     let (module, marker, args, cfg) = (&names.module, &method.names.marker, &method.names.args, &method.carried.cfg);
     let attributes = item_attributes(service);
     let (name, idempotent) = (&method.full_name, method.idempotent);
@@ -117,6 +124,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
         impl #krate::Method for #module::#marker {
             const NAME: &'static ::core::primitive::str = #name;
             const IDEMPOTENT: ::core::primitive::bool = #idempotent;
+            #gorpc
             type Args = #args;
             type Output = #output;
             type Error = #error;

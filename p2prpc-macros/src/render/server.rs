@@ -84,7 +84,8 @@ pub(super) fn render(service: &Service) -> TokenStream {
 }
 
 fn render_conversion(service: &Service) -> TokenStream {
-    let Service { item, krate, names, wire_name, doc_text, .. } = service;
+    let Service { item, krate, names, wire_name, gorpc_name, doc_text, .. } = service;
+    let gorpc = gorpc_name.as_ref().map(|name| quote_spanned!(Span::mixed_site()=> .gorpc(#name)));
     let (server, implementor, interface) = (&names.server, &names.implementor, &item.ident);
     let attributes = item_attributes(service);
     let builder = Ident::new("builder", Span::mixed_site());
@@ -93,7 +94,7 @@ fn render_conversion(service: &Service) -> TokenStream {
         #attributes
         impl<#implementor: #interface> ::core::convert::From<#server<#implementor>> for #krate::Service {
             fn from(server: #server<#implementor>) -> Self {
-                let #builder = #krate::__private::ServiceBuilder::new(#wire_name, #doc_text, server.service);
+                let #builder = #krate::__private::ServiceBuilder::new(#wire_name, #doc_text, server.service)#gorpc;
                 #(#methods)*
                 let mut service = #builder.build();
                 for rule in server.rules {

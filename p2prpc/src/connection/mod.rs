@@ -2,6 +2,8 @@
 
 mod alarm;
 mod caller;
+#[cfg(feature = "gorpc")]
+mod gorpc;
 mod incoming;
 mod link;
 mod outgoing;
@@ -14,6 +16,8 @@ mod words;
 mod tests;
 
 pub(crate) use caller::CallStream;
+#[cfg(feature = "gorpc")]
+pub(crate) use gorpc::{BilingualLink, ConnectionKey, Substream, not_named};
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 

@@ -32,6 +32,8 @@ pub trait Method: Send + Sync + 'static {
     const NAME: &'static str;
     /// True if calling twice does no harm, `#[rpc(idempotent)]`: such a call is made again after a lost connection, within its deadline.
     const IDEMPOTENT: bool;
+    /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
+    const GORPC: Option<(&'static str, &'static str)> = None;
     /// The arguments, as a struct with named fields.
     type Args: Serialize + DeserializeOwned + Send + 'static;
     /// What a call gives when it goes well.
