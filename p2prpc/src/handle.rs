@@ -148,6 +148,11 @@ pub(crate) trait Network: Send + Sync + 'static {
     fn link(&self, peer: PeerId) -> Arc<dyn Link>;
     fn members(&self) -> &Members;
     fn defaults(&self) -> CallDefaults;
+    /// True if some peers may have to be called in gorpc.
+    #[cfg(feature = "gorpc")]
+    fn speaks_gorpc(&self) -> bool {
+        false
+    }
 }
 
 impl Way {
@@ -177,6 +182,20 @@ pub(crate) struct CallDefaults {
 pub(crate) trait Link: Send + Sync + 'static {
     /// Take a call. It never blocks; all that becomes of the call, failures included, comes through the slot.
     fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>);
+    /// In which dialects a call is to be encoded. [`submit`](Link::submit) takes it if natively only, otherwise
+    /// [`submit_either`](Link::submit_either).
+    #[cfg(feature = "gorpc")]
+    fn forms(&self) -> Forms {
+        Forms::Native
+    }
+    /// Take a call for a peer that may speak gorpc, as [`submit`](Link::submit) does.
+    #[cfg(feature = "gorpc")]
+    fn submit_either(&self, call: EitherCall, slot: &Arc<ReplySlot>) {
+        match &call.native {
+            Some(native) => self.submit(native.request(&call), slot),
+            None => slot.complete(Err(RpcError::never_sent(ErrorKind::NotSupported, ""))),
+        }
+    }
     /// The caller has gone: forget the call, and tell the peer if it was told of it.
     fn cancel(&self, slot: &Arc<ReplySlot>);
 }
@@ -189,6 +208,58 @@ pub(crate) struct Request<'a> {
     pub(crate) deadline: Instant,
     pub(crate) metadata: &'a Metadata,
     pub(crate) body: Body<'a>,
+}
+
+/// The dialects that a peer speaks, or may.
+#[cfg(feature = "gorpc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forms {
+    Native,
+    Gorpc,
+    /// It isn't known yet which.
+    Both,
+}
+
+/// A call on its way to a peer that may speak gorpc.
+#[cfg(feature = "gorpc")]
+pub(crate) struct EitherCall {
+    /// `Service.Method`.
+    pub(crate) method: &'static str,
+    pub(crate) deadline: Instant,
+    /// It is made inside a handler.
+    pub(crate) nested: bool,
+    pub(crate) native: Option<NativeForm>,
+    /// `None` if the service has no name in gorpc.
+    pub(crate) gorpc: Option<GoForm>,
+}
+
+/// What a call is made of natively.
+#[cfg(feature = "gorpc")]
+pub(crate) struct NativeForm {
+    pub(crate) codec: CodecId,
+    pub(crate) metadata: Metadata,
+    pub(crate) body: Bytes,
+}
+
+#[cfg(feature = "gorpc")]
+impl NativeForm {
+    pub(crate) fn request<'a>(&'a self, call: &EitherCall) -> Request<'a> {
+        Request {
+            method: call.method,
+            codec: self.codec,
+            deadline: call.deadline,
+            metadata: &self.metadata,
+            body: Body::Shared(self.body.clone()),
+        }
+    }
+}
+
+/// What a call is made of in gorpc.
+#[cfg(feature = "gorpc")]
+pub(crate) struct GoForm {
+    pub(crate) service: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) args: Result<Bytes, RpcError>,
 }
 
 /// The encoded arguments.

@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
 use tokio::time::Sleep;
 
-use crate::client::{Call, CallOptions, deadline_of, encode_args, select};
+#[cfg(feature = "gorpc")]
+use crate::client::encode_either;
+use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, RpcError};
+#[cfg(feature = "gorpc")]
+use crate::handle::Forms;
 use crate::handle::{Handle, Network};
 use crate::service::Method;
 
@@ -146,7 +149,12 @@ impl<M: Method> MultiCall<M> {
         let codec = options.codec;
         let body = match &network {
             Err(error) => Err(error.clone()),
-            Ok(network) => encode_args(codec, args, network.defaults().max_message).map(|body| body.into_vec().into()),
+            #[cfg(feature = "gorpc")]
+            Ok(network) if network.speaks_gorpc() => {
+                encode_either::<M>(codec, args, Forms::Both, network.defaults().max_message)
+            }
+            Ok(network) => encode_args(codec, args, network.defaults().max_message)
+                .map(|body| Encoded::natively(body.into_vec().into())),
         };
         let asked: Arc<[PeerId]> = match (targets, network) {
             (Targets::Peers(peers), _) => peers,
@@ -225,7 +233,7 @@ enum StreamState<M: Method> {
 struct Running<M: Method> {
     handle: Handle,
     own: Option<Arc<dyn Network>>,
-    body: Result<Bytes, RpcError>,
+    body: Result<Encoded, RpcError>,
     options: CallOptions,
     deadline: Instant,
     concurrency: usize,
@@ -247,7 +255,7 @@ impl<M: Method> ReplyStream<M> {
 }
 
 impl<M: Method> Running<M> {
-    fn start_some(&mut self, body: &Bytes) {
+    fn start_some(&mut self, body: &Encoded) {
         if self.waiting.is_empty() || Instant::now() >= self.deadline {
             return;
         }

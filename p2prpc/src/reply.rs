@@ -15,6 +15,24 @@ pub(crate) enum RawReply {
     Response(Bytes),
     /// The handler's own error.
     Application(Bytes),
+    /// The method's return value, as gorpc encodes it.
+    #[cfg(feature = "gorpc")]
+    GorpcResponse(Bytes),
+    /// The handler's own error, as gorpc encodes it.
+    #[cfg(feature = "gorpc")]
+    GorpcApplication(Bytes),
+}
+
+#[cfg(feature = "gorpc")]
+impl RawReply {
+    /// It came in gorpc.
+    pub(crate) fn in_gorpc(self) -> Self {
+        match self {
+            RawReply::Response(body) => RawReply::GorpcResponse(body),
+            RawReply::Application(body) => RawReply::GorpcApplication(body),
+            other => other,
+        }
+    }
 }
 
 pub(crate) type RawResult = Result<RawReply, RpcError>;

@@ -1,10 +1,12 @@
 //! What the tests of p2prpc share: bare Swarms that hold only a [`Behaviour`](p2prpc::Behaviour), on loopback, and a service to call.
 
+mod gopeer;
 pub mod hostile;
 mod peer;
 mod waiting;
 mod workbench;
 
+pub use gopeer::GoPeer;
 pub use peer::{Peer, PeerBuilder, Transport, connect, mesh};
 pub use waiting::{LONG, PATIENCE, soon, until};
 pub use workbench::{

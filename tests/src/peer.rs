@@ -187,6 +187,18 @@ impl PeerBuilder {
         self
     }
 
+    /// It speaks gorpc too.
+    pub fn gorpc(mut self) -> Self {
+        self.config = self.config.gorpc(true);
+        self
+    }
+
+    /// It speaks gorpc and nothing else, as Go peers do.
+    pub fn only_gorpc(mut self) -> Self {
+        self.config = self.config.only_gorpc();
+        self
+    }
+
     /// Change the limits.
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();

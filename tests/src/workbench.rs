@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::until;
 
 /// What the tests call.
-#[p2p_service]
+#[p2p_service(gorpc = "WorkbenchAPI")]
 pub trait Workbench {
     /// The text, back again.
     async fn echo(&self, text: String) -> String;

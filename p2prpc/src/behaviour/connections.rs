@@ -1,14 +1,65 @@
 //! Which connections there are, which dials are under way, and on which connection a call stream is opened.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
+#[cfg(feature = "gorpc")]
+use crate::connection::BilingualLink;
 use crate::connection::PeerLink;
 use crate::error::{ErrorKind, RpcError};
+
+/// The way to a peer, which needs a stream now and then.
+pub(super) trait Opens: fmt::Debug + Send + Sync {
+    fn peer(&self) -> PeerId;
+    /// True while calls wait for a stream to be opened.
+    fn wants_stream(&self) -> bool;
+    /// The connection ended on which a stream was being opened. True if that is worth another try.
+    fn open_lost(&self) -> bool;
+    /// No stream could be opened.
+    fn open_failed(&self, error: &RpcError);
+}
+
+impl Opens for PeerLink {
+    fn peer(&self) -> PeerId {
+        self.peer()
+    }
+
+    fn wants_stream(&self) -> bool {
+        self.wants_stream()
+    }
+
+    fn open_lost(&self) -> bool {
+        self.open_lost()
+    }
+
+    fn open_failed(&self, error: &RpcError) {
+        self.open_failed(error);
+    }
+}
+
+#[cfg(feature = "gorpc")]
+impl Opens for BilingualLink {
+    fn peer(&self) -> PeerId {
+        self.peer()
+    }
+
+    fn wants_stream(&self) -> bool {
+        self.wants_stream()
+    }
+
+    fn open_lost(&self) -> bool {
+        self.open_lost()
+    }
+
+    fn open_failed(&self, error: &RpcError) {
+        self.open_failed(error);
+    }
+}
 
 /// What is to be done next for a call that waits.
 #[derive(Debug)]
@@ -17,7 +68,7 @@ pub(super) enum Next {
     Open(PeerId, ConnectionId),
     Dial(DialOpts),
     LookUp(PeerId),
-    Fail(Arc<PeerLink>, RpcError),
+    Fail(Arc<dyn Opens>, RpcError),
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +79,7 @@ pub(super) struct Connections {
 
 #[derive(Debug)]
 struct Peer {
-    link: Arc<PeerLink>,
+    link: Arc<dyn Opens>,
     /// The oldest first.
     connections: Vec<ConnectionId>,
     opening_on: Option<ConnectionId>,
@@ -36,7 +87,7 @@ struct Peer {
 
 #[derive(Debug)]
 struct Dialing {
-    link: Arc<PeerLink>,
+    link: Arc<dyn Opens>,
     /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
     own: Option<ConnectionId>,
     looked_up: bool,
@@ -53,7 +104,7 @@ impl Connections {
     }
 
     /// A call needs a stream.
-    pub(super) fn open(&mut self, link: Arc<PeerLink>) -> Next {
+    pub(super) fn open(&mut self, link: Arc<dyn Opens>) -> Next {
         let id = link.peer();
         if let Some(peer) = self.peers.get_mut(&id) {
             return match (peer.opening_on, peer.connections.first()) {
@@ -70,7 +121,7 @@ impl Connections {
         self.dial(link, Vec::new(), false)
     }
 
-    fn dial(&mut self, link: Arc<PeerLink>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
+    fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
         let peer = link.peer();
         let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
         let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
@@ -79,7 +130,7 @@ impl Connections {
         Next::Dial(opts)
     }
 
-    pub(super) fn established(&mut self, peer: PeerId, connection: ConnectionId, link: Arc<PeerLink>) -> Next {
+    pub(super) fn established(&mut self, peer: PeerId, connection: ConnectionId, link: Arc<dyn Opens>) -> Next {
         self.dialing.remove(&peer);
         let known = self.peers.entry(peer).or_insert_with(|| Peer { link, connections: Vec::new(), opening_on: None });
         known.connections.push(connection);
@@ -108,7 +159,7 @@ impl Connections {
     }
 
     /// The stream that was asked for is there, or isn't to be had.
-    pub(super) fn opened(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<Arc<PeerLink>> {
+    pub(super) fn opened(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<Arc<dyn Opens>> {
         let peer = self.peers.get_mut(peer)?;
         peer.opening_on.take_if(|on| *on == connection)?;
         Some(peer.link.clone())

@@ -11,6 +11,9 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::connections::Opens;
+#[cfg(feature = "gorpc")]
+use crate::connection::BilingualLink;
 use crate::connection::{LinkConfig, Opener, PeerLink, ServedStream};
 use crate::handle::{CallDefaults, Handle, Link, Network};
 use crate::limits::Limits;
@@ -26,6 +29,9 @@ pub(crate) struct Core {
     local: Arc<LocalLink>,
     server: Arc<Server>,
     links: Mutex<HashMap<PeerId, Weak<PeerLink>>>,
+    /// Where peers may speak gorpc.
+    #[cfg(feature = "gorpc")]
+    bilingual: Option<Mutex<HashMap<PeerId, Weak<BilingualLink>>>>,
     link_config: Arc<LinkConfig>,
     members: Members,
     defaults: CallDefaults,
@@ -46,6 +52,9 @@ pub(super) enum Command {
     Open(Arc<PeerLink>),
     /// This peer has said hello on a stream of ours.
     Greeted(PeerId),
+    /// This peer has answered a call in gorpc.
+    #[cfg(feature = "gorpc")]
+    AnsweredInGorpc(PeerId),
 }
 
 struct Commands(mpsc::UnboundedSender<Command>);
@@ -58,6 +67,11 @@ impl Opener for Commands {
     fn greeted(&self, peer: PeerId) {
         let _ = self.0.send(Command::Greeted(peer));
     }
+
+    #[cfg(feature = "gorpc")]
+    fn answered_in_gorpc(&self, peer: PeerId) {
+        let _ = self.0.send(Command::AnsweredInGorpc(peer));
+    }
 }
 
 impl Core {
@@ -66,6 +80,7 @@ impl Core {
         limits: Limits,
         timeout: Duration,
         idle_timeout: Duration,
+        #[cfg(feature = "gorpc")] gorpc: bool,
     ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
         let (commands, received) = mpsc::unbounded_channel();
         let handle = Handle::unstarted();
@@ -75,6 +90,8 @@ impl Core {
             local: Arc::new(LocalLink::new(server.clone())),
             server,
             links: Mutex::default(),
+            #[cfg(feature = "gorpc")]
+            bilingual: gorpc.then(Mutex::default),
             link_config: Arc::new(LinkConfig::new(limits, idle_timeout, Box::new(Commands(commands)))),
             members: Members::new(),
             defaults,
@@ -85,7 +102,7 @@ impl Core {
         (core, handle, received)
     }
 
-    pub(crate) fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
     }
 
@@ -96,11 +113,29 @@ impl Core {
             return link;
         }
         let link = PeerLink::new(peer, self.link_config.clone());
-        if links.len() == links.capacity() {
-            links.retain(|_, link| link.strong_count() > 0);
-        }
-        links.insert(peer, Arc::downgrade(&link));
+        remember(&mut links, peer, &link);
         link
+    }
+
+    /// The one link to a peer that may speak gorpc, unless no peer may.
+    #[cfg(feature = "gorpc")]
+    pub(super) fn bilingual_link_of(&self, peer: PeerId) -> Option<Arc<BilingualLink>> {
+        let mut links = self.bilingual.as_ref()?.lock();
+        if let Some(link) = links.get(&peer).and_then(Weak::upgrade) {
+            return Some(link);
+        }
+        let link = BilingualLink::new(self.link_of(peer), self.link_config.clone());
+        remember(&mut links, peer, &link);
+        Some(link)
+    }
+
+    /// What wants streams to this peer.
+    pub(super) fn opens(&self, peer: PeerId) -> Arc<dyn Opens> {
+        #[cfg(feature = "gorpc")]
+        if let Some(link) = self.bilingual_link_of(peer) {
+            return link;
+        }
+        self.link_of(peer)
     }
 
     pub(super) fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
@@ -153,12 +188,24 @@ impl Core {
         for link in links {
             link.close();
         }
+        #[cfg(feature = "gorpc")]
+        for link in self.bilingual_links() {
+            link.close();
+        }
+    }
+
+    #[cfg(feature = "gorpc")]
+    fn bilingual_links(&self) -> Vec<Arc<BilingualLink>> {
+        let Some(links) = &self.bilingual else { return Vec::new() };
+        links.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     pub(super) fn calls_in_flight(&self) -> usize {
         let served = self.served.lock();
         let working = served.values().flat_map(|served| served.taking.iter().chain(&served.leaving));
         let served = working.filter(|stream| stream.has_work()).count();
+        #[cfg(feature = "gorpc")]
+        let served = served + self.bilingual_links().iter().map(|link| link.serving()).sum::<usize>();
         served + self.link_config.calls_under_way() + self.local.calls_under_way()
     }
 }
@@ -169,7 +216,14 @@ impl Network for Core {
     }
 
     fn link(&self, peer: PeerId) -> Arc<dyn Link> {
-        if peer == self.server.local() { self.local.clone() } else { self.link_of(peer) }
+        if peer == self.server.local() {
+            return self.local.clone();
+        }
+        #[cfg(feature = "gorpc")]
+        if let Some(link) = self.bilingual_link_of(peer) {
+            return link;
+        }
+        self.link_of(peer)
     }
 
     fn members(&self) -> &Members {
@@ -179,6 +233,19 @@ impl Network for Core {
     fn defaults(&self) -> CallDefaults {
         self.defaults
     }
+
+    #[cfg(feature = "gorpc")]
+    fn speaks_gorpc(&self) -> bool {
+        self.bilingual.is_some()
+    }
+}
+
+/// Entries of links that are no more go when the table would have to grow.
+fn remember<L>(links: &mut HashMap<PeerId, Weak<L>>, peer: PeerId, link: &Arc<L>) {
+    if links.len() == links.capacity() {
+        links.retain(|_, link| link.strong_count() > 0);
+    }
+    links.insert(peer, Arc::downgrade(link));
 }
 
 impl Drop for Core {

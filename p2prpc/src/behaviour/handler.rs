@@ -1,22 +1,28 @@
 //! One connection: opens and accepts call streams, and hands them over. No call passes through here.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures::task::AtomicWaker;
-use libp2p::StreamProtocol;
-use libp2p::core::upgrade::ReadyUpgrade;
+use libp2p::Stream;
 use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, ProtocolsChange,
 };
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
 
 use super::core::Core;
+#[cfg(feature = "gorpc")]
+use super::gorpc::GorpcConnection;
+use super::protocols::Protocols;
 use super::waking::Waking;
+#[cfg(feature = "gorpc")]
+use crate::connection::BilingualLink;
 use crate::connection::{CallStream, PeerLink, ServedStream};
+use crate::context::Dialect;
 use crate::error::{ErrorKind, RpcError};
 
 /// What the behaviour asks of a connection.
@@ -31,12 +37,22 @@ pub enum Ask {
 /// What a connection tells the behaviour.
 #[derive(Clone, Debug)]
 pub enum Tell {
-    /// The peer speaks the protocol.
-    Supported,
+    /// The peer speaks the application's protocol, in this dialect.
+    Supported(Dialect),
     /// The call stream that was asked for is open.
     Opened,
     /// No call stream could be opened.
     OpenFailed(RpcError),
+}
+
+/// What a substream is opened for.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose {
+    /// All calls to come, if the peer speaks our own dialect.
+    Calls,
+    /// One call in gorpc.
+    #[cfg(feature = "gorpc")]
+    GorpcCall,
 }
 
 /// The [`ConnectionHandler`] of [`Behaviour`](super::Behaviour).
@@ -44,7 +60,9 @@ pub struct Handler {
     core: Weak<Core>,
     link: Arc<PeerLink>,
     remote: Option<IpAddr>,
-    protocol: StreamProtocol,
+    protocols: Protocols,
+    #[cfg(feature = "gorpc")]
+    gorpc: Option<GorpcConnection>,
     open: bool,
     opening: bool,
     pinned: bool,
@@ -57,28 +75,32 @@ pub struct Handler {
     serving: Vec<Weak<ServedStream>>,
 }
 
-type Event = ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Tell>;
+type Event = ConnectionHandlerEvent<Protocols, Purpose, Tell>;
 
 impl Handler {
     pub(super) fn new(
         core: Weak<Core>,
         link: Arc<PeerLink>,
+        #[cfg(feature = "gorpc")] bilingual: Option<Arc<BilingualLink>>,
         remote: Option<IpAddr>,
-        protocol: StreamProtocol,
+        protocols: Protocols,
         pinned: bool,
     ) -> Self {
+        let ended = Arc::new(AtomicWaker::new());
         Handler {
             core,
             link,
             remote,
-            protocol,
+            protocols,
+            #[cfg(feature = "gorpc")]
+            gorpc: bilingual.map(|link| GorpcConnection::new(link, ended.clone())),
             open: false,
             opening: false,
             pinned,
             supported: false,
             tell: VecDeque::new(),
             waker: None,
-            ended: Arc::default(),
+            ended,
             calling: Vec::new(),
             serving: Vec::new(),
         }
@@ -86,8 +108,52 @@ impl Handler {
 
     fn note_supported(&mut self) {
         if !std::mem::replace(&mut self.supported, true) {
-            self.tell(Tell::Supported);
+            self.tell(Tell::Supported(Dialect::Native));
         }
+    }
+
+    /// What the peer says that it speaks now and didn't before.
+    fn note_protocols(&mut self, native: bool, gorpc: bool) {
+        #[cfg(feature = "gorpc")]
+        if let Some(connection) = &mut self.gorpc
+            && connection.note_protocols(native, gorpc)
+        {
+            self.tell(Tell::Supported(Dialect::Gorpc));
+        }
+        #[cfg(not(feature = "gorpc"))]
+        let _ = gorpc;
+        if native {
+            self.note_supported();
+        }
+    }
+
+    /// What to propose for a stream of all calls to come: either, as long as it isn't known what the peer speaks.
+    fn proposal(&self) -> Protocols {
+        #[cfg(feature = "gorpc")]
+        if self.gorpc.as_ref().is_some_and(|connection| connection.proposes_both()) {
+            return self.protocols.clone();
+        }
+        self.protocols.only(Dialect::Native)
+    }
+
+    #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "there is but one of each"))]
+    fn opened(&mut self, purpose: Purpose, dialect: Dialect, stream: Stream) {
+        let stream = Waking::new(stream, self.ended.clone());
+        #[cfg(feature = "gorpc")]
+        if let Some(connection) = &self.gorpc {
+            match (purpose, dialect) {
+                (Purpose::GorpcCall, _) => return connection.opened(stream),
+                (Purpose::Calls, Dialect::Gorpc) => {
+                    self.opening = false;
+                    connection.decided(stream);
+                    return self.tell(Tell::Opened);
+                }
+                (Purpose::Calls, Dialect::Native) => connection.decided_natively(),
+            }
+        }
+        self.opening = false;
+        remember(&mut self.calling, self.link.attach(stream));
+        self.tell(Tell::Opened);
     }
 
     fn tell(&mut self, tell: Tell) {
@@ -97,8 +163,23 @@ impl Handler {
         }
     }
 
-    fn open_failed(&mut self, error: StreamUpgradeError<std::convert::Infallible>) {
-        self.opening = false;
+    fn accepted(&mut self, dialect: Dialect, stream: Stream) {
+        if dialect == Dialect::Native {
+            self.note_supported();
+        }
+        let Some(core) = self.core.upgrade() else { return };
+        let stream = Waking::new(stream, self.ended.clone());
+        #[cfg(feature = "gorpc")]
+        if dialect == Dialect::Gorpc {
+            if let Some(connection) = &mut self.gorpc {
+                connection.accept(core.server(), self.remote, stream);
+            }
+            return;
+        }
+        remember(&mut self.serving, core.accept(&self.link, self.remote, stream));
+    }
+
+    fn open_failed(&mut self, purpose: Purpose, error: StreamUpgradeError<Infallible>) {
         let error = match error {
             StreamUpgradeError::NegotiationFailed => RpcError::never_sent(ErrorKind::NotSupported, ""),
             StreamUpgradeError::Timeout => {
@@ -107,23 +188,38 @@ impl Handler {
             StreamUpgradeError::Io(error) => RpcError::never_sent(ErrorKind::ConnectionLost, error),
             StreamUpgradeError::Apply(never) => match never {},
         };
-        self.tell(Tell::OpenFailed(error));
+        match purpose {
+            Purpose::Calls => {
+                self.opening = false;
+                self.tell(Tell::OpenFailed(error));
+            }
+            #[cfg(feature = "gorpc")]
+            Purpose::GorpcCall => {
+                if let Some(connection) = &self.gorpc {
+                    connection.open_failed(error);
+                }
+            }
+        }
     }
 }
 
 impl ConnectionHandler for Handler {
     type FromBehaviour = Ask;
     type ToBehaviour = Tell;
-    type InboundProtocol = ReadyUpgrade<StreamProtocol>;
-    type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
+    type InboundProtocol = Protocols;
+    type OutboundProtocol = Protocols;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = ();
+    type OutboundOpenInfo = Purpose;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ())
+        SubstreamProtocol::new(self.protocols.clone(), ())
     }
 
     fn connection_keep_alive(&self) -> bool {
+        #[cfg(feature = "gorpc")]
+        if self.gorpc.as_ref().is_some_and(|connection| connection.is_opening()) {
+            return true;
+        }
         self.pinned || self.open || self.opening
     }
 
@@ -133,10 +229,15 @@ impl ConnectionHandler for Handler {
         }
         if std::mem::take(&mut self.open) && !self.opening {
             self.opening = true;
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ());
+            let protocol = SubstreamProtocol::new(self.proposal(), Purpose::Calls);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         self.ended.register(cx.waker());
+        #[cfg(feature = "gorpc")]
+        if self.gorpc.as_ref().is_some_and(|connection| connection.starts_opening()) {
+            let protocol = SubstreamProtocol::new(self.protocols.only(Dialect::Gorpc), Purpose::GorpcCall);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
@@ -151,26 +252,25 @@ impl ConnectionHandler for Handler {
         }
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), Purpose>,
+    ) {
         match event {
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, .. }) => {
-                self.opening = false;
-                let stream = Waking::new(stream, self.ended.clone());
-                remember(&mut self.calling, self.link.attach(stream));
-                self.tell(Tell::Opened);
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: (dialect, stream),
+                info: purpose,
+            }) => self.opened(purpose, dialect, stream),
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (dialect, stream), .. }) => {
+                self.accepted(dialect, stream)
             }
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) => {
-                self.note_supported();
-                if let Some(core) = self.core.upgrade() {
-                    let stream = Waking::new(stream, self.ended.clone());
-                    remember(&mut self.serving, core.accept(&self.link, self.remote, stream));
-                }
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info: purpose }) => {
+                self.open_failed(purpose, error);
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => self.open_failed(error),
-            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(added))
-                if added.clone().any(|protocol| *protocol == self.protocol) =>
-            {
-                self.note_supported();
+            ConnectionEvent::RemoteProtocolsChange(ProtocolsChange::Added(added)) => {
+                let spoken =
+                    |dialect| added.clone().any(|protocol| self.protocols.dialect_of(protocol) == Some(dialect));
+                self.note_protocols(spoken(Dialect::Native), spoken(Dialect::Gorpc));
             }
             _ => {}
         }

@@ -30,7 +30,10 @@
 
 mod connections;
 mod core;
+#[cfg(feature = "gorpc")]
+mod gorpc;
 mod handler;
+mod protocols;
 mod swarm;
 mod waking;
 
@@ -59,6 +62,7 @@ pub use handler::{Ask, Handler, Tell};
 
 use connections::Connections;
 use core::Command;
+use protocols::Protocols;
 
 /// How many peers' addresses are remembered that other behaviours or the user made known.
 const REMEMBERED_PEERS: usize = 1024;
@@ -70,6 +74,13 @@ pub struct Config {
     limits: Limits,
     timeout: Duration,
     idle_timeout: Duration,
+    /// The name of the application alone, by which Go peers speak.
+    #[cfg(feature = "gorpc")]
+    gorpc_protocol: StreamProtocol,
+    #[cfg(feature = "gorpc")]
+    gorpc: bool,
+    #[cfg(feature = "gorpc")]
+    only_gorpc: bool,
 }
 
 /// An application's protocol id that can't be used.
@@ -90,9 +101,22 @@ impl Config {
             return Err(invalid());
         }
         let name = format!("{}{PROTOCOL_SUFFIX}", protocol.trim_end_matches('/'));
+        #[cfg(feature = "gorpc")]
+        let gorpc_protocol = StreamProtocol::try_from_owned(protocol.to_owned()).map_err(|_| invalid())?;
         let protocol = StreamProtocol::try_from_owned(name).map_err(|_| invalid())?;
         let (timeout, idle_timeout) = (DEFAULT_TIMEOUT, Duration::from_secs(60));
-        Ok(Config { protocol, limits: Limits::default(), timeout, idle_timeout })
+        Ok(Config {
+            protocol,
+            limits: Limits::default(),
+            timeout,
+            idle_timeout,
+            #[cfg(feature = "gorpc")]
+            gorpc_protocol,
+            #[cfg(feature = "gorpc")]
+            gorpc: false,
+            #[cfg(feature = "gorpc")]
+            only_gorpc: false,
+        })
     }
 
     /// Other limits than [`Limits::default`].
@@ -111,6 +135,47 @@ impl Config {
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
         self
+    }
+
+    /// Speak with Go peers too, that have [go-libp2p-gorpc](https://github.com/libp2p/go-libp2p-gorpc). Default: off.
+    ///
+    /// Calls of theirs are answered on the application's protocol id itself, without `/p2prpc/1`, and a peer that speaks only that is called
+    /// by it; a peer that speaks both is called by `/p2prpc/1`. Go knows a service by the name that `#[p2p_service(gorpc = "..")]` gives it,
+    /// and nothing of others: a call of such a one ends as [`ErrorKind::NotSupported`](crate::ErrorKind::NotSupported), never sent.
+    /// Metadata and the choice of a codec have no meaning there.
+    ///
+    /// Each call is a stream. To one peer at most 48 are made at once, and 16 more inside handlers; up to 1,024 wait for their turn,
+    /// within their deadline, past that a call ends as [`ErrorKind::Overloaded`](crate::ErrorKind::Overloaded), never sent. Of one peer
+    /// at most 1,024 are taken at once; more streams are reset. Let Yamux have
+    /// 2,048 streams a connection and the Swarm 1,024 that are being negotiated (`with_max_negotiating_inbound_streams`): by default these
+    /// are less, and Go peers open a stream for each call without looking.
+    #[cfg(feature = "gorpc")]
+    pub fn gorpc(mut self, on: bool) -> Self {
+        self.gorpc = on;
+        self
+    }
+
+    /// Speak as Go peers do and in no other way: for tests of those who speak with them.
+    #[cfg(feature = "gorpc")]
+    #[doc(hidden)]
+    pub fn only_gorpc(mut self) -> Self {
+        self.gorpc = true;
+        self.only_gorpc = true;
+        self
+    }
+
+    /// The protocol on the wire.
+    #[cfg(feature = "node")]
+    pub(crate) fn protocol(&self) -> &StreamProtocol {
+        &self.protocol
+    }
+
+    fn protocols(&self) -> Protocols {
+        #[cfg(feature = "gorpc")]
+        let (native, gorpc) = (!self.only_gorpc, self.gorpc.then(|| self.gorpc_protocol.clone()));
+        #[cfg(not(feature = "gorpc"))]
+        let (native, gorpc) = (true, None);
+        Protocols::new(native.then(|| self.protocol.clone()), gorpc)
     }
 }
 
@@ -136,6 +201,7 @@ pub struct Behaviour {
     core: Arc<Core>,
     handle: Handle,
     protocol: StreamProtocol,
+    protocols: Protocols,
     commands: mpsc::UnboundedReceiver<Command>,
     connections: Connections,
     addresses: PeerAddresses,
@@ -149,12 +215,21 @@ pub struct Behaviour {
 impl Behaviour {
     /// A behaviour for the Swarm of the peer `local`.
     pub fn new(local: PeerId, config: Config) -> Self {
-        let Config { protocol, limits, timeout, idle_timeout } = config;
-        let (core, handle, commands) = Core::new(local, limits, timeout, idle_timeout);
+        let protocols = config.protocols();
+        let Config { protocol, limits, timeout, idle_timeout, .. } = config;
+        let (core, handle, commands) = Core::new(
+            local,
+            limits,
+            timeout,
+            idle_timeout,
+            #[cfg(feature = "gorpc")]
+            config.gorpc,
+        );
         Behaviour {
             core,
             handle,
             protocol,
+            protocols,
             commands,
             connections: Connections::default(),
             addresses: PeerAddresses::new(NonZeroUsize::new(REMEMBERED_PEERS).unwrap_or(NonZeroUsize::MIN)),

@@ -16,6 +16,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::connections::Next;
 use super::core::Command;
 use super::{Ask, Behaviour, Event, Handler, Tell};
+use crate::context::Dialect;
 use crate::handle::Network;
 use crate::members::Member;
 
@@ -36,7 +37,11 @@ impl Behaviour {
         }
     }
 
-    fn supported(&mut self, peer: PeerId) {
+    fn supported(&mut self, peer: PeerId, dialect: Dialect) {
+        // Whoever manages members knows of Go peers by what they say of themselves: they can't describe themselves.
+        if dialect != Dialect::Native && self.members_managed {
+            return;
+        }
         if !self.connections.is_connected(&peer) {
             return;
         }
@@ -48,8 +53,18 @@ impl Behaviour {
 
     fn handler(&self, peer: PeerId, remote: &Multiaddr) -> Handler {
         let link = self.core.link_of(peer);
+        #[cfg(feature = "gorpc")]
+        let bilingual = self.core.bilingual_link_of(peer);
         let core = Arc::downgrade(&self.core);
-        Handler::new(core, link, ip_of(remote), self.protocol.clone(), self.pinned.contains(&peer))
+        Handler::new(
+            core,
+            link,
+            #[cfg(feature = "gorpc")]
+            bilingual,
+            ip_of(remote),
+            self.protocols.clone(),
+            self.pinned.contains(&peer),
+        )
     }
 }
 
@@ -96,7 +111,7 @@ impl NetworkBehaviour for Behaviour {
                 if let ConnectedPoint::Dialer { address, .. } = established.endpoint {
                     self.addresses.add(established.peer_id, address.clone());
                 }
-                let link = self.core.link_of(established.peer_id);
+                let link = self.core.opens(established.peer_id);
                 let next = self.connections.established(established.peer_id, established.connection_id, link);
                 self.carry_out(next);
             }
@@ -120,7 +135,7 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, told: THandlerOutEvent<Self>) {
         match told {
-            Tell::Supported => self.supported(peer),
+            Tell::Supported(dialect) => self.supported(peer, dialect),
             Tell::Opened => {
                 let link = self.connections.opened(&peer, connection);
                 // The stream may have ended already, with calls that wait for another.
@@ -144,10 +159,12 @@ impl NetworkBehaviour for Behaviour {
             }
             match self.commands.poll_recv(cx) {
                 Poll::Ready(Some(Command::Open(link))) => {
-                    let next = self.connections.open(link);
+                    let next = self.connections.open(self.core.opens(link.peer()));
                     self.carry_out(next);
                 }
-                Poll::Ready(Some(Command::Greeted(peer))) => self.supported(peer),
+                Poll::Ready(Some(Command::Greeted(peer))) => self.supported(peer, Dialect::Native),
+                #[cfg(feature = "gorpc")]
+                Poll::Ready(Some(Command::AnsweredInGorpc(peer))) => self.supported(peer, Dialect::Gorpc),
                 _ => {
                     self.waker = Some(cx.waker().clone());
                     return Poll::Pending;

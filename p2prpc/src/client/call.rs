@@ -17,6 +17,8 @@ use crate::codec::{self, CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{Body, Found, Link, Network, Request, Way};
+#[cfg(feature = "gorpc")]
+use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::service::{Method, Scratch};
@@ -70,7 +72,27 @@ struct Start<M: Method> {
 /// Arguments, encoded or not yet.
 pub(crate) enum Arguments<M: Method> {
     Plain(M::Args),
-    Encoded(Bytes),
+    Encoded(Encoded),
+}
+
+/// Arguments, in each dialect that the call may be made in.
+#[derive(Clone)]
+pub(crate) struct Encoded {
+    /// `None` if the call can't be made natively.
+    pub(crate) native: Option<Bytes>,
+    /// `None` if the call isn't to be made in gorpc, or can't.
+    #[cfg(feature = "gorpc")]
+    pub(crate) gorpc: Option<Result<Bytes, RpcError>>,
+}
+
+impl Encoded {
+    pub(crate) fn natively(body: Bytes) -> Self {
+        Encoded {
+            native: Some(body),
+            #[cfg(feature = "gorpc")]
+            gorpc: None,
+        }
+    }
 }
 
 struct Waiting {
@@ -87,9 +109,12 @@ struct Kept {
     link: Arc<dyn Link>,
     own: Option<Arc<dyn Network>>,
     options: CallOptions,
-    body: Bytes,
+    body: Encoded,
     deadline: Instant,
     resends: u32,
+    /// The call is made inside a handler.
+    #[cfg(feature = "gorpc")]
+    nested: bool,
 }
 
 impl<M: Method> Call<M> {
@@ -109,7 +134,7 @@ impl<M: Method> Call<M> {
         way: Way,
         own: Option<Arc<dyn Network>>,
         peer: PeerId,
-        body: Bytes,
+        body: Encoded,
         options: CallOptions,
         deadline: Instant,
     ) -> Self {
@@ -160,30 +185,35 @@ impl<M: Method> Call<M> {
         let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
         let slot = Arc::new(ReplySlot::new());
         let codec = options.codec;
-        let submit = |options: &CallOptions, body: Body<'_>| {
-            let request = Request { method: M::NAME, codec, deadline, metadata: &options.metadata, body };
-            link.submit(request, &slot);
-        };
-        let kept = match args {
+        let body = match args {
+            #[cfg(feature = "gorpc")]
+            Arguments::Plain(args) if link.forms() != Forms::Native => {
+                encode_either::<M>(codec, args, link.forms(), defaults.max_message)?
+            }
             Arguments::Plain(args) => {
                 let body = encode_args(codec, args, defaults.max_message)?;
-                if M::IDEMPOTENT || body.len() > SHARED_FROM {
-                    let body = Bytes::from(body.into_vec());
-                    submit(&options, Body::Shared(body.clone()));
-                    Some(body)
-                } else {
-                    submit(&options, Body::Borrowed(&body.0));
-                    None
+                if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
+                    let (metadata, body) = (&options.metadata, Body::Borrowed(&body.0));
+                    link.submit(Request { method: M::NAME, codec, deadline, metadata, body }, &slot);
+                    return Ok(Waiting { link, slot, codec, kept: None, _own: own });
                 }
+                Encoded::natively(Bytes::from(body.into_vec()))
             }
-            Arguments::Encoded(body) => {
-                submit(&options, Body::Shared(body.clone()));
-                Some(body)
-            }
+            Arguments::Encoded(body) => body,
         };
-        let kept = kept
-            .filter(|_| M::IDEMPOTENT)
-            .map(|body| Box::new(Kept { link: link.clone(), own: own.clone(), options, body, deadline, resends: 0 }));
+        let kept = Kept {
+            link,
+            own,
+            options,
+            body,
+            deadline,
+            resends: 0,
+            #[cfg(feature = "gorpc")]
+            nested: inherited.is_some(),
+        };
+        kept.put(M::NAME, M::GORPC, &slot);
+        let (link, own) = (kept.link.clone(), kept.own.clone());
+        let kept = M::IDEMPOTENT.then(|| Box::new(kept));
         Ok(Waiting { link, slot, codec, kept, _own: own })
     }
 }
@@ -194,11 +224,40 @@ pub(crate) fn deadline_of(inherited: Option<Instant>, timeout: Duration) -> Inst
     inherited.map_or(own, |inherited| inherited.min(own))
 }
 
+/// Encode arguments for a peer that may speak gorpc, and drop them.
+#[cfg(feature = "gorpc")]
+pub(crate) fn encode_either<M: Method>(
+    codec: CodecId,
+    args: M::Args,
+    forms: Forms,
+    limit: usize,
+) -> Result<Encoded, RpcError> {
+    let in_gorpc = M::GORPC.is_some() && forms != Forms::Native;
+    if !in_gorpc && forms == Forms::Gorpc {
+        caught(move || drop(args));
+        return Err(crate::connection::not_named());
+    }
+    let gorpc = in_gorpc.then(|| encode_with(|out| codec::encode_args(CodecId::GORPC, &args, out, limit)));
+    let native = match forms {
+        Forms::Gorpc => {
+            caught(move || drop(args));
+            None
+        }
+        Forms::Native | Forms::Both => Some(Bytes::from(encode_args(codec, args, limit)?.into_vec())),
+    };
+    Ok(Encoded { native, gorpc: gorpc.map(|body| body.map(|body| Bytes::from(body.into_vec()))) })
+}
+
 /// Encode arguments and drop them; neither may take the caller's task down.
 pub(crate) fn encode_args<A: serde::Serialize>(codec: CodecId, args: A, limit: usize) -> Result<Scratch, RpcError> {
+    encode_with(move |out| codec::encode(codec, &args, out, limit))
+}
+
+/// Encode what `encode` encodes, which may not take the caller's task down.
+fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> Result<Scratch, RpcError> {
     let encoded = caught(move || {
         let mut body = Scratch::take();
-        codec::encode(codec, &args, &mut body.0, limit).map(|()| body)
+        encode(&mut body.0).map(|()| body)
     });
     match encoded {
         Some(Ok(body)) => Ok(body),
@@ -219,18 +278,45 @@ fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::
             codec::decode(codec, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
+        #[cfg(feature = "gorpc")]
+        RawReply::GorpcResponse(body) => {
+            codec::decode(CodecId::GORPC, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+        }
+        #[cfg(feature = "gorpc")]
+        RawReply::GorpcApplication(body) => M::Error::from_application(CodecId::GORPC, &body).map(Err),
     });
     decoded.unwrap_or_else(|| Err(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
 }
 
 impl Kept {
-    fn submit(self, method: &'static str) -> Waiting {
+    fn submit<M: Method>(self) -> Waiting {
         let slot = Arc::new(ReplySlot::new());
-        let codec = self.options.codec;
-        let body = Body::Shared(self.body.clone());
-        let request = Request { method, codec, deadline: self.deadline, metadata: &self.options.metadata, body };
-        self.link.submit(request, &slot);
-        Waiting { link: self.link.clone(), _own: self.own.clone(), slot, codec, kept: Some(Box::new(self)) }
+        self.put(M::NAME, M::GORPC, &slot);
+        let (link, codec, own) = (self.link.clone(), self.options.codec, self.own.clone());
+        Waiting { link, _own: own, slot, codec, kept: Some(Box::new(self)) }
+    }
+
+    /// Give the call to the link.
+    #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "no peer is called by that name"))]
+    fn put(&self, method: &'static str, gorpc: Option<(&'static str, &'static str)>, slot: &Arc<ReplySlot>) {
+        let (codec, deadline, metadata) = (self.options.codec, self.deadline, &self.options.metadata);
+        #[cfg(feature = "gorpc")]
+        if self.link.forms() != Forms::Native {
+            let native = self.body.native.clone();
+            let native = native.map(|body| NativeForm { codec, metadata: metadata.clone(), body });
+            let args = self.body.gorpc.clone();
+            let gorpc = gorpc.zip(args).map(|((service, method), args)| GoForm { service, method, args });
+            let call = EitherCall { method, deadline, nested: self.nested, native, gorpc };
+            return self.link.submit_either(call, slot);
+        }
+        match &self.body.native {
+            Some(body) => {
+                let body = Body::Shared(body.clone());
+                self.link.submit(Request { method, codec, deadline, metadata, body }, slot);
+            }
+            // What it was encoded for is not what the peer speaks now.
+            None => slot.complete(Err(RpcError::never_sent(ErrorKind::ConnectionLost, ""))),
+        }
     }
 }
 
@@ -282,7 +368,7 @@ impl<M: Method> Future for Call<M> {
                         self.state = State::Resting { until, request };
                         return Poll::Pending;
                     }
-                    State::Waiting(request.submit(M::NAME))
+                    State::Waiting(request.submit::<M>())
                 }
                 State::Done => return Poll::Pending,
             };

@@ -19,7 +19,9 @@ use crate::server::LocalNetwork;
 use crate::service::{Method, Service};
 
 pub use call::Call;
-pub(crate) use call::{deadline_of, encode_args};
+#[cfg(feature = "gorpc")]
+pub(crate) use call::encode_either;
+pub(crate) use call::{Encoded, deadline_of, encode_args};
 
 /// What holds for the calls of a client, unless a call says otherwise.
 #[derive(Clone, Debug, Default)]

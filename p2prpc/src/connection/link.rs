@@ -36,6 +36,9 @@ pub(crate) trait Opener: Send + Sync + 'static {
     fn open(&self, link: Arc<PeerLink>);
     /// This peer has shown that it speaks the protocol. (When a stream is negotiated it may not have: negotiation can be lazy.)
     fn greeted(&self, peer: PeerId);
+    /// This peer has answered a call in gorpc.
+    #[cfg(feature = "gorpc")]
+    fn answered_in_gorpc(&self, _: PeerId) {}
 }
 
 /// What all links of a node share.
@@ -91,7 +94,7 @@ impl LinkConfig {
         self.received_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 

@@ -3,6 +3,8 @@
 mod alarm;
 mod caller;
 mod calls;
+#[cfg(feature = "gorpc")]
+mod gorpc;
 mod incoming;
 mod link;
 mod outgoing;
@@ -15,6 +17,8 @@ mod words;
 mod tests;
 
 pub(crate) use caller::CallStream;
+#[cfg(feature = "gorpc")]
+pub(crate) use gorpc::{BilingualLink, ConnectionKey, Substream, not_named};
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 

@@ -45,6 +45,8 @@ pub struct NodeBuilder {
     pub(super) max_connections: usize,
     #[cfg(feature = "mdns")]
     pub(super) mdns: bool,
+    #[cfg(feature = "gorpc")]
+    pub(super) gorpc: bool,
     pub(super) handle: Handle,
     /// The first value that was wrong.
     error: Option<StartError>,
@@ -70,6 +72,8 @@ impl NodeBuilder {
             max_connections: 1024,
             #[cfg(feature = "mdns")]
             mdns: false,
+            #[cfg(feature = "gorpc")]
+            gorpc: false,
             handle: Handle::unstarted(),
             error: None,
         }
@@ -102,6 +106,39 @@ impl NodeBuilder {
     pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
         self.protocol = protocol.into();
         self
+    }
+
+    /// Speak with Go peers too, that have [go-libp2p-gorpc](https://github.com/libp2p/go-libp2p-gorpc). Default: off.
+    ///
+    /// [`Config::gorpc`](crate::behaviour::Config::gorpc) says how. Give the node the application's protocol, rendezvous and Kademlia
+    /// protocol as the Go peers have them. A connected Go peer that has the application's protocol is a member of the node's first
+    /// rendezvous, whatever it came for: it can't be asked which services it has, so `all()` calls it for each. It is called
+    /// in gorpc only for services with a name there, `#[p2p_service(gorpc = "..")]`. Connections can have 2,048 streams then, and 1,024 that are
+    /// being negotiated, instead of 512 and 128.
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+    /// use p2prpc::prelude::*;
+    ///
+    /// #[p2p_service(gorpc = "EchoRPCAPI")]
+    /// pub trait EchoService {
+    ///     async fn echo(&self, text: String) -> String;
+    /// }
+    ///
+    /// let node = Node::builder().protocol("/p2p/rpc/ldej").rendezvous("ldej/echo").gorpc(true).start().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "gorpc")]
+    pub fn gorpc(mut self, on: bool) -> Self {
+        self.gorpc = on;
+        self
+    }
+
+    pub(super) fn speaks_gorpc(&self) -> bool {
+        #[cfg(feature = "gorpc")]
+        return self.gorpc;
+        #[cfg(not(feature = "gorpc"))]
+        false
     }
 
     /// The protocol of the Kademlia DHT, which begins with `/`. Default: `/ipfs/kad/1.0.0`.

@@ -16,22 +16,27 @@ use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one connection, both directions and all protocols: the next one ends the connection.
 const MAX_STREAMS: usize = 512;
+/// The same where each call of a Go peer is a stream.
+const MAX_STREAMS_GORPC: usize = 2048;
+/// Streams that the other end of a QUIC connection may have open where each call of a Go peer is one; it waits past that.
+#[cfg(feature = "quic")]
+const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
 
 /// One transport for all addresses that a node can listen on and dial.
-pub(super) fn build(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let transport = match dns::tokio::Transport::system(without_dns(keypair)?) {
+pub(super) fn build(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let transport = match dns::tokio::Transport::system(without_dns(keypair, gorpc)?) {
         Ok(transport) => transport.boxed(),
         Err(error) => {
             tracing::warn!(%error, "this system has no usable DNS configuration: addresses with names can't be dialled");
-            without_dns(keypair)?
+            without_dns(keypair, gorpc)?
         }
     };
     Ok(TransportTimeout::new(transport, SETUP_TIMEOUT).boxed())
 }
 
-fn without_dns(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+fn without_dns(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let mut yamux = yamux::Config::default();
-    yamux.set_max_num_streams(MAX_STREAMS);
+    yamux.set_max_num_streams(if gorpc { MAX_STREAMS_GORPC } else { MAX_STREAMS });
     let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
     let transport = FreshPorts(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)))
         .upgrade(Version::V1Lazy)
@@ -39,16 +44,19 @@ fn without_dns(keypair: &Keypair) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>
         .multiplex(yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     #[cfg(feature = "quic")]
-    let transport = transport.or_transport(quic(keypair)).map(|either, _| either.into_inner());
+    let transport = transport.or_transport(quic(keypair, gorpc)).map(|either, _| either.into_inner());
     Ok(transport.boxed())
 }
 
 #[cfg(feature = "quic")]
-fn quic(keypair: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
+fn quic(keypair: &Keypair, gorpc: bool) -> Boxed<(PeerId, StreamMuxerBox)> {
     let mut config = libp2p::quic::Config::new(keypair);
     // A peer that was killed says nothing over UDP: its silence has to be noticed within 10 s.
     config.max_idle_timeout = 5_000;
     config.keep_alive_interval = Duration::from_millis(1_500);
+    if gorpc {
+        config.max_concurrent_stream_limit = MAX_QUIC_STREAMS_GORPC;
+    }
     libp2p::quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 

@@ -134,6 +134,8 @@ impl Ongoing {
     async fn reply(&self) -> Vec<u8> {
         match self.result().await.expect("the call failed") {
             RawReply::Response(body) | RawReply::Application(body) => body.to_vec(),
+            #[cfg(feature = "gorpc")]
+            other => panic!("{other:?}"),
         }
     }
 

@@ -25,7 +25,7 @@ use super::membership::{Departure, Membership};
 use super::providers::{Providers, Query};
 use super::roster::Roster;
 use super::service::{self, Question, What};
-use super::{Action, DiscoveryConfig, Input};
+use super::{Action, DiscoveryConfig, GorpcName, Input};
 use crate::service::Service;
 
 const MAX_DEPARTED: usize = 4096;
@@ -49,6 +49,7 @@ pub(in crate::node) struct Discovery {
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
     kad_protocol: StreamProtocol,
+    gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
     pub(super) searches: HashMap<PeerId, Search>,
     last_tick: Instant,
@@ -88,6 +89,7 @@ impl Discovery {
             rng,
             scope: config.scope,
             kad_protocol: config.kad_protocol,
+            gorpc: config.gorpc,
             budget: DialBudget::new(now),
             searches: HashMap::new(),
             last_tick: now,
@@ -148,6 +150,8 @@ impl Discovery {
             Input::Supported { peer } => self.supported(peer, now),
             Input::Identified { peer, listen_addresses, protocols } => {
                 self.identified(peer, &listen_addresses, protocols.contains(&self.kad_protocol), now);
+                let in_gorpc = self.gorpc.as_ref().is_some_and(|gorpc| gorpc.is_in(&protocols));
+                self.speaks_gorpc(peer, in_gorpc, now);
             }
             Input::Heard { peer, at } => {
                 if let Some(connected) = self.connected.get_mut(&peer) {
@@ -195,7 +199,8 @@ impl Discovery {
         for key in self.providers.keys() {
             self.actions.push_back(Action::StopProviding { key: key.clone() });
         }
-        let peers = self.members.keys().filter(|peer| self.connected.contains_key(peer)).copied().collect();
+        let mut members = self.members.iter().filter(|(_, member)| !member.gorpc);
+        let peers = members.by_ref().map(|(peer, _)| *peer).filter(|peer| self.connected.contains_key(peer)).collect();
         self.actions.push_back(Action::SayLeaving { peers });
     }
 
@@ -271,6 +276,9 @@ impl Discovery {
         }
         if let Some(member) = self.members.get_mut(&peer) {
             member.addresses.clone_from(&addresses);
+            if member.gorpc {
+                return;
+            }
             let topics = member.topics.clone();
             self.roster.connected(peer, topics, &addresses);
         }

@@ -37,6 +37,8 @@ pub(super) struct Membership {
     /// It is one of those that are kept connected.
     pub(super) pinned: bool,
     pub(super) addresses: Vec<Multiaddr>,
+    /// It is a Go peer: it isn't asked anything, and others find it as we did.
+    pub(super) gorpc: bool,
 }
 
 /// How a member went.
@@ -98,10 +100,35 @@ impl Discovery {
             rendezvous: topics.iter().filter_map(|topic| self.names.get(topic).cloned()).collect(),
             services: Some(services.into_iter().collect()),
         };
+        self.enters(peer, topics, member, false, now);
+    }
+
+    /// What the peer says that it speaks. A Go peer is a member of the first rendezvous: it has no way to say of which.
+    pub(super) fn speaks_gorpc(&mut self, peer: PeerId, gorpc: bool, now: Instant) {
+        if !gorpc {
+            if self.members.get(&peer).is_some_and(|member| member.gorpc) {
+                self.left(peer, Departure::Unwanted, now);
+            }
+            return;
+        }
+        let Some(topic) = self.roster.topics().first().copied() else { return };
+        if !self.connected.contains_key(&peer) {
+            return;
+        }
+        if !self.members.contains_key(&peer) && self.members.len() >= MAX_MEMBERS {
+            return;
+        }
+        let member = Member { rendezvous: self.names.get(&topic).cloned().into_iter().collect(), services: None };
+        self.enters(peer, Arc::new([topic]), member, true, now);
+    }
+
+    fn enters(&mut self, peer: PeerId, topics: Arc<[Topic]>, member: Member, gorpc: bool, now: Instant) {
         self.former.remove(&peer);
         self.hints.forgive(&peer);
         let addresses = self.connected.get(&peer).map(|connected| connected.addresses.clone()).unwrap_or_default();
-        self.roster.connected(peer, topics.clone(), &addresses);
+        if !gorpc {
+            self.roster.connected(peer, topics.clone(), &addresses);
+        }
         let pinned = match self.members.get_mut(&peer) {
             Some(known) => {
                 if known.member != member {
@@ -114,12 +141,12 @@ impl Discovery {
                 false
             }
         };
-        self.members.insert(peer, Membership { member, topics, pinned, addresses });
+        self.members.insert(peer, Membership { member, topics, pinned, addresses, gorpc });
         if !pinned && (self.bootstrap.contains(&peer) || self.pinned() < self.max_connected) {
             self.pin(peer);
         }
         self.notice_company(now);
-        if self.members.get(&peer).is_some_and(|member| member.pinned) {
+        if self.members.get(&peer).is_some_and(|member| member.pinned && !member.gorpc) {
             self.start_asking(peer, now);
         }
     }
@@ -170,7 +197,9 @@ impl Discovery {
     pub(super) fn left(&mut self, peer: PeerId, how: Departure, now: Instant) {
         let Some(member) = self.members.remove(&peer) else { return };
         self.redials.remove(&peer);
-        self.roster.left(peer, member.topics);
+        if !member.gorpc {
+            self.roster.left(peer, member.topics);
+        }
         if let Some(connected) = self.connected.get_mut(&peer) {
             connected.asking = None;
         }
@@ -197,7 +226,9 @@ impl Discovery {
         if let Some((peer, _)) = unpinned.clone().find(|(peer, _)| self.connected.contains_key(peer)) {
             let peer = *peer;
             self.pin(peer);
-            self.start_asking(peer, now);
+            if self.members.get(&peer).is_some_and(|member| !member.gorpc) {
+                self.start_asking(peer, now);
+            }
         } else if let Some((peer, member)) = unpinned.find(|(_, member)| !member.addresses.is_empty()) {
             self.hints.add(*peer, Teller::Memory, member.addresses.clone(), now, now);
         }

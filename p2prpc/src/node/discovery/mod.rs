@@ -55,10 +55,27 @@ pub(super) struct DiscoveryConfig {
     pub(super) private: bool,
     /// The DHT's protocol: a peer that has it belongs into the routing table.
     pub(super) kad_protocol: StreamProtocol,
+    /// Where Go peers can be members: the protocol by which they are known.
+    pub(super) gorpc: Option<GorpcName>,
     /// The services that a peer may see. It may be slow or panic: it calls the user's rule.
     pub(super) visible: VisibleServices,
     /// For jitter.
     pub(super) seed: u64,
+}
+
+/// What a peer says that it speaks if it is a Go peer of this application.
+#[derive(Clone, Debug)]
+pub(super) struct GorpcName {
+    /// It has this one,
+    pub(super) gorpc: StreamProtocol,
+    /// and not this one.
+    pub(super) native: StreamProtocol,
+}
+
+impl GorpcName {
+    fn is_in(&self, protocols: &[StreamProtocol]) -> bool {
+        protocols.contains(&self.gorpc) && !protocols.contains(&self.native)
+    }
 }
 
 /// What happened.

@@ -313,6 +313,7 @@ fn a_private_node_with_a_public_bootstrap_peer_is_warned() {
         scope: super::Scope::Loopback,
         private: true,
         kad_protocol: libp2p::StreamProtocol::new("/ipfs/kad/1.0.0"),
+        gorpc: None,
         visible: std::sync::Arc::new(|_| Vec::new()),
         seed: 0,
     };

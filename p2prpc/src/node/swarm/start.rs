@@ -9,16 +9,16 @@ use futures::{FutureExt, StreamExt};
 use libp2p::core::upgrade::Version;
 use libp2p::kad::Mode;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, Swarm, TransportError};
+use libp2p::{PeerId, StreamProtocol, Swarm, TransportError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Command, Driver};
-use crate::behaviour::{Behaviour, Config, Core};
+use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::node::address::{InvalidAddress, ListenAddress};
 use crate::node::behaviour::NodeBehaviour;
 use crate::node::builder::NodeBuilder;
-use crate::node::discovery::{Discovery, DiscoveryConfig, ProviderStore, VisibleServices};
+use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
 use crate::node::gate::Gate;
@@ -32,6 +32,8 @@ use crate::node::{listen, transport};
 const IDLE_CONNECTION: Duration = Duration::from_secs(10);
 /// Inbound streams of a connection whose protocol isn't agreed on yet: one more is reset.
 const MAX_NEGOTIATING: usize = 128;
+/// The same where peers open a stream for each call.
+const MAX_NEGOTIATING_GORPC: usize = 1024;
 /// Peers that say that they go before we have heard the first of them out: of one more we see the connection close.
 const LEAVING: usize = 256;
 /// A wildcard address is bound at once; which addresses it means is asked of the system, and comes within this.
@@ -64,6 +66,7 @@ impl Driver {
                 scope,
                 private: builder.reachability == Reachability::Private,
                 kad_protocol,
+                gorpc: gorpc_name(&builder)?,
                 visible: visible(&core, &builder),
                 seed: rand::random(),
             },
@@ -82,9 +85,13 @@ impl Driver {
         );
         let config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_CONNECTION)
-            .with_max_negotiating_inbound_streams(MAX_NEGOTIATING)
+            .with_max_negotiating_inbound_streams(if builder.speaks_gorpc() {
+                MAX_NEGOTIATING_GORPC
+            } else {
+                MAX_NEGOTIATING
+            })
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
-        let transport = transport::build(identity.keypair()).map_err(StartError::Network)?;
+        let transport = transport::build(identity.keypair(), builder.speaks_gorpc()).map_err(StartError::Network)?;
         let mut driver = Driver {
             swarm: Swarm::new(transport, behaviour, local, config),
             discovery,
@@ -163,6 +170,8 @@ impl Driver {
 
 fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), StartError> {
     let config = Config::new(&builder.protocol)?.limits(builder.limits.clone()).timeout(builder.timeout);
+    #[cfg(feature = "gorpc")]
+    let config = config.gorpc(builder.gorpc);
     let mut rpc = Behaviour::new(local, config).with_handle(&builder.handle);
     rpc.look_up_addresses();
     for service in &builder.services {
@@ -173,6 +182,17 @@ fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), S
     }
     let core = rpc.manage_members();
     Ok((rpc, core))
+}
+
+/// How to tell a Go peer, if there may be any.
+fn gorpc_name(builder: &NodeBuilder) -> Result<Option<GorpcName>, StartError> {
+    if !builder.speaks_gorpc() {
+        return Ok(None);
+    }
+    let native = Config::new(&builder.protocol)?.protocol().clone();
+    let invalid = |_| InvalidProtocol(builder.protocol.clone());
+    let gorpc = StreamProtocol::try_from_owned(builder.protocol.clone()).map_err(invalid)?;
+    Ok(Some(GorpcName { gorpc, native }))
 }
 
 /// The names of what we serve that a peer may see.

@@ -144,6 +144,7 @@ impl Net {
             scope: Scope::Loopback,
             private: true,
             kad_protocol: KAD,
+            gorpc: None,
             visible: Arc::new(|_| vec!["EchoService".into()]),
             seed: number as u64,
         };

@@ -1,0 +1,62 @@
+//! Places for calls under way at one peer, and a bounded queue before them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// So many calls at once; of those past them, so many wait.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+}
+
+/// What a call takes with it until it is over.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// A call's turn: there already, or to come.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Now(Place),
+    Later(Waiting),
+}
+
+/// One that waits.
+#[derive(Debug)]
+pub(super) struct Waiting(Arc<Places>);
+
+impl Places {
+    pub(super) fn new(places: usize, max_waiting: usize) -> Arc<Self> {
+        Arc::new(Places { free: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), max_waiting })
+    }
+
+    /// `None` if too many wait already. Those that wait are not overtaken.
+    pub(super) fn queue_up(self: &Arc<Self>) -> Option<Turn> {
+        if let Ok(place) = self.free.clone().try_acquire_owned() {
+            return Some(Turn::Now(place));
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Turn::Later(Waiting(self.clone())))
+    }
+}
+
+impl Turn {
+    /// `None` if there are no places any more.
+    pub(super) async fn come(self) -> Option<Place> {
+        match self {
+            Turn::Now(place) => Some(place),
+            Turn::Later(waiting) => waiting.0.free.clone().acquire_owned().await.ok(),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
