@@ -10,12 +10,15 @@ pub const MAX_DEPTH: usize = 128;
 /// enum of a dozen variants. So a large type may reach this limit before [`MAX_DEPTH`].
 pub const MAX_STACK: usize = 1 << 20;
 
-/// The memory that decoding a body of `body_len` bytes may take, in bytes: 16 times the body and 1 MiB, but at most 64 MiB.
+/// The memory that decoding a body of `body_len` bytes may take, in bytes: 16 times the body and 1 MiB, but at most 64 MiB, or twice the body
+/// where that is more.
 ///
 /// Each value takes its `size_of` from it, at least 1, whether it is an element of a collection or in a box; a string or byte array takes its
-/// length besides. A body over 64 MiB decodes only into something smaller.
+/// length besides. Bodies of more than 32 MiB come only where [`Limits::max_message`](crate::Limits::max_message) was raised to let them.
 pub const fn decode_budget(body_len: usize) -> usize {
     const MOST: usize = 64 << 20;
     let budget = body_len.saturating_mul(16).saturating_add(1 << 20);
-    if budget < MOST { budget } else { MOST }
+    let twice = body_len.saturating_mul(2);
+    let most = if twice > MOST { twice } else { MOST };
+    if budget < most { budget } else { most }
 }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures::AsyncWrite;
 
 use super::now;
@@ -19,6 +19,9 @@ use crate::wire::{self, MAX_CHUNK};
 pub(super) const BULK_FROM: usize = 16 * 1024;
 /// The size of one write. Yamux cuts frames at this size, and each is an allocation, an encryption and a system call.
 const PIECE: usize = 16 * 1024;
+/// So much of a large body goes in one frame: with its head, four pieces at the most.
+const BULK_CHUNK: usize = 4 * PIECE - 64;
+const _: () = assert!(BULK_CHUNK <= MAX_CHUNK);
 /// A write moves [`STALL_BYTES`], or all that is queued, in this time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const STALL_BYTES: usize = 64 * 1024;
@@ -185,9 +188,8 @@ impl<T> Outgoing<T> {
         if let Some(head) = bulk.head.take() {
             writer.buffer.extend_from_slice(&head);
         }
-        let end = (bulk.sent + MAX_CHUNK).min(bulk.body.len());
-        // A chunk of 1 to MAX_CHUNK bytes under an id of ours is always a valid frame.
-        let _ = wire::encode_body(&mut writer.buffer, bulk.id, &bulk.body[bulk.sent..end]);
+        let end = (bulk.sent + BULK_CHUNK).min(bulk.body.len());
+        writer.set_chunk(bulk.id, bulk.body.slice(bulk.sent..end));
         self.bulk_bytes -= end - bulk.sent;
         bulk.sent = end;
         if end < bulk.body.len() {
@@ -204,6 +206,8 @@ impl<T> Outgoing<T> {
 pub(super) struct Writer {
     buffer: Vec<u8>,
     at: usize,
+    /// What follows the buffer: the rest of a chunk of a large body, which is written from where it is.
+    chunk: Bytes,
     /// Bytes of reply bodies that are given back once the buffer is written.
     reserved: usize,
     blocked: Option<(Instant, usize)>,
@@ -214,6 +218,9 @@ impl Writer {
     /// Where the writer's own task appends frames without a lock.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
         self.flushed = false;
+        if !self.chunk.is_empty() {
+            self.buffer.extend_from_slice(&std::mem::take(&mut self.chunk));
+        }
         // While the other end is never quite up to date, what it has read must not pile up in front.
         if self.at >= KEPT_CAPACITY && self.at > self.buffer.len() / 2 {
             self.buffer.drain(..self.at);
@@ -226,12 +233,22 @@ impl Writer {
         self.reserved += bytes;
     }
 
+    /// Add a frame with a chunk of a large body.
+    fn set_chunk(&mut self, id: u64, mut chunk: Bytes) {
+        let buffer = self.frames();
+        wire::encode_body_head(buffer, id, chunk.len());
+        // The head fills its piece.
+        let with_head = chunk.len().min(PIECE.saturating_sub(buffer.len()));
+        buffer.extend_from_slice(&chunk.split_to(with_head));
+        self.chunk = chunk;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.at == self.buffer.len()
+        self.len() == 0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.buffer.len() - self.at
+        self.buffer.len() - self.at + self.chunk.len()
     }
 
     /// Give back what only a busy stream needs.
@@ -241,9 +258,20 @@ impl Writer {
         }
     }
 
-    /// The buffer, which begins with a whole frame, and how much of it the substream has taken.
+    /// The frames, of which the first begins here and the last may end in the chunk, and how much of them the substream has taken.
     pub(super) fn unfinished(&self) -> (&[u8], usize) {
         (&self.buffer, self.at)
+    }
+
+    /// True if the substream has taken a part of what is here.
+    pub(super) fn is_cut(&self) -> bool {
+        self.at > 0
+    }
+
+    /// All that the substream has not taken.
+    pub(super) fn rest(&mut self) -> &[u8] {
+        self.frames();
+        &self.buffer[self.at..]
     }
 
     /// Bytes of reply bodies that have been written, or never will be.
@@ -257,12 +285,17 @@ impl Writer {
         cx: &mut Context<'_>,
         io: &mut W,
     ) -> Poll<io::Result<()>> {
-        while self.at < self.buffer.len() {
-            let end = (self.at + PIECE).min(self.buffer.len());
-            match Pin::new(&mut *io).poll_write(cx, &self.buffer[self.at..end])? {
+        while !self.is_empty() {
+            let from_buffer = self.at < self.buffer.len();
+            let next = if from_buffer { &self.buffer[self.at..] } else { &self.chunk[..] };
+            match Pin::new(&mut *io).poll_write(cx, &next[..next.len().min(PIECE)])? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => {
-                    self.at += n;
+                    if from_buffer {
+                        self.at += n;
+                    } else {
+                        self.chunk.advance(n);
+                    }
                     self.flushed = false;
                     if let Some((_, moved)) = &mut self.blocked {
                         *moved += n;
@@ -359,7 +392,7 @@ mod tests {
     #[test]
     fn large_bodies_take_turns_behind_small_frames() {
         let mut out = Outgoing::<()>::default();
-        let bulk = |id| Bulk { id, head: None, body: vec![0; 3 * MAX_CHUNK].into(), sent: 0, of: () };
+        let bulk = |id| Bulk { id, head: None, body: vec![0; 3 * BULK_CHUNK].into(), sent: 0, of: () };
         out.push_bulk(bulk(1));
         out.push_bulk(bulk(2));
         let mut order = Vec::new();
@@ -369,7 +402,7 @@ mod tests {
                 wire::encode_cancel(out.frames(), 9).unwrap();
             }
             out.refill(&mut writer);
-            let (frame, _) = wire::decode(&writer.buffer).unwrap().unwrap();
+            let (frame, _) = wire::decode(writer.rest()).unwrap().unwrap();
             order.push(match frame {
                 wire::Frame::Body { id, .. } | wire::Frame::Cancel { id } => id,
                 other => panic!("{other:?}"),

@@ -27,8 +27,8 @@ impl<T> Partial<T> {
             return None;
         }
         if self.bytes.capacity() - self.bytes.len() < chunk.len() {
-            // Doubling, but never past the end.
-            let more = self.bytes.len().max(chunk.len()).min(self.len - self.bytes.len());
+            // Four times as much as has come, but never past the end.
+            let more = (3 * self.bytes.len()).max(chunk.len()).min(self.len - self.bytes.len());
             self.bytes.reserve_exact(more);
         }
         self.bytes.extend_from_slice(chunk);

@@ -108,10 +108,15 @@ pub fn encode_body(out: &mut Vec<u8>, id: u64, chunk: &[u8]) -> Result<(), WireE
     if chunk.len() > MAX_CHUNK {
         return Err(WireError::ChunkTooLong);
     }
-    begin(out, Kind::Body, varint::len(id), chunk.len());
-    varint::write(out, id);
+    encode_body_head(out, id, chunk.len());
     out.extend_from_slice(chunk);
     Ok(())
+}
+
+/// Append all of a [`Frame::Body`] but its chunk, of 1 to [`MAX_CHUNK`] bytes, which has to follow.
+pub(crate) fn encode_body_head(out: &mut Vec<u8>, id: u64, chunk: usize) {
+    begin(out, Kind::Body, varint::len(id), chunk);
+    varint::write(out, id);
 }
 
 /// Append the cancellation of a call to `out`.

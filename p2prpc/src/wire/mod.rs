@@ -39,6 +39,7 @@ mod varint;
 
 pub use codes::{Delivery, ErrorCode, GoAwayReason, Kind, Role};
 pub use decode::{decode, frame_len};
+pub(crate) use encode::encode_body_head;
 pub use encode::{
     encode, encode_body, encode_cancel, encode_error, encode_go_away, encode_hello, encode_request, encode_response,
 };

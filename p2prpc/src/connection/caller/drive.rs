@@ -65,7 +65,7 @@ where
             wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
             let _ = tokio::time::timeout(LINGER, async {
                 // After a frame that is cut in the middle a farewell would be read as its rest.
-                if driver.writer.unfinished().1 == 0 {
+                if !driver.writer.is_cut() {
                     io.write_all(&farewell).await?;
                 }
                 io.close().await

@@ -61,8 +61,7 @@ where
         let mut farewell = Vec::new();
         wire::encode_go_away(&mut farewell, driver.requests.last_id(), reason, &rule);
         let _ = tokio::time::timeout(LINGER, async {
-            let (buffer, written) = driver.writer.unfinished();
-            io.write_all(&buffer[written..]).await?;
+            io.write_all(driver.writer.rest()).await?;
             io.write_all(&farewell).await?;
             io.close().await
         })
