@@ -7,6 +7,16 @@ use libp2p::PeerId;
 use crate::handle::Handle;
 use crate::metadata::Metadata;
 
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// p2prpc's own protocol.
+    Native,
+    /// That of Go peers on go-libp2p-gorpc: feature `gorpc`.
+    Gorpc,
+}
+
 /// Who calls what: given to `authorize` before the arguments are decoded and before any limit is counted.
 #[derive(Clone, Debug)]
 pub struct CallInfo {
@@ -66,11 +76,12 @@ pub struct Context {
     deadline: Instant,
     handle: Handle,
     local: bool,
+    dialect: Dialect,
 }
 
 impl Context {
-    pub(crate) fn new(info: CallInfo, deadline: Instant, handle: Handle, local: bool) -> Self {
-        Context { info, deadline, handle, local }
+    pub(crate) fn new(info: CallInfo, deadline: Instant, handle: Handle, local: bool, dialect: Dialect) -> Self {
+        Context { info, deadline, handle, local, dialect }
     }
 
     /// Who calls what.
@@ -101,6 +112,11 @@ impl Context {
     /// True if the call came from this node itself and not over the network.
     pub fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// How the caller speaks. A handler needs it only for what one of them hasn't: a Go peer sends neither metadata nor a deadline.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The way back into the network, for calls of the handler's own. They inherit this call's deadline: theirs is never later.

@@ -98,7 +98,7 @@ impl ErrorKind {
         }
     }
 
-    const fn sentence(self) -> &'static str {
+    pub(crate) const fn sentence(self) -> &'static str {
         match self {
             ErrorKind::Application => "the handler returned an error",
             ErrorKind::NotServed => "the peer serves no such method, or does not let us call it",
@@ -317,6 +317,14 @@ pub(crate) mod sealed {
         fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError>
         where
             Self: Sized;
+        /// The same of a Go peer's handler: a text.
+        #[cfg(feature = "gorpc")]
+        fn from_gorpc(text: &[u8]) -> Result<Self, RpcError>
+        where
+            Self: Sized,
+        {
+            Err(RpcError::answered(ErrorKind::Application, String::from_utf8_lossy(text)))
+        }
     }
 
     impl FromReply for RpcError {
@@ -340,6 +348,14 @@ pub(crate) mod sealed {
                 Ok(error) => Ok(CallError::Application(error)),
                 Err(error) => Err(RpcError::answered(ErrorKind::BadReply, error)),
             }
+        }
+
+        /// Not every `E` can be made of a text: what can't be is told as it came.
+        #[cfg(feature = "gorpc")]
+        fn from_gorpc(text: &[u8]) -> Result<Self, RpcError> {
+            let text = String::from_utf8_lossy(text);
+            let error = E::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&text));
+            error.map(CallError::Application).map_err(|_| RpcError::answered(ErrorKind::Application, text))
         }
     }
 }

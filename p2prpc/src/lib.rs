@@ -11,6 +11,8 @@ mod client;
 mod connection;
 mod context;
 mod error;
+#[cfg(feature = "gorpc")]
+pub mod gorpc;
 mod handle;
 mod limits;
 mod members;
@@ -34,7 +36,7 @@ pub use p2prpc_macros::p2p_service;
 pub use behaviour::Behaviour;
 pub use client::Call;
 pub use codec::CodecId;
-pub use context::{CallInfo, Context};
+pub use context::{CallInfo, Context, Dialect};
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
 pub use handle::Handle;
 pub use limits::Limits;

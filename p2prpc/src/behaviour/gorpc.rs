@@ -92,9 +92,9 @@ impl GorpcConnection {
             return;
         };
         let account = self.account.get_or_insert_with(|| server.accounts().open(self.link.peer(), remote)).clone();
-        let (server, lost) = (server.clone(), self.lost.clone());
+        let (server, lost, peer) = (server.clone(), self.lost.clone(), self.link.peer());
         tokio::spawn(async move {
-            lost.run_until_cancelled(served::serve(server, account, stream)).await;
+            lost.run_until_cancelled(served::serve(server, account, peer, stream)).await;
             drop(serving);
         });
     }

@@ -237,7 +237,7 @@ pub(crate) fn encode_either<M: Method>(
         caught(move || drop(args));
         return Err(crate::connection::not_named());
     }
-    let gorpc = in_gorpc.then(|| encode_with(|out| codec::encode_args(CodecId::GORPC, &args, out, limit)));
+    let gorpc = in_gorpc.then(|| encode_with(|out| codec::gorpc::encode_args(&args, out, limit)));
     let native = match forms {
         Forms::Gorpc => {
             caught(move || drop(args));
@@ -280,10 +280,10 @@ fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
         #[cfg(feature = "gorpc")]
         RawReply::GorpcResponse(body) => {
-            codec::decode(CodecId::GORPC, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+            codec::gorpc::decode(&body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         #[cfg(feature = "gorpc")]
-        RawReply::GorpcApplication(body) => M::Error::from_application(CodecId::GORPC, &body).map(Err),
+        RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),
     });
     decoded.unwrap_or_else(|| Err(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
 }

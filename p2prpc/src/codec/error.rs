@@ -64,7 +64,7 @@ impl fmt::Display for Unsupported {
     }
 }
 
-#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 mod text {
     use std::fmt::{self, Write};
 

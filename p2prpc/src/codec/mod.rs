@@ -58,11 +58,13 @@
 
 #[cfg(feature = "bincode")]
 mod bincode;
-#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 mod bounded;
-#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 mod budget;
 mod error;
+#[cfg(feature = "gorpc")]
+pub(crate) mod gorpc;
 mod id;
 #[cfg(feature = "json")]
 mod json;

@@ -15,7 +15,7 @@ use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Reques
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
 use crate::reply::{Place, RawReply, RawResult, ReplySlot};
-use crate::service::{Ended, NO_ROOM, Outcome, Service};
+use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
 
 /// The way of a node to itself.
 pub(crate) struct LocalLink {
@@ -78,7 +78,7 @@ impl Link for LocalLink {
         slot.set_place(Place::Sent { stream: 0, id });
         let task = tokio::spawn(async move {
             let max_reply = server.limits().max_message;
-            let (handler, permit, deadline) = server.start(call, codec, &body, &account, max_reply);
+            let (handler, permit, deadline) = server.start(call, Form::Native(codec), &body, &account, max_reply);
             drop(body);
             let result = match tokio::time::timeout_at(deadline.into(), handler).await {
                 Ok(outcome) => result_of(outcome),

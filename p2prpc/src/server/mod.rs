@@ -1,5 +1,7 @@
 //! Calls on their way in: which method it is, whether the caller may, whether there is room, and the running of it.
 
+#[cfg(feature = "gorpc")]
+mod gorpc;
 mod guarded;
 mod local;
 mod router;
@@ -12,15 +14,16 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::RwLock;
 
-use crate::codec::CodecId;
-use crate::context::{CallInfo, Context};
+use crate::context::{CallInfo, Context, Dialect};
 use crate::error::ErrorKind;
 use crate::handle::Handle;
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
 use crate::panics::caught;
-use crate::service::{Authorize, Incoming, Service};
+use crate::service::{Authorize, Form, Incoming, Service};
 
+#[cfg(feature = "gorpc")]
+pub(crate) use gorpc::GorpcRefusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use local::{LocalLink, LocalNetwork, delivery_of};
 pub(crate) use router::{Route, Router};
@@ -41,6 +44,10 @@ pub enum ServeError {
     /// A service of this name is served already.
     #[error("a service named {0} is served already: give one of them another name with #[p2p_service(name = \"..\")]")]
     Duplicate(&'static str),
+    /// A service of this name in Go is served already.
+    #[cfg(feature = "gorpc")]
+    #[error("a service that Go peers know as {0} is served already: give one of them another name with #[p2p_service(gorpc = \"..\")]")]
+    DuplicateGorpc(&'static str),
     /// The node has been shut down.
     #[error("the node is closed")]
     Closed,
@@ -148,6 +155,18 @@ impl Server {
         if !self.allows(route, &info) {
             return Err(not_served);
         }
+        self.make_room(route, info, account, left, now)
+    }
+
+    /// Is there room for a call that is allowed?
+    fn make_room(
+        &self,
+        route: &Arc<Route>,
+        info: CallInfo,
+        account: &Arc<PeerAccount>,
+        left: Option<Duration>,
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
         if self.leaving.load(Ordering::Acquire) {
             return Err(Refusal::new(ErrorKind::ShuttingDown, ""));
         }
@@ -159,7 +178,8 @@ impl Server {
             return Err(Refusal::new(ErrorKind::DeadlineExceeded, "it had passed when the call came"));
         }
         let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
-        Ok(Admitted { route: route.clone(), info, deadline, permit, local: peer == self.local })
+        let local = info.peer() == self.local;
+        Ok(Admitted { route: route.clone(), info, deadline, permit, local })
     }
 
     fn allows(&self, route: &Route, info: &CallInfo) -> bool {
@@ -172,15 +192,20 @@ impl Server {
     pub(crate) fn start(
         &self,
         call: Admitted,
-        codec: CodecId,
+        form: Form,
         body: &[u8],
         account: &Arc<PeerAccount>,
         max_reply: usize,
     ) -> (Guarded, CallPermit, Instant) {
         let Admitted { route, info, deadline, permit, local } = call;
-        let cx = Context::new(info, deadline, self.handle.clone(), local);
+        let dialect = match form {
+            Form::Native(_) => Dialect::Native,
+            #[cfg(feature = "gorpc")]
+            Form::Gorpc => Dialect::Gorpc,
+        };
+        let cx = Context::new(info, deadline, self.handle.clone(), local, dialect);
         let max_reply = max_reply.min(self.limits.max_message);
-        let incoming = Incoming { codec, body, cx, account: Some(account.clone()), max_reply };
+        let incoming = Incoming { form, body, cx, account: Some(account.clone()), max_reply };
         let handler = Guarded::new(|| route.service.call(route.method, incoming));
         (handler, permit, deadline)
     }

@@ -54,11 +54,20 @@ impl Route {
 pub(crate) struct Router {
     services: Vec<Service>,
     routes: HashMap<&'static str, Arc<Route>>,
+    /// By the names that Go peers know: of the service, and of the method.
+    #[cfg(feature = "gorpc")]
+    gorpc: HashMap<&'static str, HashMap<&'static str, Arc<Route>>>,
 }
 
 impl Router {
     pub(crate) fn find(&self, method: &str) -> Option<&Arc<Route>> {
         self.routes.get(method)
+    }
+
+    /// The methods of a service, by the name that Go peers know it by.
+    #[cfg(feature = "gorpc")]
+    pub(crate) fn find_gorpc(&self, service: &str) -> Option<&HashMap<&'static str, Arc<Route>>> {
+        self.gorpc.get(service)
     }
 
     /// The services, without the internal ones.
@@ -72,6 +81,12 @@ impl Router {
         if router.services.iter().any(|other| other.name() == service.name()) {
             return Err(ServeError::Duplicate(service.name()));
         }
+        #[cfg(feature = "gorpc")]
+        if let Some(name) = service.gorpc_name()
+            && router.gorpc.contains_key(name)
+        {
+            return Err(ServeError::DuplicateGorpc(name));
+        }
         for (method, descriptor) in service.methods().iter().enumerate() {
             let route = Route {
                 service: service.clone(),
@@ -80,7 +95,12 @@ impl Router {
                 distrust: AtomicU32::new(0),
                 slow: AtomicU32::new(0),
             };
-            router.routes.insert(descriptor.full_name, Arc::new(route));
+            let route = Arc::new(route);
+            #[cfg(feature = "gorpc")]
+            if let Some(name) = service.gorpc_name() {
+                router.gorpc.entry(name).or_default().insert(descriptor.name, route.clone());
+            }
+            router.routes.insert(descriptor.full_name, route);
         }
         router.services.push(service);
         Ok(router)

@@ -62,9 +62,44 @@ impl fmt::Debug for Outcome {
     }
 }
 
+/// How arguments and replies are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Native(CodecId),
+    #[cfg(feature = "gorpc")]
+    Gorpc,
+}
+
+impl Form {
+    fn decode_args<A: DeserializeOwned>(self, body: &[u8]) -> Result<A, CodecError> {
+        match self {
+            Form::Native(codec) => codec::decode(codec, body),
+            #[cfg(feature = "gorpc")]
+            Form::Gorpc => codec::gorpc::decode_args(body),
+        }
+    }
+
+    fn encode<T: Serialize>(self, value: &T, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+        match self {
+            Form::Native(codec) => codec::encode(codec, value, out, max),
+            #[cfg(feature = "gorpc")]
+            Form::Gorpc => codec::gorpc::encode(value, out, max),
+        }
+    }
+
+    /// In Go an error is its text.
+    fn encode_error<E: Serialize + fmt::Display>(self, error: &E, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+        match self {
+            Form::Native(codec) => codec::encode(codec, error, out, max),
+            #[cfg(feature = "gorpc")]
+            Form::Gorpc => codec::gorpc::write_text(error, out, max),
+        }
+    }
+}
+
 /// A request whose body is complete, before its arguments are decoded.
 pub struct Incoming<'a> {
-    pub(crate) codec: CodecId,
+    pub(crate) form: Form,
     pub(crate) body: &'a [u8],
     pub(crate) cx: Context,
     pub(crate) account: Option<Arc<PeerAccount>>,
@@ -79,7 +114,7 @@ impl Incoming<'_> {
 
 impl fmt::Debug for Incoming<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").field("codec", &self.codec).field("bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Incoming").field("form", &self.form).field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
@@ -91,14 +126,15 @@ where
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = O> + Send + 'static,
 {
-    let Incoming { codec, body, cx, account, max_reply } = incoming;
-    let args = match decoded(codec, body) {
+    let Incoming { form, body, cx, account, max_reply } = incoming;
+    let args = match decoded(form, body) {
         Ok(args) => args,
         Err(refused) => return refused,
     };
     let handler = run(cx, args);
     Box::pin(async move {
-        let ended = encoded(codec, &handler.await, max_reply, Ended::Response);
+        let value = handler.await;
+        let ended = encoded(|out| form.encode(&value, out, max_reply), Ended::Response);
         Outcome(with_room(account, ended).await)
     })
 }
@@ -108,28 +144,28 @@ pub fn fallible<A, O, E, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFutur
 where
     A: DeserializeOwned,
     O: Serialize + Send + 'static,
-    E: Serialize + Send + 'static,
+    E: Serialize + fmt::Display + Send + 'static,
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
-    let Incoming { codec, body, cx, account, max_reply } = incoming;
-    let args = match decoded(codec, body) {
+    let Incoming { form, body, cx, account, max_reply } = incoming;
+    let args = match decoded(form, body) {
         Ok(args) => args,
         Err(refused) => return refused,
     };
     let handler = run(cx, args);
     Box::pin(async move {
         let ended = match &handler.await {
-            Ok(value) => encoded(codec, value, max_reply, Ended::Response),
-            Err(error) => encoded(codec, error, max_reply, Ended::Application),
+            Ok(value) => encoded(|out| form.encode(value, out, max_reply), Ended::Response),
+            Err(error) => encoded(|out| form.encode_error(error, out, max_reply), Ended::Application),
         };
         Outcome(with_room(account, ended).await)
     })
 }
 
 /// The arguments, or the answer to a call whose arguments can't be read.
-fn decoded<A: DeserializeOwned>(codec: CodecId, body: &[u8]) -> Result<A, HandlerFuture> {
-    let refused = match caught(|| codec::decode(codec, body)) {
+fn decoded<A: DeserializeOwned>(form: Form, body: &[u8]) -> Result<A, HandlerFuture> {
+    let refused = match caught(|| form.decode_args(body)) {
         Some(Ok(args)) => return Ok(args),
         Some(Err(error @ CodecError::Unsupported(_))) => Outcome::failed(ErrorKind::UnsupportedCodec, error),
         Some(Err(error)) => Outcome::failed(ErrorKind::BadArguments, error),
@@ -145,9 +181,9 @@ async fn with_room(account: Option<Arc<PeerAccount>>, ended: Ended) -> Ended {
     if account.reply_room(bytes).await { ended } else { Ended::NoRoom }
 }
 
-fn encoded<T: Serialize>(codec: CodecId, value: &T, max: usize, ended: fn(Scratch) -> Ended) -> Ended {
+fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, ended: fn(Scratch) -> Ended) -> Ended {
     let mut body = Scratch::take();
-    match caught(|| codec::encode(codec, value, &mut body.0, max)) {
+    match caught(|| encode(&mut body.0)) {
         Some(Ok(())) => {
             body.trim();
             ended(body)

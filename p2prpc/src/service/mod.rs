@@ -13,7 +13,7 @@ use crate::context::CallInfo;
 use crate::error::Failure;
 use crate::panics::caught;
 
-pub(crate) use incoming::{Ended, NO_ROOM, Outcome, Scratch};
+pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome, Scratch};
 pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
@@ -61,6 +61,8 @@ pub(crate) type Authorize = Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct Service {
     name: &'static str,
+    #[cfg(feature = "gorpc")]
+    gorpc: Option<&'static str>,
     docs: &'static str,
     methods: Arc<[MethodDescriptor]>,
     handlers: Arc<dyn Handlers>,
@@ -71,6 +73,12 @@ impl Service {
     /// The name on the wire, `EchoService`.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The name that Go peers know it by, `EchoRPCAPI`, if it has one: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
+    #[cfg(feature = "gorpc")]
+    pub fn gorpc_name(&self) -> Option<&'static str> {
+        self.gorpc
     }
 
     /// The documentation comment of the trait.
@@ -137,6 +145,8 @@ impl<T: Send + Sync + 'static> Handlers for Table<T> {
 /// Puts a [`Service`] together. Generated code calls it.
 pub struct ServiceBuilder<T> {
     name: &'static str,
+    #[cfg(feature = "gorpc")]
+    gorpc: Option<&'static str>,
     docs: &'static str,
     service: Arc<T>,
     methods: Vec<MethodDescriptor>,
@@ -146,7 +156,22 @@ pub struct ServiceBuilder<T> {
 impl<T: Send + Sync + 'static> ServiceBuilder<T> {
     /// A service without methods yet.
     pub fn new(name: &'static str, docs: &'static str, service: Arc<T>) -> Self {
-        ServiceBuilder { name, docs, service, methods: Vec::new(), handlers: Vec::new() }
+        ServiceBuilder {
+            name,
+            #[cfg(feature = "gorpc")]
+            gorpc: None,
+            docs,
+            service,
+            methods: Vec::new(),
+            handlers: Vec::new(),
+        }
+    }
+
+    /// Serve it to Go peers too, by this name.
+    #[cfg(feature = "gorpc")]
+    pub fn gorpc(mut self, name: &'static str) -> Self {
+        self.gorpc = Some(name);
+        self
     }
 
     /// Add a method.
@@ -160,6 +185,8 @@ impl<T: Send + Sync + 'static> ServiceBuilder<T> {
     pub fn build(self) -> Service {
         Service {
             name: self.name,
+            #[cfg(feature = "gorpc")]
+            gorpc: self.gorpc,
             docs: self.docs,
             methods: self.methods.into(),
             handlers: Arc::new(Table { service: self.service, handlers: self.handlers.into() }),

@@ -57,7 +57,7 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.link.config.calls.fetch_sub(1, Ordering::Relaxed);
+        self.link.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         if self.resign() {
             self.slot.complete(Err(RpcError::may_have_run(ErrorKind::Internal, "the task of the call has ended")));
         }
@@ -65,7 +65,7 @@ impl Drop for Task {
 }
 
 pub(super) fn spawn(link: Arc<BilingualLink>, call: EitherCall, start: Start, slot: &Arc<ReplySlot>) {
-    link.config.calls.fetch_add(1, Ordering::Relaxed);
+    link.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
     // Held until the task is known, so that it can't end before.
     let mut tasks = link.tasks.lock();
     tasks.last_id += 1;
@@ -128,7 +128,7 @@ impl InFlight {
     /// Waits until they fit. A call that is alone fits always.
     async fn reserve(link: &Arc<BilingualLink>, bytes: usize) -> Self {
         loop {
-            let before = link.config.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let before = link.config.in_flight.bytes.fetch_add(bytes, Ordering::Relaxed);
             let reserved = InFlight { link: link.clone(), bytes };
             if before == 0 || before.saturating_add(bytes) <= link.config.limits.max_bytes {
                 return reserved;
@@ -141,7 +141,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.link.config.sent_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.link.config.in_flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
 use crate::server::{Admitted, Router};
+use crate::service::Form;
 use crate::wire::{self, Frame, Hello, Role};
 
 /// A call whose body is still coming in.
@@ -179,7 +180,7 @@ impl Requests {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
         }
-        let (mut handler, permit, deadline) = stream.server.start(call, codec, body, &stream.account, self.max_message);
+        let (mut handler, permit, deadline) = stream.server.start(call, Form::Native(codec), body, &stream.account, self.max_message);
         let unpolled = if route.spawn_first() {
             Some(route)
         } else {

@@ -1,0 +1,108 @@
+//! The two records around a call's values: `ServiceID` and `Response` of go-libp2p-gorpc's `server.go`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::CodecError;
+use crate::codec::gorpc;
+
+/// The most bytes of a `ServiceID` here. gorpc registers no names of more than 256 bytes together.
+pub(super) const MAX_SERVICE_ID: usize = 4 * 1024;
+/// The most bytes of a `Response` here: it holds the text of an error.
+pub(super) const MAX_RESPONSE: usize = 256 * 1024;
+
+/// What is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ServiceId {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) method: String,
+}
+
+impl ServiceId {
+    fn is_empty(&self) -> bool {
+        self.name.is_empty() && self.method.is_empty()
+    }
+}
+
+/// `ErrorType` of gorpc's `errors.go`: whose error it is.
+pub(super) mod error_type {
+    /// The handler's.
+    pub(in crate::gorpc) const NON_RPC: i64 = 0;
+    pub(in crate::gorpc) const SERVER: i64 = 1;
+    pub(in crate::gorpc) const CLIENT: i64 = 2;
+    pub(in crate::gorpc) const AUTHORIZATION: i64 = 3;
+}
+
+/// What comes before a reply, and instead of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Response {
+    #[serde(default, skip_serializing_if = "ServiceId::is_empty")]
+    pub(super) service: ServiceId,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) error: String,
+    #[serde(default, skip_serializing_if = "is_non_rpc")]
+    pub(super) err_type: i64,
+}
+
+fn is_non_rpc(err_type: &i64) -> bool {
+    *err_type == error_type::NON_RPC
+}
+
+impl ServiceId {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        gorpc::encode(self, out, MAX_SERVICE_ID)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        gorpc::decode(bytes)
+    }
+}
+
+impl Response {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        gorpc::encode(self, out, MAX_RESPONSE)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        gorpc::decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn echo() -> ServiceId {
+        ServiceId { name: "EchoRPCAPI".into(), method: "Echo".into() }
+    }
+
+    #[test]
+    fn records_are_written_as_go_writes_them() {
+        let mut out = Vec::new();
+        echo().encode(&mut out).unwrap();
+        assert_eq!(hex(&out), "82a44e616d65aa4563686f525043415049a64d6574686f64a44563686f");
+        out.clear();
+        Response { service: echo(), ..Response::default() }.encode(&mut out).unwrap();
+        assert_eq!(hex(&out), "81a75365727669636582a44e616d65aa4563686f525043415049a64d6574686f64a44563686f");
+        out.clear();
+        Response::default().encode(&mut out).unwrap();
+        assert_eq!(hex(&out), "80");
+    }
+
+    #[test]
+    fn any_part_of_a_record_may_be_missing() {
+        assert_eq!(Response::decode(&[0x80]).unwrap(), Response::default());
+        assert_eq!(Response::decode(&[0xc0]).unwrap(), Response::default());
+        assert_eq!(Response::decode(&[0x90]).unwrap(), Response::default());
+        assert_eq!(ServiceId::decode(&[0xc0]).unwrap(), ServiceId::default());
+        let boom = [&[0x81, 0xa5][..], b"Error", &[0xa4], b"boom"].concat();
+        assert_eq!(Response::decode(&boom).unwrap(), Response { error: "boom".into(), ..Response::default() });
+    }
+}
