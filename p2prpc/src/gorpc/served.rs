@@ -191,7 +191,10 @@ where
     }
 
     async fn answer(&mut self, mut error: String, err_type: i64, body: &[u8]) {
-        error.truncate(error.floor_char_boundary(MAX_ERROR));
+        if error.len() > MAX_ERROR {
+            let end = (0..=MAX_ERROR).rev().find(|end| error.is_char_boundary(*end));
+            error.truncate(end.unwrap_or_default());
+        }
         let mut header = Vec::new();
         if (Response { service: self.service.clone(), error, err_type }).encode(&mut header).is_err() {
             return;
