@@ -1,22 +1,16 @@
 //! A running program, and what it prints.
 
 use std::ffi::OsStr;
-use std::fmt;
-use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+pub(crate) use p2prpc_tests::programs::{Program, end_of};
 use serde_json::Value;
 
 /// For what has no bound of its own: a loaded machine is slow.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
-/// Between two looks at what can't be waited for.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/";
@@ -25,130 +19,6 @@ pub(crate) fn command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Comm
     let mut command = Command::new(env!("CARGO_BIN_EXE_echo-demo"));
     command.args(args).env_remove("RUST_LOG").stdin(Stdio::null());
     command
-}
-
-/// Lines as they come. Each is kept.
-#[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<(Mutex<Collected>, Condvar)>);
-
-#[derive(Default)]
-struct Collected {
-    lines: Vec<String>,
-    ended: bool,
-}
-
-impl Lines {
-    fn of(source: impl Read + Send + 'static) -> Self {
-        let lines = Lines::default();
-        let reader = lines.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(source).lines().map_while(Result::ok) {
-                reader.lock().lines.push(line);
-                reader.0.1.notify_all();
-            }
-            reader.lock().ended = true;
-            reader.0.1.notify_all();
-        });
-        lines
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Collected> {
-        self.0.0.lock().unwrap()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lock().lines.len()
-    }
-
-    pub(crate) fn all(&self) -> Vec<String> {
-        self.lock().lines.clone()
-    }
-
-    /// The first line from `from` on of which `wanted` makes something.
-    pub(crate) fn find<T>(
-        &self,
-        from: usize,
-        within: Duration,
-        mut wanted: impl FnMut(&str) -> Option<T>,
-    ) -> Option<T> {
-        let end = Instant::now() + within;
-        let mut read = self.lock();
-        let mut next = from;
-        loop {
-            while let Some(line) = read.lines.get(next) {
-                next += 1;
-                if let Some(found) = wanted(line) {
-                    return Some(found);
-                }
-            }
-            let left = end.checked_duration_since(Instant::now()).filter(|_| !read.ended)?;
-            read = self.0.1.wait_timeout(read, left).unwrap().0;
-        }
-    }
-
-    /// Waits until no more can come.
-    fn wait_for_end(&self) {
-        let read = self.lock();
-        drop(self.0.1.wait_while(read, |read| !read.ended).unwrap());
-    }
-}
-
-/// A program that ends with the test.
-pub(crate) struct Program {
-    child: Child,
-    pub(crate) out: Lines,
-    pub(crate) err: Lines,
-}
-
-impl Program {
-    pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (out, err) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
-        Program { child, out, err }
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.signal(Signal::KILL);
-        self.child.wait().unwrap();
-    }
-
-    /// Waits for the end, and for all that was printed.
-    pub(crate) fn end(&mut self, within: Duration) -> ExitStatus {
-        let status = end_of(&mut self.child, within).unwrap_or_else(|| panic!("still running: {self}"));
-        self.out.wait_for_end();
-        self.err.wait_for_end();
-        status
-    }
-}
-
-/// How it ended, if it did.
-pub(crate) fn end_of(child: &mut Child, within: Duration) -> Option<ExitStatus> {
-    let end = Instant::now() + within;
-    while Instant::now() < end {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
-        }
-        thread::sleep(BETWEEN_LOOKS);
-    }
-    None
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// All that it printed, for those who want to know why a test failed.
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stdout:\n{}\nstderr:\n{}", self.out.all().join("\n"), self.err.all().join("\n"))
-    }
 }
 
 /// One node that prints JSON and calls all others five times a second.

@@ -34,6 +34,7 @@ var cases = map[string]func(context.Context, *caller) error{
 	"add":      add,
 	"divide":   divide,
 	"who":      who,
+	"dialect":  dialect,
 	"cancel":   cancel,
 	"thousand": thousand,
 	"big":      big,
@@ -275,6 +276,18 @@ func who(ctx context.Context, c *caller) error {
 	}
 	if name != c.host.ID().String() {
 		return fmt.Errorf("I am %s and was taken for %s", c.host.ID(), name)
+	}
+	return nil
+}
+
+// Only a peer that has two can say which dialect it was asked in.
+func dialect(ctx context.Context, c *caller) error {
+	var name string
+	if err := c.call(ctx, "Dialect", struct{}{}, &name); err != nil {
+		return err
+	}
+	if name != "Gorpc" {
+		return fmt.Errorf("it was asked in %q", name)
 	}
 	return nil
 }
