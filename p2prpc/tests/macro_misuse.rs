@@ -22,7 +22,9 @@ const CASES: usize = 45;
 fn misuses_are_told() {
     let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let compiler = Compiler::find(&ui.join("control.rs"));
-    let mut cases: Vec<_> = fs::read_dir(&ui).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let of_feature = ui.join(if cfg!(feature = "gorpc") { "gorpc" } else { "no_gorpc" });
+    let entries = fs::read_dir(&ui).unwrap().chain(fs::read_dir(of_feature).unwrap());
+    let mut cases: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     cases.retain(|path| path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("control.rs"));
     cases.sort();
     assert!(cases.len() >= CASES, "{} has {} cases only", ui.display(), cases.len());

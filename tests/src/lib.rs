@@ -1,7 +1,7 @@
 //! What the tests of p2prpc share: bare Swarms that hold only a [`Behaviour`](p2prpc::Behaviour), on loopback, and a service to call.
 
-mod gopeer;
 pub mod golang;
+mod gopeer;
 pub mod hostile;
 mod peer;
 pub mod programs;

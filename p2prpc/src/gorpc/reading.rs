@@ -15,7 +15,9 @@ const STEP: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 #[derive(Debug)]
 pub(super) enum Unread {
     /// The other side has ended its half: before the value, or within it.
-    Ended { within: bool },
+    Ended {
+        within: bool,
+    },
     Hopeless(Hopeless),
     /// Nothing came for too long.
     Silent,
@@ -44,11 +46,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     /// The next value, of at most `limit` bytes. `room` is asked with the bytes that are held before more are read.
-    pub(super) async fn value(
-        &mut self,
-        limit: usize,
-        mut room: impl FnMut(usize) -> bool,
-    ) -> Result<Bytes, Unread> {
+    pub(super) async fn value(&mut self, limit: usize, mut room: impl FnMut(usize) -> bool) -> Result<Bytes, Unread> {
         let mut skim = Skim::new(limit);
         loop {
             if let Some(len) = skim.end(&self.buffer).map_err(Unread::Hopeless)? {

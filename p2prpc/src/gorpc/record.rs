@@ -105,4 +105,62 @@ mod tests {
         let boom = [&[0x81, 0xa5][..], b"Error", &[0xa4], b"boom"].concat();
         assert_eq!(Response::decode(&boom).unwrap(), Response { error: "boom".into(), ..Response::default() });
     }
+
+    #[derive(Deserialize)]
+    struct Line {
+        name: String,
+        #[serde(default)]
+        go_type: String,
+        #[serde(default)]
+        hex: String,
+        #[serde(default)]
+        accepted: bool,
+        #[serde(default)]
+        value: serde_json::Value,
+    }
+
+    fn lines(file: &str, prefix: &str) -> Vec<Line> {
+        let lines: Vec<Line> = serde_json::from_str(file).unwrap();
+        lines.into_iter().filter(|line| line.go_type.starts_with(prefix)).collect()
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn recorded_records_are_written_alike() {
+        let all = lines(include_str!("../../tests/fixtures/gorpc/values.json"), "rpc.");
+        assert_eq!(all.len(), 8);
+        for Line { name, go_type, hex: expected, .. } in all {
+            let mut out = Vec::new();
+            if go_type == "rpc.ServiceID" {
+                ServiceId::decode(&bytes(&expected)).unwrap().encode(&mut out).unwrap();
+            } else {
+                Response::decode(&bytes(&expected)).unwrap().encode(&mut out).unwrap();
+            }
+            assert_eq!(hex(&out), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn recorded_records_are_taken_alike() {
+        let all = lines(include_str!("../../tests/fixtures/gorpc/accepts.json"), "rpc.");
+        assert_eq!(all.len(), 27);
+        for Line { name, go_type, hex, accepted, value } in all {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let id =
+                |value: &serde_json::Value| ServiceId { name: text(&value["Name"]), method: text(&value["Method"]) };
+            if go_type == "rpc.ServiceID" {
+                assert_eq!(ServiceId::decode(&bytes(&hex)).ok(), accepted.then(|| id(&value)), "{name}");
+                continue;
+            }
+            let expected = accepted.then(|| Response {
+                service: id(&value["Service"]),
+                error: text(&value["Error"]),
+                err_type: value["ErrType"].as_i64().unwrap(),
+            });
+            assert_eq!(Response::decode(&bytes(&hex)).ok(), expected, "{name}");
+        }
+    }
 }

@@ -50,7 +50,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (reader, writer) = io.split();
-    let mut substream = Substream { reading: Reading::new(reader, SILENCE), writer, account, service: ServiceId::default() };
+    let mut substream =
+        Substream { reading: Reading::new(reader, SILENCE), writer, account, service: ServiceId::default() };
     let request = match timeout(REQUEST, substream.request(&server, peer)).await {
         Ok(Ok(request)) => request,
         Ok(Err(Turned::Refused(err_type, error))) => return substream.refuse(err_type, error).await,

@@ -46,7 +46,9 @@ pub enum ServeError {
     Duplicate(&'static str),
     /// A service of this name in Go is served already.
     #[cfg(feature = "gorpc")]
-    #[error("a service that Go peers know as {0} is served already: give one of them another name with #[p2p_service(gorpc = \"..\")]")]
+    #[error(
+        "a service that Go peers know as {0} is served already: give one of them another name with #[p2p_service(gorpc = \"..\")]"
+    )]
     DuplicateGorpc(&'static str),
     /// The node has been shut down.
     #[error("the node is closed")]

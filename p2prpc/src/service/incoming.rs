@@ -88,7 +88,12 @@ impl Form {
     }
 
     /// In Go an error is its text.
-    fn encode_error<E: Serialize + fmt::Display>(self, error: &E, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+    fn encode_error<E: Serialize + fmt::Display>(
+        self,
+        error: &E,
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
         match self {
             Form::Native(codec) => codec::encode(codec, error, out, max),
             #[cfg(feature = "gorpc")]

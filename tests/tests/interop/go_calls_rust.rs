@@ -13,8 +13,8 @@ use crate::{KEYS, SOON, Transport, big_messages, node, trial};
 
 /// Cases in which all is well, if the client says so.
 const WELL: [&str; 18] = [
-    "ping", "nothing", "integers", "floats", "texts", "raw", "outer", "numbers", "table", "sparse", "empties", "moments",
-    "add", "who", "dialect", "cancel", "thousand", "stream",
+    "ping", "nothing", "integers", "floats", "texts", "raw", "outer", "numbers", "table", "sparse", "empties",
+    "moments", "add", "who", "dialect", "cancel", "thousand", "stream",
 ];
 /// Cases in which the client is told what is wrong: as what kind of error, in which words.
 const REFUSED: [(&str, &str, &str); 4] = [

@@ -128,7 +128,8 @@ async fn integers(transport: Transport) {
         u64: u,
     };
     let signed = [0, 1, -1, 127, 128, -32, -33, -128, -129, 255, 256, 32_767, 32_768, -32_768, -32_769];
-    let signed = signed.into_iter().chain([65_535, 65_536, i32::MAX.into(), i32::MIN.into(), 1 << 32, i64::MAX, i64::MIN]);
+    let signed =
+        signed.into_iter().chain([65_535, 65_536, i32::MAX.into(), i32::MIN.into(), 1 << 32, i64::MAX, i64::MIN]);
     let unsigned = [0, 1, 127, 128, 200, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, 1 << 63, u64::MAX];
     for (i, u) in signed.zip(unsigned.into_iter().cycle()) {
         assert_eq!(pair.lab().integers(of(i, u)).await.unwrap(), of(i, u));
@@ -137,7 +138,13 @@ async fn integers(transport: Transport) {
 
 async fn floats(transport: Transport) {
     let pair = Pair::start(transport).await;
-    for (f32, f64) in [(0.0, 0.0), (1.5, -2.25), (f32::MAX, f64::MIN), (f32::MIN_POSITIVE, f64::EPSILON), (f32::INFINITY, f64::NEG_INFINITY)] {
+    for (f32, f64) in [
+        (0.0, 0.0),
+        (1.5, -2.25),
+        (f32::MAX, f64::MIN),
+        (f32::MIN_POSITIVE, f64::EPSILON),
+        (f32::INFINITY, f64::NEG_INFINITY),
+    ] {
         let values = Floats { f32, f64 };
         assert_eq!(pair.lab().floats(values.clone()).await.unwrap(), values);
     }

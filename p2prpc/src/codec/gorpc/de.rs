@@ -122,7 +122,9 @@ impl<'de, 'a> Deserializer<'de, 'a> {
         let mut bytes = Vec::new();
         for _ in 0..len {
             match self.header()? {
-                Header::Uint(byte) => bytes.push(u8::try_from(byte).map_err(|_| Failed::custom("no byte is as large"))?),
+                Header::Uint(byte) => {
+                    bytes.push(u8::try_from(byte).map_err(|_| Failed::custom("no byte is as large"))?)
+                }
                 _ => return Err(Failed::custom("a byte is a number")),
             }
         }
@@ -300,12 +302,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de, '_> {
         self.exactly(len, visitor)
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, len: usize, visitor: V) -> Result<V::Value> {
         self.exactly(len, visitor)
     }
 

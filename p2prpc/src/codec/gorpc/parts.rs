@@ -167,7 +167,8 @@ impl<'de> de::MapAccess<'de> for Arguments<'_, 'de, '_> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
         while let Some(left) = self.entries.left.checked_sub(1) {
             self.entries.left = left;
-            let key = self.entries.de.peek_raw().ok_or_else(|| Failed::custom("the name of an argument is a string"))?;
+            let key =
+                self.entries.de.peek_raw().ok_or_else(|| Failed::custom("the name of an argument is a string"))?;
             self.entries.de.skip()?;
             let named = |name: &&str| name.to_upper_camel_case().as_bytes() == key;
             if let Some(index) = self.left_out.iter().position(named) {

@@ -180,7 +180,8 @@ impl Requests {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
         }
-        let (mut handler, permit, deadline) = stream.server.start(call, Form::Native(codec), body, &stream.account, self.max_message);
+        let (mut handler, permit, deadline) =
+            stream.server.start(call, Form::Native(codec), body, &stream.account, self.max_message);
         let unpolled = if route.spawn_first() {
             Some(route)
         } else {

@@ -1,0 +1,8 @@
+//! Against bytes that were recorded from running Go: see `tests/fixtures/gorpc`.
+
+mod accepts;
+mod bounds;
+mod golden;
+mod values;
+
+use super::*;
