@@ -165,7 +165,7 @@ func outer(ctx context.Context, c *caller) error {
 		First: one,
 		All:   all,
 		Named: map[string]Inner{"x": one, "y": other},
-		Deep:  map[string][]map[string]int64{"d": {{"k": -1}, {"l": 2}}},
+		Deep:  [][]map[string]int64{{{"k": -1}, {"l": 2}}},
 		Flag:  true,
 	})
 }

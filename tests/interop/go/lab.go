@@ -43,7 +43,7 @@ type Outer struct {
 	First Inner
 	All   []Inner
 	Named map[string]Inner
-	Deep  map[string][]map[string]int64
+	Deep  [][]map[string]int64
 	Flag  bool
 }
 

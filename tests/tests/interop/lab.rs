@@ -47,7 +47,8 @@ pub(crate) struct Outer {
     pub(crate) first: Inner,
     pub(crate) all: Vec<Inner>,
     pub(crate) named: BTreeMap<String, Inner>,
-    pub(crate) deep: BTreeMap<String, Vec<BTreeMap<String, i64>>>,
+    /// No map of maps: `github.com/ugorji/go/codec` v1.2.6, which gorpc v0.6.0 asks for, reads the keys of one wrongly.
+    pub(crate) deep: Vec<Vec<BTreeMap<String, i64>>>,
     pub(crate) flag: bool,
 }
 
