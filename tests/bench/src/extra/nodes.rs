@@ -1,0 +1,82 @@
+//! The nodes of p2prpc that are measured, and where they and the bare swarms listen.
+
+use std::time::Duration;
+
+use p2prpc::prelude::*;
+
+use super::Error;
+
+/// By what two peers talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Tcp,
+    Quic,
+}
+
+impl Carrier {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Carrier::Tcp => "tcp",
+            Carrier::Quic => "quic",
+        }
+    }
+
+    pub(super) fn named(name: &str) -> Result<Self, Error> {
+        [Carrier::Tcp, Carrier::Quic]
+            .into_iter()
+            .find(|carrier| carrier.name() == name)
+            .ok_or_else(|| format!("{name} is neither tcp nor quic").into())
+    }
+
+    pub(super) fn loopback(self) -> &'static str {
+        match self {
+            Carrier::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Carrier::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+        }
+    }
+}
+
+/// What is called.
+#[p2p_service]
+pub(super) trait EchoService {
+    /// The same again.
+    async fn echo(&self, message: String) -> String;
+}
+
+/// Answers at once.
+pub(super) struct Echo;
+
+impl EchoService for Echo {
+    async fn echo(&self, message: String) -> String {
+        message
+    }
+}
+
+/// Never answers.
+pub(super) struct Silent;
+
+impl EchoService for Silent {
+    async fn echo(&self, _message: String) -> String {
+        std::future::pending().await
+    }
+}
+
+/// A node that serves nothing.
+pub(super) async fn client(carrier: Carrier) -> Result<Node, Error> {
+    Ok(Node::builder().listen(carrier.loopback()).start().await?)
+}
+
+/// A node that serves, and its address.
+pub(super) async fn server(
+    carrier: Carrier,
+    service: impl EchoService + Send + Sync + 'static,
+) -> Result<(Node, Multiaddr), Error> {
+    let node = Node::builder().listen(carrier.loopback()).serve(EchoServiceServer::new(service)).start().await?;
+    let address = node.addresses().into_iter().next().ok_or("a server listens nowhere")?;
+    Ok((node, address))
+}
+
+/// Ends a node, and waits until its connections are closed.
+pub(super) async fn end(node: Node) {
+    node.shutdown(Duration::ZERO).await;
+}
