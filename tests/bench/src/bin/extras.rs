@@ -4,8 +4,8 @@ use std::alloc::System;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use p2prpc_bench::extra::{self, Error, Options, PARTS};
+use clap::{Parser, Subcommand};
+use p2prpc_bench::extra::{self, Error, Options, PARTS, child};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Counts what is on the heap. All that is measured here pays the few nanoseconds of it.
@@ -27,6 +27,15 @@ struct Args {
     /// Write the records here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure something in this process; what is said of it is for the process that started it.
+    #[command(name = child::ARGUMENT, hide = true)]
+    Child { arguments: Vec<String> },
 }
 
 #[tokio::main]
@@ -41,6 +50,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Error> {
+    if let Some(Command::Child { arguments }) = args.command {
+        return child::run(&arguments).await;
+    }
     let options = Options { quick: args.quick, runs: args.runs, only: args.only };
     let measured = extra::measure(&options).await;
     for (title, table) in extra::tables(&measured) {

@@ -10,7 +10,7 @@ use p2prpc::Multiaddr;
 use serde_json::{Value, json};
 
 use super::bare::once;
-use super::nodes::{self, Carrier, Echo, EchoServiceClient};
+use super::nodes::{self, Carrier, Dht, Echo, EchoServiceClient};
 use super::{Error, Options, hundredths, median, micros, tenths};
 
 const BYTES: usize = 64;
@@ -28,7 +28,7 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Value>, Error> {
 
 async fn by(carrier: Carrier, options: &Options) -> Result<Value, Error> {
     let calls = if options.quick { 10 } else { 40 };
-    let (_server, address) = nodes::server(carrier, Echo).await?;
+    let (_server, address) = nodes::server(carrier, Dht::Shared, Echo).await?;
     let floor = once::Server::start(carrier).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     // The first of each warms up.
@@ -56,7 +56,7 @@ async fn by(carrier: Carrier, options: &Options) -> Result<Value, Error> {
 }
 
 async fn call_p2prpc(carrier: Carrier, address: &Multiaddr) -> Result<Duration, Error> {
-    let node = nodes::client(carrier).await?;
+    let node = nodes::client(carrier, Dht::Shared).await?;
     let client = EchoServiceClient::new(&node);
     let (message, address) = ("x".repeat(BYTES), address.clone());
     tokio::time::sleep(QUIET).await;

@@ -1,7 +1,11 @@
 //! What isn't calls a second: multicalls, the first call of all, memory, and finding each other.
 
 mod bare;
+pub mod child;
 mod cold_call;
+mod discovery;
+mod files;
+mod memory;
 mod multicall;
 mod nodes;
 mod tables;
@@ -16,7 +20,7 @@ pub use tables::tables;
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// The parts, by the names that [`Options::only`] takes.
-pub const PARTS: [&str; 2] = ["multicall", "cold_call"];
+pub const PARTS: [&str; 4] = ["multicall", "cold_call", "memory", "discovery"];
 
 /// What is measured, and how often.
 #[derive(Clone, Debug)]
@@ -43,7 +47,9 @@ impl Options {
 
 /// Measures the parts, one after the other: an object with a list of records for each.
 ///
-/// A part that fails says so on the standard error and gives an empty list.
+/// A part that fails says so on the standard error and gives an empty list. Memory and discovery are measured in
+/// processes of their own: the program has to run [`child::run`] if its first argument is [`child::ARGUMENT`], and to
+/// have `stats_alloc` as its allocator, as the program `extras` does.
 pub async fn measure(options: &Options) -> Value {
     let mut all = serde_json::Map::new();
     for part in PARTS {
@@ -52,7 +58,9 @@ pub async fn measure(options: &Options) -> Value {
         }
         let measured = match part {
             "multicall" => multicall::measure(options).await,
-            _ => cold_call::measure(options).await,
+            "cold_call" => cold_call::measure(options).await,
+            "memory" => memory::measure(options).await,
+            _ => discovery::measure(options).await,
         };
         let records = measured.unwrap_or_else(|error| {
             eprintln!("{part} could not be measured: {error}");

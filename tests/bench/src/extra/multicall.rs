@@ -6,7 +6,7 @@ use futures::StreamExt;
 use p2prpc::prelude::*;
 use serde_json::{Value, json};
 
-use super::nodes::{self, Carrier, Echo, EchoServiceClient, Silent};
+use super::nodes::{self, Carrier, Dht, Echo, EchoServiceClient, Silent};
 use super::{Error, Options, hundredths, median, micros, tenths};
 
 const PEERS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -25,14 +25,14 @@ struct Crowd {
 
 impl Crowd {
     async fn gather() -> Result<Self, Error> {
-        let client = nodes::client(Carrier::Tcp).await?;
+        let client = nodes::client(Carrier::Tcp, Dht::Apart).await?;
         let mut servers = Vec::new();
         for _ in 0..PEERS.into_iter().max().unwrap_or_default() {
-            let (server, address) = nodes::server(Carrier::Tcp, Echo).await?;
+            let (server, address) = nodes::server(Carrier::Tcp, Dht::Apart, Echo).await?;
             client.add_address(server.peer_id(), address)?;
             servers.push(server);
         }
-        let (server, address) = nodes::server(Carrier::Tcp, Silent).await?;
+        let (server, address) = nodes::server(Carrier::Tcp, Dht::Apart, Silent).await?;
         let silent = server.peer_id();
         client.add_address(silent, address)?;
         servers.push(server);
@@ -54,7 +54,7 @@ impl Crowd {
         let answering = peers.iter().copied().filter(|peer| *peer != self.silent);
         let client = EchoServiceClient::new(&self.client).timeout(WARM_UP);
         for (peer, reply) in client.peers(answering).echo(String::new()).await {
-            reply.map_err(|error| format!("{peer} did not answer: {error}"))?;
+            reply.map_err(|error| format!("{peer} can't be warmed up: {error}"))?;
         }
         if peers.contains(&self.silent) {
             // Its stream is open once the deadline of the call has passed.
@@ -74,7 +74,7 @@ impl Crowd {
             match reply {
                 Ok(_) => others = start.elapsed(),
                 Err(_) if peer == self.silent => {}
-                Err(error) => return Err(format!("{peer} did not answer: {error}").into()),
+                Err(error) => return Err(format!("one of {} did not answer: {error}", peers.len()).into()),
             }
         }
         Ok((others, start.elapsed()))
@@ -103,9 +103,6 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Value>, Error> {
             }
             records.push(record);
         }
-    }
-    for node in crowd.servers {
-        drop(node);
     }
     Ok(records)
 }

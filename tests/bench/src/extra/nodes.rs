@@ -1,7 +1,9 @@
 //! The nodes of p2prpc that are measured, and where they and the bare swarms listen.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use p2prpc::NodeBuilder;
 use p2prpc::prelude::*;
 
 use super::Error;
@@ -61,19 +63,48 @@ impl EchoService for Silent {
     }
 }
 
+/// Whether nodes that are connected join one DHT, as they do unless they are told otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dht {
+    Shared,
+    /// Each has one of its own. Hundreds of nodes in one process that bootstrap one DHT dial each other for many seconds.
+    Apart,
+}
+
+impl Dht {
+    /// The id of the DHT's protocol.
+    pub(super) fn protocol(self) -> String {
+        static NODES: AtomicUsize = AtomicUsize::new(0);
+        match self {
+            Dht::Shared => "/bench/kad/1.0.0".into(),
+            Dht::Apart => format!("/bench/{}/{}/kad/1.0.0", std::process::id(), NODES.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+fn builder(carrier: Carrier, dht: Dht) -> NodeBuilder {
+    Node::builder().listen(carrier.loopback()).kad_protocol(dht.protocol())
+}
+
 /// A node that serves nothing.
-pub(super) async fn client(carrier: Carrier) -> Result<Node, Error> {
-    Ok(Node::builder().listen(carrier.loopback()).start().await?)
+pub(super) async fn client(carrier: Carrier, dht: Dht) -> Result<Node, Error> {
+    Ok(builder(carrier, dht).start().await?)
 }
 
 /// A node that serves, and its address.
 pub(super) async fn server(
     carrier: Carrier,
+    dht: Dht,
     service: impl EchoService + Send + Sync + 'static,
 ) -> Result<(Node, Multiaddr), Error> {
-    let node = Node::builder().listen(carrier.loopback()).serve(EchoServiceServer::new(service)).start().await?;
-    let address = node.addresses().into_iter().next().ok_or("a server listens nowhere")?;
+    let node = builder(carrier, dht).serve(EchoServiceServer::new(service)).start().await?;
+    let address = address(&node)?;
     Ok((node, address))
+}
+
+/// Where a node listens.
+pub(super) fn address(node: &Node) -> Result<Multiaddr, Error> {
+    node.addresses().into_iter().next().ok_or_else(|| "a node listens nowhere".into())
 }
 
 /// Ends a node, and waits until its connections are closed.

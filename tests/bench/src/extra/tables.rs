@@ -4,7 +4,7 @@ use comfy_table::Table;
 use serde_json::Value;
 
 /// A part's fields that make its columns, and what is said above them.
-const COLUMNS: [(&str, &[(&str, &str)]); 2] = [
+const COLUMNS: [(&str, &[(&str, &str)]); 4] = [
     (
         "multicall",
         &[
@@ -19,6 +19,21 @@ const COLUMNS: [(&str, &[(&str, &str)]); 2] = [
     (
         "cold_call",
         &[("transport", "transport"), ("p2prpc_us", "p2prpc, µs"), ("bare_us", "bare libp2p, µs"), ("ratio", "ratio")],
+    ),
+    (
+        "memory",
+        &[
+            ("what", "what"),
+            ("end", "end"),
+            ("count", "of"),
+            ("p2prpc_bytes", "p2prpc, B"),
+            ("bare_bytes", "bare libp2p, B"),
+            ("beyond_bytes", "beyond, B"),
+        ],
+    ),
+    (
+        "discovery",
+        &[("nodes", "nodes"), ("transport", "transport"), ("seconds", "seconds"), ("missing_pairs", "missing pairs")],
     ),
 ];
 

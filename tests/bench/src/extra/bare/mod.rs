@@ -1,5 +1,6 @@
 //! Swarms without p2prpc: the floor that it stands on.
 
+pub(super) mod company;
 pub(super) mod once;
 
 use std::time::Duration;
