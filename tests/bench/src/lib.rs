@@ -3,3 +3,4 @@
 pub mod extra;
 pub mod load;
 pub mod peers;
+pub mod plots;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use p2prpc_bench::extra::{self, Error, Options, PARTS, child};
+use p2prpc_bench::plots;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 /// Counts what is on the heap. All that is measured here pays the few nanoseconds of it.
@@ -27,6 +28,12 @@ struct Args {
     /// Write the records here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw what was measured into this directory.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Measure nothing, and draw or print what this file of records has.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "json"])]
+    from: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -54,13 +61,22 @@ async fn run(args: Args) -> Result<(), Error> {
         return child::run(&arguments).await;
     }
     let options = Options { quick: args.quick, runs: args.runs, only: args.only };
-    let measured = extra::measure(&options).await;
+    let measured = match &args.from {
+        Some(file) => serde_json::from_slice(&std::fs::read(file)?)
+            .map_err(|error| format!("{} has no records: {error}", file.display()))?,
+        None => extra::measure(&options).await,
+    };
     for (title, table) in extra::tables(&measured) {
         println!("{title}\n{table}\n");
     }
     if let Some(file) = args.json {
         std::fs::write(&file, serde_json::to_vec_pretty(&measured)?)
             .map_err(|error| format!("{} could not be written: {error}", file.display()))?;
+    }
+    if let Some(dir) = args.plots {
+        for file in plots::draw(&measured, &dir)? {
+            println!("{}", file.display());
+        }
     }
     Ok(())
 }
