@@ -142,11 +142,13 @@ impl Peer {
         assert!(self.with(move |swarm| swarm.close_connection(connection)).await, "there is such a connection");
     }
 
-    /// End all connections to another.
+    /// End all connections that it has to another. It may dial that one again at once.
     pub async fn cut_all(&self, other: &Peer) {
+        let cut = self.connections(other);
         let id = other.id;
         let _ = self.with(move |swarm| swarm.disconnect_peer_id(id)).await;
-        self.has_connections(other, 0).await;
+        let left = |all: &Connections| all.get(&id).is_none_or(|left| !cut.iter().any(|cut| left.contains(cut)));
+        until("the connections are lost", &self.connections, left).await;
     }
 
     /// Its sudden death, and the end of it.

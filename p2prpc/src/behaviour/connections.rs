@@ -123,7 +123,9 @@ impl Connections {
 
     fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
         let peer = link.peer();
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+        // From a fresh port: two peers that dial each other from their listening ports at once make one TCP connection
+        // that has two dialers and no listener, whose handshake fails.
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).allocate_new_port();
         let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
         let own = Some(opts.connection_id());
         self.dialing.insert(peer, Dialing { link, own, looked_up, looking_up: false });

@@ -1,4 +1,6 @@
 //! p2prpc beside what a user would pick instead: the same payloads, machine and run.
 
+pub mod extra;
 pub mod load;
 pub mod peers;
+pub mod plots;
