@@ -61,7 +61,7 @@ impl Participant {
     ) -> Result<Self, StartError> {
         let id = identity.peer_id();
         let service = EchoServiceServer::new(Echo::new(id));
-        let node = builder.identity(identity).serve(service).start().await?;
+        let node = builder.identity(identity).gorpc(true).serve(service).start().await?;
         let addresses = node.addresses();
         let known: HashSet<_> = addresses.iter().cloned().collect();
         let news = move |event: &NodeEvent| match event {

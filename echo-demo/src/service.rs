@@ -1,16 +1,17 @@
-//! The service that all peers serve and call.
+//! The service that all peers serve and call, those of the Go program too.
 
 use p2prpc::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What is sent and what comes back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct Envelope {
     /// Any text.
     pub(crate) message: String,
 }
 
-#[p2p_service]
+#[p2p_service(gorpc = "EchoRPCAPI")]
 pub(crate) trait EchoService {
     /// Send the message back, saying who does.
     async fn echo(&self, msg: Envelope) -> Envelope;
