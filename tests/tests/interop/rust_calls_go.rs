@@ -106,7 +106,7 @@ fn tied(mut command: Command) -> Command {
 }
 
 fn filled(size: usize) -> ByteBuf {
-    (0..size).map(|i| (i * 31 >> 3) as u8).collect::<Vec<_>>().into()
+    (0..size).map(|i| ((i * 31) >> 3) as u8).collect::<Vec<_>>().into()
 }
 
 async fn ping(transport: Transport) {
