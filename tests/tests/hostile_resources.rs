@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use p2prpc::wire::Frame;
-use p2prpc_tests::hostile::{Got, RawPeer, Scene, Victim, encoded, request};
+use p2prpc_tests::hostile::{Got, RawPeer, Scene, Victim, encoded, request, resident};
 use tokio::sync::{Mutex, MutexGuard};
 
 const MIB: usize = 1 << 20;
@@ -12,13 +12,6 @@ const MIB: usize = 1 << 20;
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: OnceLock<Mutex<()>> = OnceLock::new();
     ALONE.get_or_init(Mutex::default).lock().await
-}
-
-/// The bytes that this process holds in memory.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux says how much memory is used");
-    let pages: usize = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
-    pages * 4096
 }
 
 /// The processor time that this process has had.

@@ -19,6 +19,7 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noi
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::PROTOCOL;
 use super::stream::RawStream;
 
 type Opened = oneshot::Sender<Stream>;
@@ -47,6 +48,15 @@ impl RawPeer {
     /// # Panics
     /// If it can't.
     pub async fn start() -> Self {
+        Self::speaking(&format!("{PROTOCOL}/p2prpc/1")).await
+    }
+
+    /// One whose substreams are under another protocol.
+    ///
+    /// # Panics
+    /// If it can't listen, or if that isn't a protocol id.
+    pub async fn speaking(protocol: &str) -> Self {
+        let protocol = StreamProtocol::try_from_owned(protocol.into()).expect("a protocol id");
         let (accept, accepted) = mpsc::unbounded_channel();
         let mut yamux = yamux::Config::default();
         // It may open more than any honest peer.
@@ -55,7 +65,7 @@ impl RawPeer {
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, move || yamux)
             .expect("Noise takes any key")
-            .with_behaviour(|_| Raw { accept, events: VecDeque::new(), waker: None })
+            .with_behaviour(|_| Raw { protocol, accept, events: VecDeque::new(), waker: None })
             .expect("it is infallible")
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
@@ -186,11 +196,8 @@ async fn run(
     }
 }
 
-fn protocol() -> SubstreamProtocol<ReadyUpgrade<StreamProtocol>, ()> {
-    SubstreamProtocol::new(ReadyUpgrade::new(StreamProtocol::new("/hostile/test/p2prpc/1")), ())
-}
-
 struct Raw {
+    protocol: StreamProtocol,
     accept: mpsc::UnboundedSender<Stream>,
     events: VecDeque<ToSwarm<Infallible, Opened>>,
     waker: Option<Waker>,
@@ -205,7 +212,8 @@ impl Raw {
     }
 
     fn handler(&self) -> RawHandler {
-        RawHandler { accept: self.accept.clone(), wanted: VecDeque::new(), asked: VecDeque::new(), waker: None }
+        let (protocol, accept) = (self.protocol.clone(), self.accept.clone());
+        RawHandler { protocol, accept, wanted: VecDeque::new(), asked: VecDeque::new(), waker: None }
     }
 }
 
@@ -250,6 +258,7 @@ impl NetworkBehaviour for Raw {
 }
 
 struct RawHandler {
+    protocol: StreamProtocol,
     accept: mpsc::UnboundedSender<Stream>,
     wanted: VecDeque<Opened>,
     asked: VecDeque<Opened>,
@@ -265,7 +274,7 @@ impl ConnectionHandler for RawHandler {
     type OutboundOpenInfo = ();
 
     fn listen_protocol(&self) -> SubstreamProtocol<Self::InboundProtocol> {
-        protocol()
+        SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ())
     }
 
     fn connection_keep_alive(&self) -> bool {
@@ -278,7 +287,7 @@ impl ConnectionHandler for RawHandler {
     ) -> Poll<ConnectionHandlerEvent<ReadyUpgrade<StreamProtocol>, (), Infallible>> {
         if let Some(opened) = self.wanted.pop_front() {
             self.asked.push_back(opened);
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol: protocol() });
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol: self.listen_protocol() });
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending

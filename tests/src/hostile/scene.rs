@@ -40,7 +40,10 @@ impl Victim {
     /// # Panics
     /// If it can't.
     pub async fn start(limits: Limits) -> Self {
-        let config = Config::new(PROTOCOL).expect("a valid protocol").limits(limits);
+        Self::with(Config::new(PROTOCOL).expect("a valid protocol").limits(limits)).await
+    }
+
+    async fn with(config: Config) -> Self {
         let mut swarm = SwarmBuilder::with_new_identity()
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -213,9 +216,20 @@ impl Scene {
     pub async fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = Limits::default();
         change(&mut limits);
-        let victim = Victim::start(limits).await;
+        Self::between(Victim::start(limits).await, RawPeer::start().await).await
+    }
+
+    /// The victim speaks with Go peers too, and the hostile one is like them.
+    ///
+    /// # Panics
+    /// If the honest peer can't call, or the hostile one can't connect.
+    pub async fn with_go_peer() -> Self {
+        let config = Config::new(PROTOCOL).expect("a valid protocol").gorpc(true);
+        Self::between(Victim::with(config).await, RawPeer::speaking(PROTOCOL).await).await
+    }
+
+    async fn between(victim: Victim, mut raw: RawPeer) -> Self {
         let honest = Honest::start(&victim).await;
-        let mut raw = RawPeer::start().await;
         let tasks = alive_tasks();
         raw.connect(&victim.address).await;
         Scene { victim, honest, raw, tasks }

@@ -54,6 +54,28 @@ impl RawStream {
         let _ = self.io.flush().await;
     }
 
+    /// End this half; the other goes on.
+    pub async fn half_close(&mut self) {
+        let _ = self.io.close().await;
+    }
+
+    /// The bytes that come until these are enough, or until the end.
+    ///
+    /// # Panics
+    /// If neither is so after 20 s.
+    pub async fn bytes_until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let mut all = Vec::new();
+        while !enough(&all) {
+            let mut bytes = [0; 4096];
+            let read = tokio::time::timeout(Duration::from_secs(20), self.io.read(&mut bytes)).await;
+            match read.unwrap_or_else(|_| panic!("nothing came for 20 s after {all:02x?}")) {
+                Ok(n) if n > 0 => all.extend_from_slice(&bytes[..n]),
+                _ => break,
+            }
+        }
+        all
+    }
+
     /// Send a frame that keeps the rules of a single frame.
     ///
     /// # Panics

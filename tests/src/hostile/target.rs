@@ -15,7 +15,7 @@ pub struct Nested {
 }
 
 /// What is attacked.
-#[p2p_service]
+#[p2p_service(gorpc = "TargetAPI")]
 pub trait Target {
     /// The text, back again.
     async fn echo(&self, text: String) -> String;
