@@ -31,7 +31,7 @@ fn example(name: &str) -> std::process::Output {
 
 #[test]
 fn each_rust_block_is_part_of_an_example() {
-    let examples = ["greeter", "tour"].map(|name| {
+    let examples = ["greeter", "tour", "go_peers"].map(|name| {
         let path = root().join("p2prpc/examples").join(name).with_extension("rs");
         without_indentation(&std::fs::read_to_string(&path).expect("an example"))
     });
