@@ -92,11 +92,7 @@ pub(super) async fn client(carrier: Carrier, dht: Dht) -> Result<Node, Error> {
 }
 
 /// A node that serves, and its address.
-pub(super) async fn server(
-    carrier: Carrier,
-    dht: Dht,
-    service: impl EchoService + Send + Sync + 'static,
-) -> Result<(Node, Multiaddr), Error> {
+pub(super) async fn server(carrier: Carrier, dht: Dht, service: impl EchoService) -> Result<(Node, Multiaddr), Error> {
     let node = builder(carrier, dht).serve(EchoServiceServer::new(service)).start().await?;
     let address = address(&node)?;
     Ok((node, address))

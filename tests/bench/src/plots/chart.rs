@@ -38,6 +38,8 @@ impl Unit {
             format!("{}{name}", round(value / step.powi(at)))
         };
         match self {
+            // Numbers of callers are powers of two: 1024 is shorter than 1.024 k.
+            Unit::Count if value < 9_999.0 => round(value).to_string(),
             Unit::Count => scaled(value, 1e3, ["", " k", " M", " G"]),
             Unit::Bytes => scaled(value, 1024.0, [" B", " KiB", " MiB", " GiB"]),
             Unit::Micros if value >= 999_999.0 => format!("{} s", round(value / 1e6)),
@@ -146,6 +148,7 @@ mod tests {
     #[test]
     fn numbers_are_short() {
         assert_eq!(Unit::Count.label(256.0), "256");
+        assert_eq!(Unit::Count.label(1024.0), "1024");
         assert_eq!(Unit::Count.label(200_000.0), "200 k");
         assert_eq!(Unit::Bytes.label(64.0), "64 B");
         assert_eq!(Unit::Bytes.label(1024.0), "1 KiB");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use libp2p::futures::StreamExt;
+use futures::StreamExt;
 use libp2p::kad::{self, Mode, store::MemoryStore};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, StreamProtocol, Swarm, identify, ping};

@@ -5,8 +5,8 @@ pub(super) mod once;
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use libp2p::core::upgrade::Version;
-use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, tcp, yamux};
