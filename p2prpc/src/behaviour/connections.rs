@@ -1,8 +1,8 @@
 //! Which connections there are, which dials are under way, and on which connection a call stream is opened.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
@@ -90,8 +90,25 @@ struct Dialing {
     link: Arc<dyn Opens>,
     /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
     own: Option<ConnectionId>,
+    /// Those that were looked up.
+    addresses: Vec<Multiaddr>,
     looked_up: bool,
     looking_up: bool,
+    /// It is the second dial, from a port of its own.
+    fresh_port: bool,
+}
+
+impl Dialing {
+    /// Two peers that dial each other from their listening ports at once make one TCP connection that has two dialers and no
+    /// listener, whose handshake fails.
+    fn again_from_fresh_port(&mut self) -> DialOpts {
+        let opts = DialOpts::peer_id(self.link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
+        let opts =
+            opts.addresses(self.addresses.clone()).extend_addresses_through_behaviour().allocate_new_port().build();
+        self.own = Some(opts.connection_id());
+        self.fresh_port = true;
+        opts
+    }
 }
 
 impl Connections {
@@ -122,13 +139,11 @@ impl Connections {
     }
 
     fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
-        let peer = link.peer();
-        // From a fresh port: two peers that dial each other from their listening ports at once make one TCP connection
-        // that has two dialers and no listener, whose handshake fails.
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).allocate_new_port();
-        let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
+        let opts = DialOpts::peer_id(link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
+        let opts = opts.addresses(addresses.clone()).extend_addresses_through_behaviour().build();
         let own = Some(opts.connection_id());
-        self.dialing.insert(peer, Dialing { link, own, looked_up, looking_up: false });
+        let dialing = Dialing { link, own, addresses, looked_up, looking_up: false, fresh_port: false };
+        self.dialing.insert(dialing.link.peer(), dialing);
         Next::Dial(opts)
     }
 
@@ -189,6 +204,9 @@ impl Connections {
                 dialing.looking_up = true;
                 Next::LookUp(peer)
             }
+            DialError::Transport(errors) if !dialing.fresh_port && errors.iter().any(|(_, error)| broke(error)) => {
+                Next::Dial(dialing.again_from_fresh_port())
+            }
             error => {
                 let error = RpcError::never_sent(ErrorKind::Unreachable, reason(error));
                 match self.dialing.remove(&peer) {
@@ -233,10 +251,18 @@ fn reason(error: &DialError) -> String {
 }
 
 /// The innermost cause: the outer ones repeat the address and the layers.
-fn root(error: &(dyn std::error::Error + 'static)) -> String {
+fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    cause
+}
+
+/// Someone was there, and the handshake failed.
+fn broke(error: &(dyn std::error::Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Other, UnexpectedEof};
+    root(error).downcast_ref::<io::Error>().is_none_or(|error| {
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | Other | UnexpectedEof)
+    })
 }

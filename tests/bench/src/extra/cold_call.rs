@@ -1,16 +1,20 @@
 //! From nothing to the first answer: dialling, handshake, negotiation, call.
 //!
-//! The clock starts before the dial, when the client has been started already and listens; it stops at the answer. Each
-//! call is of a client with an identity of its own; the server stays. p2prpc takes turns with a bare swarm that does no
-//! more than that: the same transport, one stream, one echo of the same bytes.
+//! The clock starts before the call, when the client has been started, listens and knows the address; it stops at the answer. Each
+//! call is of a client with an identity of its own; the server stays. Three take turns: a node of p2prpc, which also makes itself
+//! known to Kademlia and to identify on each connection; a swarm with nothing but p2prpc's behaviour; and a bare swarm, which does no
+//! more than it must: the same transport, one stream, one echo of the same bytes.
 
 use std::time::{Duration, Instant};
 
-use p2prpc::Multiaddr;
+use futures::StreamExt;
+use libp2p::Swarm;
+use p2prpc::behaviour::{Behaviour, Config};
+use p2prpc::{Multiaddr, PeerId};
 use serde_json::{Value, json};
 
-use super::bare::once;
-use super::nodes::{self, Carrier, Dht, Echo, EchoServiceClient};
+use super::bare::{listen, once, swarm};
+use super::nodes::{self, Carrier, Dht, Echo, EchoServiceClient, EchoServiceServer};
 use super::{Error, Options, hundredths, median, micros, tenths};
 
 const BYTES: usize = 64;
@@ -28,43 +32,74 @@ pub(super) async fn measure(options: &Options) -> Result<Vec<Value>, Error> {
 
 async fn by(carrier: Carrier, options: &Options) -> Result<Value, Error> {
     let calls = if options.quick { 10 } else { 40 };
-    let (_server, address) = nodes::server(carrier, Dht::Shared, Echo).await?;
+    let (server, address) = nodes::server(carrier, Dht::Shared, Echo).await?;
+    let node = (server.peer_id(), address);
+    let behaviour = serve_behaviour(carrier).await?;
     let floor = once::Server::start(carrier).await?;
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    // The first of each warms up.
-    call_p2prpc(carrier, &address).await?;
-    call_bare(carrier, floor.address()).await?;
-    for _ in 0..options.runs() {
-        let (mut ours_of_run, mut bare_of_run) = (Vec::new(), Vec::new());
-        for call in 0..calls {
-            if call % 2 == 0 {
-                ours_of_run.push(micros(call_p2prpc(carrier, &address).await?));
-                bare_of_run.push(micros(call_bare(carrier, floor.address()).await?));
-            } else {
-                bare_of_run.push(micros(call_bare(carrier, floor.address()).await?));
-                ours_of_run.push(micros(call_p2prpc(carrier, &address).await?));
+    let mut medians: [Vec<f64>; 3] = Default::default();
+    for run in 0..=options.runs() {
+        let mut took: [Vec<f64>; 3] = Default::default();
+        for call in 0..if run == 0 { 1 } else { calls } {
+            for turn in 0..took.len() {
+                let who = (call + turn) % took.len();
+                took[who].push(micros(match who {
+                    0 => call_node(carrier, &node).await?,
+                    1 => call_behaviour(carrier, &behaviour).await?,
+                    _ => call_bare(carrier, floor.address()).await?,
+                }));
             }
         }
-        ours.push(median(ours_of_run));
-        bare.push(median(bare_of_run));
+        // The first run warms up.
+        if run > 0 {
+            medians.iter_mut().zip(took).for_each(|(medians, took)| medians.push(median(took)));
+        }
     }
-    let (ours, bare) = (median(ours), median(bare));
+    let [node, behaviour, bare] = medians.map(median);
     Ok(json!({
-        "transport": carrier.name(), "bytes": BYTES, "p2prpc_us": tenths(ours), "bare_us": tenths(bare),
-        "ratio": hundredths(ours / bare),
+        "transport": carrier.name(), "bytes": BYTES, "p2prpc_us": tenths(node), "behaviour_us": tenths(behaviour),
+        "bare_us": tenths(bare), "ratio": hundredths(node / bare), "behaviour_ratio": hundredths(behaviour / bare),
     }))
 }
 
-async fn call_p2prpc(carrier: Carrier, address: &Multiaddr) -> Result<Duration, Error> {
+async fn call_node(carrier: Carrier, (peer, address): &(PeerId, Multiaddr)) -> Result<Duration, Error> {
     let node = nodes::client(carrier, Dht::Shared).await?;
-    let client = EchoServiceClient::new(&node);
-    let (message, address) = ("x".repeat(BYTES), address.clone());
+    node.add_address(*peer, address.clone())?;
+    let took = call(EchoServiceClient::new(&node), *peer).await?;
+    nodes::end(node).await;
+    tokio::time::sleep(QUIET).await;
+    Ok(took)
+}
+
+async fn call(client: EchoServiceClient, peer: PeerId) -> Result<Duration, Error> {
+    let message = "x".repeat(BYTES);
     tokio::time::sleep(QUIET).await;
     let start = Instant::now();
-    let peer = node.connect(address).await?;
     client.peer(peer).echo(message).await?;
-    let took = start.elapsed();
-    nodes::end(node).await;
+    Ok(start.elapsed())
+}
+
+fn behaviour() -> Result<Swarm<Behaviour>, Error> {
+    let config = Config::new("/bench")?;
+    swarm(|keypair| Behaviour::new(keypair.public().to_peer_id(), config))
+}
+
+async fn serve_behaviour(carrier: Carrier) -> Result<(PeerId, Multiaddr), Error> {
+    let mut swarm = behaviour()?;
+    swarm.behaviour().serve(EchoServiceServer::new(Echo))?;
+    let address = listen(&mut swarm, carrier).await?;
+    let peer = *swarm.local_peer_id();
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    Ok((peer, address))
+}
+
+async fn call_behaviour(carrier: Carrier, (peer, address): &(PeerId, Multiaddr)) -> Result<Duration, Error> {
+    let mut swarm = behaviour()?;
+    listen(&mut swarm, carrier).await?;
+    swarm.add_peer_address(*peer, address.clone());
+    let client = EchoServiceClient::new(&swarm.behaviour().handle());
+    let swarm = tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    let took = call(client, *peer).await?;
+    swarm.abort();
     tokio::time::sleep(QUIET).await;
     Ok(took)
 }

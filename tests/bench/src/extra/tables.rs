@@ -18,7 +18,14 @@ const COLUMNS: [(&str, &[(&str, &str)]); 4] = [
     ),
     (
         "cold_call",
-        &[("transport", "transport"), ("p2prpc_us", "p2prpc, µs"), ("bare_us", "bare libp2p, µs"), ("ratio", "ratio")],
+        &[
+            ("transport", "transport"),
+            ("p2prpc_us", "node, µs"),
+            ("behaviour_us", "behaviour alone, µs"),
+            ("bare_us", "bare libp2p, µs"),
+            ("ratio", "node to bare"),
+            ("behaviour_ratio", "behaviour to bare"),
+        ],
     ),
     (
         "memory",

@@ -15,7 +15,7 @@ use super::Error;
 use super::nodes::Carrier;
 
 /// A swarm on the transports of a node of p2prpc: TCP with Noise and Yamux, and QUIC.
-fn swarm<B: NetworkBehaviour>(behaviour: impl FnOnce(&Keypair) -> B) -> Result<Swarm<B>, Error> {
+pub(super) fn swarm<B: NetworkBehaviour>(behaviour: impl FnOnce(&Keypair) -> B) -> Result<Swarm<B>, Error> {
     let swarm = SwarmBuilder::with_new_identity()
         .with_tokio()
         .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux::Config::default)?
@@ -32,7 +32,7 @@ fn swarm<B: NetworkBehaviour>(behaviour: impl FnOnce(&Keypair) -> B) -> Result<S
 }
 
 /// Listens on loopback, and says where.
-async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, carrier: Carrier) -> Result<Multiaddr, Error> {
+pub(super) async fn listen<B: NetworkBehaviour>(swarm: &mut Swarm<B>, carrier: Carrier) -> Result<Multiaddr, Error> {
     swarm.listen_on(carrier.loopback().parse()?)?;
     loop {
         if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
