@@ -90,8 +90,6 @@ struct Dialing {
     link: Arc<dyn Opens>,
     /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
     own: Option<ConnectionId>,
-    /// Those that were looked up.
-    addresses: Vec<Multiaddr>,
     looked_up: bool,
     looking_up: bool,
     /// It is the second dial, from a port of its own.
@@ -101,10 +99,9 @@ struct Dialing {
 impl Dialing {
     /// Two peers that dial each other from their listening ports at once make one TCP connection that has two dialers and no
     /// listener, whose handshake fails.
-    fn again_from_fresh_port(&mut self) -> DialOpts {
+    fn again_from_fresh_port(&mut self, addresses: Vec<Multiaddr>) -> DialOpts {
         let opts = DialOpts::peer_id(self.link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
-        let opts =
-            opts.addresses(self.addresses.clone()).extend_addresses_through_behaviour().allocate_new_port().build();
+        let opts = opts.addresses(addresses).extend_addresses_through_behaviour().allocate_new_port().build();
         self.own = Some(opts.connection_id());
         self.fresh_port = true;
         opts
@@ -140,9 +137,9 @@ impl Connections {
 
     fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
         let opts = DialOpts::peer_id(link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
-        let opts = opts.addresses(addresses.clone()).extend_addresses_through_behaviour().build();
+        let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
         let own = Some(opts.connection_id());
-        let dialing = Dialing { link, own, addresses, looked_up, looking_up: false, fresh_port: false };
+        let dialing = Dialing { link, own, looked_up, looking_up: false, fresh_port: false };
         self.dialing.insert(dialing.link.peer(), dialing);
         Next::Dial(opts)
     }
@@ -196,7 +193,8 @@ impl Connections {
             // Someone else's dial failed, which may have known fewer addresses: now it is our turn.
             _ if !own && dialing.own.is_none() && !dialing.looking_up => {
                 let (link, looked_up) = (dialing.link.clone(), dialing.looked_up);
-                self.dial(link, Vec::new(), looked_up)
+                let addresses = if let DialError::Transport(errors) = error { tried(errors) } else { Vec::new() };
+                self.dial(link, addresses, looked_up)
             }
             _ if !own => Next::Nothing,
             DialError::NoAddresses if look_up && !dialing.looked_up => {
@@ -205,7 +203,7 @@ impl Connections {
                 Next::LookUp(peer)
             }
             DialError::Transport(errors) if !dialing.fresh_port && errors.iter().any(|(_, error)| broke(error)) => {
-                Next::Dial(dialing.again_from_fresh_port())
+                Next::Dial(dialing.again_from_fresh_port(tried(errors)))
             }
             error => {
                 let error = RpcError::never_sent(ErrorKind::Unreachable, reason(error));
@@ -257,6 +255,11 @@ fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error
         cause = inner;
     }
     cause
+}
+
+/// The addresses of a dial that failed, which nobody remembers any more.
+fn tried<E>(errors: &[(Multiaddr, E)]) -> Vec<Multiaddr> {
+    errors.iter().map(|(address, _)| address.clone()).collect()
 }
 
 /// Someone was there, and the handshake failed.
