@@ -4,3 +4,5 @@ pub mod extra;
 pub mod load;
 pub mod peers;
 pub mod plots;
+pub mod report;
+pub mod worker;

@@ -1,7 +1,11 @@
 //! p2prpc: the macro-made client and server, as the README shows them, with all limits on.
 
-use ::p2prpc::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
+
+use ::p2prpc::prelude::*;
+
+use super::{Client, Error, Server, Transport};
 
 #[p2p_service]
 trait EchoService {
@@ -16,33 +20,19 @@ impl EchoService for Echo {
     }
 }
 
-/// Two nodes, connected, in this process.
-#[derive(Debug)]
-pub struct Pair {
-    _server: Node,
-    client: Node,
-    peer: PeerId,
+pub(super) async fn serve(transport: Transport) -> Result<Server, Error> {
+    let node = Node::builder().listen(transport.loopback()).serve(EchoServiceServer::new(Echo)).start().await?;
+    let address = node.addresses().into_iter().next().ok_or("the server listens nowhere")?;
+    Ok(Server { address: address.to_string(), keep: Box::new(node) })
 }
 
-impl Pair {
-    /// Start both on loopback.
-    ///
-    /// # Errors
-    /// If a node can't be started or connected.
-    pub async fn start() -> Result<Self, Box<dyn std::error::Error>> {
-        let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0").serve(EchoServiceServer::new(Echo)).start().await?;
-        let client = Node::builder().listen("/ip4/127.0.0.1/tcp/0").start().await?;
-        let address = server.addresses().into_iter().next().ok_or("the server listens nowhere")?;
-        let peer = client.connect(address).await?;
-        Ok(Pair { _server: server, client, peer })
-    }
-
-    /// What a caller calls.
-    pub fn caller(&self) -> impl Fn(String) -> futures::future::BoxFuture<'static, String> + Clone + Send + 'static {
-        let stub = EchoServiceClient::new(&self.client).timeout(Duration::from_secs(30)).peer(self.peer);
-        move |message| {
-            let call = stub.echo(message);
-            Box::pin(async move { call.await.expect("an echo of p2prpc failed") })
-        }
-    }
+pub(super) async fn connect(transport: Transport, address: &str) -> Result<Client, Error> {
+    let node = Node::builder().listen(transport.loopback()).start().await?;
+    let peer = node.connect(address).await?;
+    let stub = EchoServiceClient::new(&node).timeout(Duration::from_secs(30)).peer(peer);
+    let echo = move |message| {
+        let call = stub.echo(message);
+        Box::pin(async move { call.await.expect("an echo of p2prpc failed") }) as _
+    };
+    Ok(Client { echo: Arc::new(echo), keep: Box::new(node) })
 }
