@@ -96,7 +96,7 @@ async fn call_behaviour(carrier: Carrier, (peer, address): &(PeerId, Multiaddr))
     let mut swarm = behaviour()?;
     listen(&mut swarm, carrier).await?;
     swarm.add_peer_address(*peer, address.clone());
-    let client = EchoServiceClient::new(&swarm.behaviour().handle());
+    let client = EchoServiceClient::new(swarm.behaviour().handle());
     let swarm = tokio::spawn(async move { while swarm.next().await.is_some() {} });
     let took = call(client, *peer).await?;
     swarm.abort();

@@ -14,6 +14,8 @@ enum Goal {
 }
 use Goal::{AtLeast, AtMost};
 
+/// Bytes, callers, and which figure.
+type Point = (usize, usize, fn(&Record) -> Option<f64>);
 /// Latency at 1 caller; calls a second at 64 and at 256; 1 MiB at 8 callers.
 type Goals = [Goal; 4];
 
@@ -53,7 +55,7 @@ pub fn goals(records: &Records) -> Table {
     for (title, name, variant, transport, goals) in ROWS {
         // p2prpc goes over TCP but where the other is p2prpc's own transport's match over QUIC.
         let own = if name == "request_response" { transport } else { Tcp };
-        let points: [(usize, usize, fn(&Record) -> Option<f64>); 4] = [
+        let points: [Point; 4] = [
             (64, 1, |record| record.p50_us),
             (64, 64, |record| record.calls_per_s),
             (64, 256, |record| record.calls_per_s),
