@@ -78,7 +78,13 @@ fn main() -> Result<()> {
     let wanted = |peer: &Peer| options.only.is_empty() || options.only.iter().any(|only| only == peer.name);
     let peers: Vec<_> = known.into_iter().filter(wanted).collect();
 
-    let mut bench = Bench { records: Records::default(), quick: options.quick, versions: HashMap::new(), gorpc: None };
+    let mut bench = Bench {
+        records: Records::default(),
+        quick: options.quick,
+        versions: HashMap::new(),
+        #[cfg(feature = "gorpc")]
+        gorpc: None,
+    };
     bench.together(&peers)?;
     bench.allocations(&peers)?;
     if !options.quick {
@@ -113,6 +119,7 @@ struct Bench {
     records: Records,
     quick: bool,
     versions: HashMap<String, String>,
+    #[cfg(feature = "gorpc")]
     gorpc: Option<PathBuf>,
 }
 
