@@ -3,11 +3,15 @@
 mod floor;
 #[cfg(feature = "gorpc")]
 pub mod gorpc;
+#[cfg(feature = "irpc")]
+pub mod irpc;
 pub mod p2prpc;
 #[cfg(feature = "request-response")]
 pub mod request_response;
 #[cfg(feature = "tarpc")]
 pub mod tarpc;
+#[cfg(feature = "tonic")]
+pub mod tonic;
 
 use std::any::Any;
 use std::fmt;
@@ -102,8 +106,12 @@ pub fn all() -> Vec<Peer> {
         peer("request_response", "cbor", Tcp),
         peer("request_response", "cbor", Quic),
     ]);
+    #[cfg(feature = "irpc")]
+    all.push(peer("irpc", "", Quic));
     #[cfg(feature = "tarpc")]
     all.push(peer("tarpc", "", Tcp));
+    #[cfg(feature = "tonic")]
+    all.push(peer("tonic", "", Tcp));
     #[cfg(feature = "gorpc")]
     for transport in [Tcp, Quic] {
         all.push(Peer { foreign: true, ..peer("gorpc", "", transport) });
@@ -131,6 +139,8 @@ impl Peer {
     pub fn title(self) -> String {
         let transport = match (self.name, self.transport) {
             ("floor_raw_tcp" | "tarpc", _) => "TCP",
+            ("tonic", _) => "TCP+TLS",
+            ("irpc", _) => "iroh's QUIC",
             (_, Transport::Tcp) => "TCP+Noise+Yamux",
             (_, Transport::Quic) => "QUIC",
         };
@@ -150,8 +160,12 @@ impl Peer {
             ("request_response", "bare") => request_response::serve::<request_response::Bare>(transport).await,
             #[cfg(feature = "request-response")]
             ("request_response", _) => request_response::serve::<request_response::Cbor>(transport).await,
+            #[cfg(feature = "irpc")]
+            ("irpc", _) => irpc::serve().await,
             #[cfg(feature = "tarpc")]
             ("tarpc", _) => tarpc::serve().await,
+            #[cfg(feature = "tonic")]
+            ("tonic", _) => tonic::serve().await,
             ("floor_raw_tcp", _) => floor::raw::serve().await,
             ("floor_substream", _) => floor::substream::serve(false).await,
             ("floor_substream_task", _) => floor::substream::serve(true).await,
@@ -173,8 +187,12 @@ impl Peer {
             }
             #[cfg(feature = "request-response")]
             ("request_response", _) => request_response::connect::<request_response::Cbor>(transport, address).await,
+            #[cfg(feature = "irpc")]
+            ("irpc", _) => irpc::connect(address).await,
             #[cfg(feature = "tarpc")]
             ("tarpc", _) => tarpc::connect(address).await,
+            #[cfg(feature = "tonic")]
+            ("tonic", _) => tonic::connect(address).await,
             ("floor_raw_tcp", _) => floor::raw::connect(address).await,
             ("floor_substream" | "floor_substream_task", _) => floor::substream::connect(address).await,
             _ => Err(format!("no worker runs {}", self.key()).into()),

@@ -1,0 +1,18 @@
+//! Makes tonic's client and server, without a `.proto` file and without `protoc`.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "tonic")]
+    {
+        use tonic_build::manual::{Builder, Method, Service};
+        let envelope = "crate::peers::tonic::Envelope";
+        let echo = Method::builder()
+            .name("echo")
+            .route_name("Echo")
+            .input_type(envelope)
+            .output_type(envelope)
+            .codec_path("tonic_prost::ProstCodec")
+            .build();
+        Builder::new().compile(&[Service::builder().name("EchoService").package("bench").method(echo).build()]);
+    }
+}
