@@ -65,7 +65,7 @@ const QUICK_POINTS: [(usize, usize); 4] = [(64, 1), (64, 64), (64, 256), (MIB, 8
 /// With each end in a process of its own.
 const APART_POINTS: [(usize, usize); 4] = [(64, 1), (64, 64), (64, 256), (MIB, 8)];
 const RUNS: usize = 5;
-const RUN: Duration = Duration::from_secs(1);
+const RUN: Duration = Duration::from_millis(500);
 const QUICK_RUN: Duration = Duration::from_millis(300);
 
 fn main() -> Result<()> {

@@ -13,7 +13,7 @@ const SWARMS: [(usize, Carrier); 5] =
     [(10, Carrier::Tcp), (20, Carrier::Tcp), (50, Carrier::Tcp), (100, Carrier::Tcp), (200, Carrier::Quic)];
 /// Swarms of more nodes than this are measured at most [`RUNS_OF_MANY`] times.
 const MANY: usize = 50;
-const RUNS_OF_MANY: usize = 3;
+const RUNS_OF_MANY: usize = 1;
 /// It has failed after this.
 const PATIENCE: Duration = Duration::from_secs(120);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);

@@ -34,8 +34,15 @@ impl EchoService for Echo {
     }
 }
 
+/// rustls wants to be told which of its providers to use where there could be several.
+fn choose_provider() {
+    // It fails if that was done before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The address is a port, and the certificate behind it.
 pub(super) async fn serve() -> Result<Server, Error> {
+    choose_provider();
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let certificate = certified.cert.pem();
     let identity = Identity::from_pem(&certificate, certified.signing_key.serialize_pem());
@@ -48,6 +55,7 @@ pub(super) async fn serve() -> Result<Server, Error> {
 }
 
 pub(super) async fn connect(address: &str) -> Result<Client, Error> {
+    choose_provider();
     let (port, certificate) = address.split_once(' ').ok_or("an address is a port and a certificate")?;
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificate)).domain_name("localhost");
     let endpoint = Endpoint::from_shared(format!("https://127.0.0.1:{port}"))?.tcp_nodelay(true).tls_config(tls)?;
