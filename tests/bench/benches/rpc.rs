@@ -14,7 +14,7 @@ use clap::Parser;
 use p2prpc_bench::load::{Figures, Work};
 use p2prpc_bench::peers::{self, Peer};
 use p2prpc_bench::plots;
-use p2prpc_bench::report::{Record, Records, calls, goals};
+use p2prpc_bench::report::{Record, Records, apart, calls, goals};
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -90,10 +90,12 @@ fn main() -> Result<()> {
     if !options.quick {
         bench.apart(&peers)?;
     }
-    let (table, goals) = (calls(&peers, &bench.records), goals(&bench.records));
-    println!("{}", table.text());
-    if !goals.rows.is_empty() {
-        println!("{}", goals.text());
+    #[cfg(feature = "gorpc")]
+    bench.mixed()?;
+    let tables = [calls(&peers, &bench.records), goals(&bench.records), apart(&bench.records)];
+    let tables = tables.into_iter().filter(|table| !table.rows.is_empty()).collect::<Vec<_>>();
+    for table in &tables {
+        println!("{}", table.text());
     }
 
     let mut all = json!({ "machine": machine(), "versions": bench.versions, "records": bench.records });
@@ -107,7 +109,8 @@ fn main() -> Result<()> {
         std::fs::write(file, serde_json::to_string_pretty(&all)?)?;
     }
     if let Some(file) = options.markdown {
-        std::fs::write(file, [table.markdown(), "\n".into(), goals.markdown()].concat())?;
+        let tables: Vec<_> = tables.iter().map(|table| table.markdown()).collect();
+        std::fs::write(file, tables.join("\n"))?;
     }
     if let Some(directory) = options.plots {
         plots::draw(&all, &directory)?;
@@ -206,7 +209,7 @@ impl Bench {
                 None => peers::gorpc::build(target())?,
             };
             self.gorpc = Some(program.clone());
-            peers::gorpc::measure(&program, peer.transport, work)
+            peers::gorpc::measure(&program, peer.transport, None, work)
         })();
         match measured {
             Ok((figures, version)) => {
@@ -224,6 +227,35 @@ impl Bench {
     #[cfg(not(feature = "gorpc"))]
     fn foreign(&mut self, _: Peer, _: Work) -> Option<Figures> {
         None
+    }
+
+    /// Rust and Go at the two ends, beside Go at both.
+    #[cfg(feature = "gorpc")]
+    fn mixed(&mut self) -> Result<()> {
+        use peers::gorpc::{GoServer, measure};
+        use peers::{MIXED, Transport};
+
+        let Some(program) = self.gorpc.clone() else { return Ok(()) };
+        let [to_go, to_rust] = MIXED;
+        let go = GoServer::start(&program, Transport::Tcp)?;
+        let mut caller = Worker::start("worker", to_go, &["call", &go.address])?;
+        let rust = Worker::start("worker", to_rust, &["serve"])?;
+        let gorpc = peers::all().into_iter().find(|peer| peer.name == "gorpc").ok_or("gorpc is compiled in")?;
+        for point in APART_POINTS {
+            let work = self.work(point);
+            let mut figures: [Vec<Figures>; 3] = Default::default();
+            for run in 1..=self.runs() {
+                eprintln!("{} B, {} callers, run {run} of {}: Rust and Go", work.bytes, work.callers, self.runs());
+                figures[0].push(caller.measure(work)?);
+                figures[1].push(measure(&program, Transport::Tcp, Some(&rust.address), work)?.0);
+                figures[2].push(measure(&program, Transport::Tcp, Some(&go.address), work)?.0);
+            }
+            for (peer, figures) in [to_go, to_rust, gorpc].into_iter().zip(&figures) {
+                let version = self.version(peer);
+                self.records.0.push(Record::new(peer, version, 2, work, figures));
+            }
+        }
+        Ok(())
     }
 
     /// In processes that count them, which makes them slower: nothing else is measured there.
@@ -250,6 +282,7 @@ impl Bench {
 
     fn version(&mut self, peer: Peer) -> String {
         let package = match peer.name {
+            "p2prpc_to_gorpc" | "gorpc_to_p2prpc" => "p2prpc",
             "p2prpc" | "tarpc" | "irpc" | "tonic" => peer.name,
             "request_response" => "libp2p-request-response",
             "gorpc" => return self.versions.get("gorpc").cloned().unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! go-libp2p-gorpc in Go: a process of its own that holds both ends, and measures itself as the workers do.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 
@@ -34,12 +35,54 @@ struct Measured {
     version: String,
 }
 
-/// Measures, and says the version.
+/// A Go server in a process of its own. It ends when it is dropped.
+#[derive(Debug)]
+pub struct GoServer {
+    child: Child,
+    /// Where it is.
+    pub address: String,
+}
+
+impl GoServer {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// If the program fails.
+    pub fn start(program: &Path, transport: Transport) -> Result<GoServer, Error> {
+        let mut child = Command::new(program)
+            .args(["-serve", "-transport", transport.name()])
+            .env("GOMAXPROCS", "2")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut address = String::new();
+        if let Some(out) = child.stdout.take() {
+            BufReader::new(out).read_line(&mut address)?;
+        }
+        Ok(GoServer { child, address: address.trim().to_owned() })
+    }
+}
+
+impl Drop for GoServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Measures calls at the server of this address, or with both ends in the program's process, and says the version.
 ///
 /// # Errors
 /// If the program fails.
-pub fn measure(program: &Path, transport: Transport, work: Work) -> Result<(Figures, String), Error> {
+pub fn measure(
+    program: &Path,
+    transport: Transport,
+    address: Option<&str>,
+    work: Work,
+) -> Result<(Figures, String), Error> {
+    let at = address.map(|address| ["-connect", address]);
     let output = Command::new(program)
+        .args(at.into_iter().flatten())
         .args([
             "-transport",
             transport.name(),

@@ -5,6 +5,8 @@ mod floor;
 pub mod gorpc;
 #[cfg(feature = "irpc")]
 pub mod irpc;
+#[cfg(feature = "gorpc")]
+mod mixed;
 pub mod p2prpc;
 #[cfg(feature = "request-response")]
 pub mod request_response;
@@ -124,6 +126,9 @@ pub fn all() -> Vec<Peer> {
     all
 }
 
+/// A Rust client of a Go server, and a Go client of a Rust server. Each end is a process of its own.
+pub const MIXED: [Peer; 2] = [peer("p2prpc_to_gorpc", "", Transport::Tcp), peer("gorpc_to_p2prpc", "", Transport::Tcp)];
+
 impl Peer {
     /// As a worker is told of it.
     pub fn key(self) -> String {
@@ -132,7 +137,7 @@ impl Peer {
 
     /// The one of that key.
     pub fn of_key(key: &str) -> Option<Peer> {
-        all().into_iter().find(|peer| peer.key() == key)
+        all().into_iter().chain(MIXED).find(|peer| peer.key() == key)
     }
 
     /// For people.
@@ -166,6 +171,8 @@ impl Peer {
             ("tarpc", _) => tarpc::serve().await,
             #[cfg(feature = "tonic")]
             ("tonic", _) => tonic::serve().await,
+            #[cfg(feature = "gorpc")]
+            ("gorpc_to_p2prpc", _) => mixed::serve(transport).await,
             ("floor_raw_tcp", _) => floor::raw::serve().await,
             ("floor_substream", _) => floor::substream::serve(false).await,
             ("floor_substream_task", _) => floor::substream::serve(true).await,
@@ -193,6 +200,8 @@ impl Peer {
             ("tarpc", _) => tarpc::connect(address).await,
             #[cfg(feature = "tonic")]
             ("tonic", _) => tonic::connect(address).await,
+            #[cfg(feature = "gorpc")]
+            ("p2prpc_to_gorpc", _) => mixed::connect(transport, address).await,
             ("floor_raw_tcp", _) => floor::raw::connect(address).await,
             ("floor_substream" | "floor_substream_task", _) => floor::substream::connect(address).await,
             _ => Err(format!("no worker runs {}", self.key()).into()),

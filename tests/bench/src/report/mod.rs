@@ -6,4 +6,4 @@ mod table;
 
 pub use goals::goals;
 pub use records::{Record, Records};
-pub use table::{Table, calls};
+pub use table::{Table, apart, calls};

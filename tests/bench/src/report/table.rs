@@ -1,4 +1,4 @@
-use super::Records;
+use super::{Record, Records};
 use crate::peers::Peer;
 
 /// Rows of texts, for a terminal or for Markdown.
@@ -68,6 +68,32 @@ pub fn calls(peers: &[Peer], records: &Records) -> Table {
         ]
     });
     Table { rows: rows.collect(), header: header.map(str::to_owned).into() }
+}
+
+/// Each end in a process of its own: a peer a row.
+pub fn apart(records: &Records) -> Table {
+    let header =
+        ["64 B echo, each end in a process", "p50, 1 caller", "calls/s, 64", "calls/s, 256", "1 MiB, 8: MiB/s"];
+    let mut table = Table { header: header.map(str::to_owned).into(), rows: Vec::new() };
+    let of_two = records.0.iter().filter(|record| record.processes == 2);
+    for first in of_two.clone().filter(|record| (record.bytes, record.callers) == (64, 1)) {
+        let at = |bytes, callers| {
+            let same = |record: &&Record| {
+                (record.name, record.variant, record.transport) == (first.name, first.variant, first.transport)
+                    && (record.bytes, record.callers) == (bytes, callers)
+            };
+            of_two.clone().find(same)
+        };
+        let calls = |callers| at(64, callers).and_then(|record| record.calls_per_s).map_or("–".into(), thousands);
+        table.rows.push(vec![
+            [first.name, " ", first.variant, " ", first.transport].concat().replace("  ", " "),
+            first.p50_us.map_or("–".into(), |micros| format!("{micros:.1} µs")),
+            calls(64),
+            calls(256),
+            at(MIB, 8).and_then(|record| record.mib_per_s).map_or("–".into(), |rate| format!("{rate:.0}")),
+        ]);
+    }
+    table
 }
 
 /// 1234567.8 as 1,234,568.
