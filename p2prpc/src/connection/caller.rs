@@ -1,9 +1,12 @@
 //! The opener's end of a call stream: it calls.
 
 mod drive;
+mod pipe;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -19,6 +22,9 @@ use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::reply::{Place, ReplySlot};
 use crate::wire::{self, Hello, MetadataBuf};
+
+use pipe::Pipe;
+pub(crate) use pipe::ByteStream;
 
 pub(super) use drive::drive;
 
@@ -36,9 +42,10 @@ pub(super) enum Refused {
 }
 
 /// A call stream of ours, as those who call see it.
-#[derive(Debug)]
 pub(crate) struct CallStream {
     number: u64,
+    /// Locked before `shared` where both are.
+    pipe: Mutex<Pipe>,
     shared: Mutex<Shared>,
 }
 
@@ -89,12 +96,13 @@ pub(super) struct InFlight {
 }
 
 impl CallStream {
-    pub(super) fn new(number: u64, limits: &Limits) -> Self {
+    pub(super) fn new(number: u64, limits: &Limits, io: Box<dyn ByteStream>) -> Self {
         let mut out = Outgoing::default();
         // The limits of a node are checked when it is made.
         let _ = wire::encode_hello(out.frames(), &hello(limits));
         CallStream {
             number,
+            pipe: Mutex::new(Pipe::new(io)),
             shared: Mutex::new(Shared {
                 out,
                 calls: Calls::new(),
@@ -133,7 +141,7 @@ impl CallStream {
             MetadataBuf::from_pairs(request.metadata.iter()).map_err(invalid)?
         };
         let body = request.body.as_slice();
-        let waker = {
+        let (waker, alone) = {
             let mut shared = self.shared.lock();
             shared.room_for(body.len(), config)?;
             let id = shared.calls.last_id() + 1;
@@ -166,15 +174,24 @@ impl CallStream {
             config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
             if shared.next_deadline.is_none_or(|next| request.deadline < next) {
                 shared.next_deadline = Some(request.deadline);
-                shared.out.take_any_waker()
+                (shared.out.take_any_waker(), false)
             } else {
-                shared.out.take_waker()
+                (shared.out.take_waker(), shared.calls.len() == 1 && body.len() <= BULK_FROM)
             }
         };
-        if let Some(waker) = waker {
+        let Some(waker) = waker else { return Ok(()) };
+        if !alone || !self.write_now(&waker) {
             waker.wake();
         }
         Ok(())
+    }
+
+    /// Write what is queued here and now, with `waker` for the stream's task. False if that is left to the task.
+    ///
+    /// With no other call under way nothing will come to share the write, and one task less has to be run.
+    fn write_now(&self, waker: &Waker) -> bool {
+        let Some(mut pipe) = self.pipe.try_lock() else { return false };
+        matches!(pipe.write(&mut Context::from_waker(waker), &self.shared), Ok(true))
     }
 
     /// True while someone waits for the answer of this call.
@@ -223,6 +240,12 @@ impl CallStream {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+}
+
+impl fmt::Debug for CallStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallStream").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

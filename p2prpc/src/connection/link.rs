@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use crossbeam_utils::CachePadded;
-use futures::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::caller::{self, CallStream, Refused};
+use super::caller::{self, CallStream, Refused, ByteStream};
 use super::now;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
@@ -227,7 +226,7 @@ impl PeerLink {
     /// ([`CallStream::lose`]): not every substream notices.
     pub(crate) fn attach<S>(&self, io: S) -> Option<Arc<CallStream>>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: ByteStream + 'static,
     {
         let me = self.me.upgrade()?;
         let stream = {
@@ -237,14 +236,14 @@ impl PeerLink {
                 return None;
             }
             waiting.streams += 1;
-            let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits));
+            let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits, Box::new(io)));
             if let Some(older) = self.current.swap(Some(stream.clone())) {
                 older.retire();
                 waiting.drain(older);
             }
             stream
         };
-        tokio::spawn(caller::drive(me, stream.clone(), io));
+        tokio::spawn(caller::drive(me, stream.clone()));
         self.flush();
         // What still waits, waits for room now: that is looked for more often than a stream.
         self.changed.notify_one();

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use futures::AsyncWriteExt;
 use hashbrown::HashMap;
 use libp2p::core::upgrade::NegotiationError;
 
-use super::{CallStream, PeerLimits};
+use super::{CallStream, PeerLimits, ByteStream};
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
@@ -36,17 +36,12 @@ enum End {
     Broken(String),
 }
 
-/// Drive `stream` over `io` until it ends.
-pub(in crate::connection) async fn drive<S>(link: Arc<PeerLink>, stream: Arc<CallStream>, mut io: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+/// Drive `stream` until it ends.
+pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallStream>) {
     let calls = Calls::new(link.clone(), stream.clone());
     let mut driver = Driver {
         link,
-        stream,
         incoming: Incoming::default(),
-        writer: Writer::default(),
         alarm: Alarm::default(),
         calls,
         started: now(),
@@ -54,8 +49,9 @@ where
         fragment_since: None,
         gave_up: false,
     };
-    let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
-    driver.finish(&end);
+    let end = poll_fn(|cx| driver.poll(cx, &stream)).await;
+    let (io, is_cut) = driver.finish(&end, &stream);
+    let Some(mut io) = io else { return };
     match end {
         End::Done => {
             let _ = tokio::time::timeout(LINGER, io.close()).await;
@@ -65,7 +61,7 @@ where
             wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
             let _ = tokio::time::timeout(LINGER, async {
                 // After a frame that is cut in the middle a farewell would be read as its rest.
-                if !driver.writer.is_cut() {
+                if !is_cut {
                     io.write_all(&farewell).await?;
                 }
                 io.close().await
@@ -78,9 +74,7 @@ where
 
 struct Driver {
     link: Arc<PeerLink>,
-    stream: Arc<CallStream>,
     incoming: Incoming,
-    writer: Writer,
     alarm: Alarm,
     calls: Calls,
     started: Instant,
@@ -119,17 +113,20 @@ impl Kind {
 }
 
 impl Driver {
-    fn poll<S: AsyncRead + AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Poll<End> {
-        let more = match self.read(cx, io) {
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &Arc<CallStream>) -> Poll<End> {
+        let result = self.read(cx, stream);
+        self.settle(stream);
+        let more = match result {
             Ok(more) => more,
             Err(end) => return Poll::Ready(end),
         };
-        match self.write(cx, io) {
+        let mut pipe = stream.pipe.lock();
+        match pipe.write(cx, &stream.shared) {
             // What has come is worth more than what can't go.
             Err(error) if !more => return Poll::Ready(lost(&error)),
             _ => {}
         }
-        if let Some(end) = self.keep_time(cx, more) {
+        if let Some(end) = self.keep_time(cx, more, stream, &mut pipe.writer) {
             return Poll::Ready(end);
         }
         if more || std::mem::take(&mut self.gave_up) {
@@ -139,40 +136,42 @@ impl Driver {
     }
 
     /// True if there is more to read at once.
-    fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        self.calls.last_id = self.stream.shared.lock().calls.last_id();
+    fn read(&mut self, cx: &mut Context<'_>, stream: &CallStream) -> Result<bool, End> {
+        self.calls.last_id = stream.shared.lock().calls.last_id();
+        let mut pipe = stream.pipe.lock();
+        let Some(io) = &mut pipe.io else { return Ok(false) };
         let mut frames = 0;
-        let result = loop {
+        loop {
             match self.incoming.frame() {
                 Ok(Some((frame, len))) => {
                     if let Err(rule) = self.calls.take(frame) {
-                        break Err(End::Broken(rule));
+                        return Err(End::Broken(rule));
                     }
                     self.incoming.consume(len);
                     self.fragment_since = None;
+                    // It may have been answered since this task last looked.
+                    self.idle_since = None;
                     frames += 1;
                     if frames == FRAMES_A_TURN {
-                        break Ok(true);
+                        return Ok(true);
                     }
                 }
                 Ok(None) => match self.incoming.poll_fill(cx, io) {
-                    Poll::Pending => break Ok(false),
-                    Poll::Ready(Ok(0)) => break Err(End::Lost("the peer ended the stream".into())),
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(Ok(0)) => return Err(End::Lost("the peer ended the stream".into())),
                     Poll::Ready(Ok(_)) => self.link.note_heard(),
-                    Poll::Ready(Err(error)) => break Err(lost(&error)),
+                    Poll::Ready(Err(error)) => return Err(lost(&error)),
                 },
-                Err(error) => break Err(End::Broken(error.to_string())),
+                Err(error) => return Err(End::Broken(error.to_string())),
             }
-        };
-        self.settle();
-        result
+        }
     }
 
     /// Hand out what came.
-    fn settle(&mut self) {
+    fn settle(&mut self, stream: &Arc<CallStream>) {
         let mut completed: Vec<(Arc<ReplySlot>, RawResult)> = Vec::new();
         let (flush, retire) = {
-            let mut shared = self.stream.shared.lock();
+            let mut shared = stream.shared.lock();
             let config = self.link.config();
             if let Some(hello) = self.calls.hello.take() {
                 shared.peer = PeerLimits::of(&hello, true);
@@ -201,7 +200,7 @@ impl Driver {
             (std::mem::take(&mut shared.wanted), go_away.is_some())
         };
         if retire {
-            self.link.retire(&self.stream);
+            self.link.retire(stream);
         }
         for (slot, result) in completed {
             slot.complete(result);
@@ -211,27 +210,16 @@ impl Driver {
         }
     }
 
-    fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
-        loop {
-            if !self.writer.is_empty() && self.writer.poll_write(cx, io)?.is_pending() {
-                self.stream.shared.lock().out.park(cx, true);
-                return Ok(());
-            }
-            let mut shared = self.stream.shared.lock();
-            shared.out.refill(&mut self.writer);
-            if self.writer.is_empty() {
-                shared.out.park(cx, false);
-                break;
-            }
-        }
-        let _ = self.writer.poll_flush(cx, io)?;
-        Ok(())
-    }
-
-    fn keep_time(&mut self, cx: &mut Context<'_>, more: bool) -> Option<End> {
+    fn keep_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        more: bool,
+        stream: &CallStream,
+        writer: &mut Writer,
+    ) -> Option<End> {
         loop {
             let now = now();
-            if let Some(end) = self.look_at_clocks(now, more) {
+            if let Some(end) = self.look_at_clocks(now, more, stream, writer) {
                 return Some(end);
             }
             if self.alarm.poll(cx).is_pending() {
@@ -240,8 +228,14 @@ impl Driver {
         }
     }
 
-    fn look_at_clocks(&mut self, now: Instant, more: bool) -> Option<End> {
-        if self.writer.is_stalled(now) {
+    fn look_at_clocks(
+        &mut self,
+        now: Instant,
+        more: bool,
+        stream: &CallStream,
+        writer: &mut Writer,
+    ) -> Option<End> {
+        if writer.is_stalled(now) {
             return Some(End::Lost("the peer does not read".into()));
         }
         if !self.calls.greeted {
@@ -257,10 +251,12 @@ impl Driver {
             }
             self.alarm.not_after(since + MOVE_TIMEOUT);
         }
-        self.alarm_for_writer();
+        if let Some(at) = writer.check_at() {
+            self.alarm.not_after(at.max(now + Duration::from_millis(1)));
+        }
         let mut late = Vec::new();
         {
-            let mut shared = self.stream.shared.lock();
+            let mut shared = stream.shared.lock();
             if shared.lost && !more {
                 return Some(End::Lost("it was closed".into()));
             }
@@ -285,7 +281,7 @@ impl Driver {
             if let Some(next) = shared.next_deadline {
                 self.alarm.not_after(next);
             }
-            let quiet = shared.calls.is_empty() && shared.out.is_empty() && self.writer.is_empty();
+            let quiet = shared.calls.is_empty() && shared.out.is_empty() && writer.is_empty();
             if quiet && !shared.taking {
                 return Some(End::Done);
             }
@@ -295,7 +291,7 @@ impl Driver {
                 let since = *self.idle_since.get_or_insert(now);
                 if now >= since + SHRINK_AFTER {
                     self.incoming.shrink();
-                    self.writer.shrink();
+                    writer.shrink();
                     shared.out.shrink();
                     shared.calls.shrink();
                 } else {
@@ -322,16 +318,12 @@ impl Driver {
         None
     }
 
-    fn alarm_for_writer(&mut self) {
-        if let Some(at) = self.writer.check_at() {
-            self.alarm.not_after(at.max(now() + Duration::from_millis(1)));
-        }
-    }
-
-    /// The stream is no more: say so to all whose call was on it.
-    fn finish(&mut self, end: &End) {
-        let (unsent, lost) = {
-            let mut shared = self.stream.shared.lock();
+    /// The stream is no more: say so to all whose call was on it. Gives the substream, and whether it has taken a part of what
+    /// was to be written.
+    fn finish(&mut self, end: &End, stream: &Arc<CallStream>) -> (Option<Box<dyn ByteStream>>, bool) {
+        let (unsent, lost, io, is_cut) = {
+            let mut pipe = stream.pipe.lock();
+            let mut shared = stream.shared.lock();
             shared.taking = false;
             let config = self.link.config();
             let shared = &mut *shared;
@@ -342,9 +334,9 @@ impl Driver {
             }
             let unsent = match end {
                 End::Unsupported => Vec::new(),
-                _ => recover::unsent(&mut calls, &mut shared.out, &self.writer),
+                _ => recover::unsent(&mut calls, &mut shared.out, &pipe.writer),
             };
-            (unsent, calls)
+            (unsent, calls, pipe.io.take(), pipe.writer.is_cut())
         };
         let error = match end {
             End::Done => RpcError::may_have_run(ErrorKind::ConnectionLost, ""),
@@ -357,7 +349,8 @@ impl Driver {
         for call in lost.into_values() {
             call.slot.complete(Err(error.clone()));
         }
-        self.link.ended(&self.stream, unsent);
+        self.link.ended(stream, unsent);
+        (io, is_cut)
     }
 }
 
