@@ -23,8 +23,8 @@ use crate::metadata::Metadata;
 use crate::reply::{Place, ReplySlot};
 use crate::wire::{self, Hello, MetadataBuf};
 
-use pipe::Pipe;
 pub(crate) use pipe::ByteStream;
+use pipe::Pipe;
 
 pub(super) use drive::drive;
 

@@ -13,7 +13,7 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::caller::{self, CallStream, Refused, ByteStream};
+use super::caller::{self, ByteStream, CallStream, Refused};
 use super::now;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};

@@ -11,7 +11,7 @@ use futures::AsyncWriteExt;
 use hashbrown::HashMap;
 use libp2p::core::upgrade::NegotiationError;
 
-use super::{CallStream, PeerLimits, ByteStream};
+use super::{ByteStream, CallStream, PeerLimits};
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::Incoming;
 use crate::connection::link::PeerLink;
@@ -23,6 +23,10 @@ use crate::error::{ErrorKind, RpcError};
 use crate::limits::Limits;
 use crate::reply::{RawReply, RawResult, ReplySlot};
 use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
+
+/// From so many calls on those that end together are let submit the next ones before these are written: one write for all
+/// costs less than a write each, and below that the two ends of a connection had better work at the same time.
+const BATCH_FROM: usize = 16;
 
 /// Why a stream of ours ended.
 enum End {
@@ -115,7 +119,7 @@ impl Kind {
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>, stream: &Arc<CallStream>) -> Poll<End> {
         let result = self.read(cx, stream);
-        self.settle(stream);
+        let let_submit = self.settle(stream);
         let more = match result {
             Ok(more) => more,
             Err(end) => return Poll::Ready(end),
@@ -129,7 +133,7 @@ impl Driver {
         if let Some(end) = self.keep_time(cx, more, stream, &mut pipe.writer) {
             return Poll::Ready(end);
         }
-        if more || std::mem::take(&mut self.gave_up) {
+        if more || let_submit || std::mem::take(&mut self.gave_up) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -167,10 +171,10 @@ impl Driver {
         }
     }
 
-    /// Hand out what came.
-    fn settle(&mut self, stream: &Arc<CallStream>) {
+    /// Hand out what came. True if many are about to call again.
+    fn settle(&mut self, stream: &Arc<CallStream>) -> bool {
         let mut completed: Vec<(Arc<ReplySlot>, RawResult)> = Vec::new();
-        let (flush, retire) = {
+        let (flush, retire, under_way) = {
             let mut shared = stream.shared.lock();
             let config = self.link.config();
             if let Some(hello) = self.calls.hello.take() {
@@ -197,26 +201,22 @@ impl Driver {
             for id in shared.dropped.drain(..) {
                 self.calls.forget(id);
             }
-            (std::mem::take(&mut shared.wanted), go_away.is_some())
+            (std::mem::take(&mut shared.wanted), go_away.is_some(), shared.calls.len())
         };
         if retire {
             self.link.retire(stream);
         }
+        let many = completed.len() > 1 && completed.len() + under_way >= BATCH_FROM;
         for (slot, result) in completed {
             slot.complete(result);
         }
         if flush {
             self.link.flush();
         }
+        many
     }
 
-    fn keep_time(
-        &mut self,
-        cx: &mut Context<'_>,
-        more: bool,
-        stream: &CallStream,
-        writer: &mut Writer,
-    ) -> Option<End> {
+    fn keep_time(&mut self, cx: &mut Context<'_>, more: bool, stream: &CallStream, writer: &mut Writer) -> Option<End> {
         loop {
             let now = now();
             if let Some(end) = self.look_at_clocks(now, more, stream, writer) {
@@ -228,13 +228,7 @@ impl Driver {
         }
     }
 
-    fn look_at_clocks(
-        &mut self,
-        now: Instant,
-        more: bool,
-        stream: &CallStream,
-        writer: &mut Writer,
-    ) -> Option<End> {
+    fn look_at_clocks(&mut self, now: Instant, more: bool, stream: &CallStream, writer: &mut Writer) -> Option<End> {
         if writer.is_stalled(now) {
             return Some(End::Lost("the peer does not read".into()));
         }
