@@ -184,7 +184,7 @@ impl PeerAccount {
     /// Waits until the replies that wait to be written leave room for one more, of so many bytes. False, at once, if as many
     /// wait for room already as there is room in all.
     pub(crate) async fn reply_room(&self, bytes: usize) -> bool {
-        if self.full().is_none() {
+        if self.has_reply_room() {
             return true;
         }
         let Some(_waiting) = self.wait_with(bytes) else { return false };
@@ -195,6 +195,11 @@ impl PeerAccount {
             }
         }
         true
+    }
+
+    /// True if nobody has to wait for it.
+    pub(crate) fn has_reply_room(&self) -> bool {
+        self.full().is_none()
     }
 
     fn full(&self) -> Option<&Tally> {

@@ -6,19 +6,51 @@ use std::task::{Context, Poll, ready};
 
 use futures::AsyncRead;
 
-use crate::wire::{self, MAX_FRAME, WireError};
+use crate::wire::{self, Frame, MAX_FRAME, WireError};
 
-/// What an idle stream keeps.
+/// What a stream begins with.
 const SMALL: usize = 2 * 1024;
 const LARGE: usize = 128 * 1024;
 const _: () = assert!(LARGE >= MAX_FRAME + 3);
 
 /// A receive buffer: small while little comes, large while much does.
+///
+/// A chunk of a body need not be whole before it is used, and what is to come of it can go where the body is collected.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// The chunk of which more is to come.
+    open: Option<Open>,
+}
+
+/// A chunk of a body whose rest is to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) id: u64,
+    pub(super) rest: usize,
+}
+
+/// A frame, or the next part of one with a chunk that isn't whole.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) frame: Frame<'a>,
+    pub(super) took: Took,
+}
+
+/// What a frame took from the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Took {
+    len: usize,
+    open: Option<Open>,
+}
+
+impl Took {
+    /// Bytes of the chunk that are to come.
+    pub(super) fn rest(&self) -> usize {
+        self.open.map_or(0, |open| open.rest)
+    }
 }
 
 impl Incoming {
@@ -56,24 +88,60 @@ impl Incoming {
         }
     }
 
-    /// The next whole frame and its length; `None` until more has come.
-    pub(super) fn frame(&self) -> Result<Option<(wire::Frame<'_>, usize)>, WireError> {
-        wire::decode(&self.buffer[self.start..self.end])
+    /// Read once into `room`, where the rest of the open chunk goes.
+    pub(super) fn poll_fill_chunk<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut R,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(io).poll_read(cx, room))?;
+        self.open = self.open.map(|open| Open { rest: open.rest - n, ..open }).filter(|open| open.rest > 0);
+        Poll::Ready(Ok(n))
     }
 
-    pub(super) fn consume(&mut self, n: usize) {
-        self.start += n;
+    /// The chunk of which more is to come, if nothing else waits to be used.
+    pub(super) fn open_chunk(&self) -> Option<Open> {
+        self.open.filter(|_| self.start == self.end)
+    }
+
+    /// The next frame, or part of a chunk; `None` until more has come.
+    pub(super) fn next(&self) -> Result<Option<Part<'_>>, WireError> {
+        let bytes = &self.buffer[self.start..self.end];
+        if let Some(Open { id, rest }) = self.open {
+            return Ok(part(id, bytes, 0, rest));
+        }
+        if let Some((frame, len)) = wire::decode(bytes)? {
+            return Ok(Some(Part { frame, took: Took { len, open: None } }));
+        }
+        Ok(wire::begun_body(bytes)?.and_then(|(id, head, whole)| part(id, bytes, head, whole)))
+    }
+
+    pub(super) fn consume(&mut self, took: Took) {
+        self.start += took.len;
+        self.open = took.open;
     }
 
     /// True in the middle of a frame.
     pub(super) fn is_partial(&self) -> bool {
-        self.start < self.end
+        self.start < self.end || self.open.is_some()
     }
 
     /// Give back what only a busy stream needs.
     pub(super) fn shrink(&mut self) {
-        if self.start == self.end && self.buffer.len() > SMALL {
+        if !self.is_partial() {
             *self = Incoming::default();
         }
     }
+}
+
+/// What is there of a chunk.
+fn part(id: u64, bytes: &[u8], head: usize, whole: usize) -> Option<Part<'_>> {
+    let chunk = &bytes[head..];
+    let chunk = &chunk[..chunk.len().min(whole)];
+    if chunk.is_empty() {
+        return None;
+    }
+    let open = (chunk.len() < whole).then_some(Open { id, rest: whole - chunk.len() });
+    Some(Part { frame: Frame::Body { id, chunk }, took: Took { len: head + chunk.len(), open } })
 }

@@ -79,13 +79,9 @@ impl LinkConfig {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// So many bytes of a reply have come that isn't whole yet. False, and nothing is counted, past the limit.
+    /// So many bytes of a reply have come that isn't whole yet. False past the limit.
     pub(super) fn receive(&self, bytes: usize) -> bool {
-        let fits = self.received_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.max_bytes;
-        if !fits {
-            self.let_go(bytes);
-        }
-        fits
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.max_bytes
     }
 
     /// So many bytes of a reply are handed on, or given up.

@@ -6,42 +6,76 @@ use bytes::Bytes;
 
 use super::{MIN_BODY_RATE, MOVE_TIMEOUT};
 
+/// So much room is made at first, and cleared at a time.
+const STEP: usize = 64 * 1024;
+/// Room that is made later, in times of what has come.
+const GROWTH: usize = 16;
+
 /// What has come of a body so far. It grows with the bytes that came, never with the bytes announced.
 #[derive(Debug)]
 pub(super) struct Partial<T> {
     pub(super) of: T,
     len: usize,
+    /// What has come, and room for what comes next.
     bytes: Vec<u8>,
+    received: usize,
     began: Instant,
     moved: Instant,
 }
 
 impl<T> Partial<T> {
     pub(super) fn new(of: T, len: usize, chunk: &[u8], now: Instant) -> Self {
-        Partial { of, len, bytes: chunk.to_vec(), began: now, moved: now }
+        Partial { of, len, bytes: chunk.to_vec(), received: chunk.len(), began: now, moved: now }
     }
 
-    /// Add a chunk: `Some(true)` if the body is whole now, `None` if the chunk goes past it.
-    pub(super) fn push(&mut self, chunk: &[u8], now: Instant) -> Option<bool> {
-        if chunk.len() > self.len - self.bytes.len() {
+    /// Room for `n` bytes or less of what comes next. `None` if the body ends before.
+    pub(super) fn room(&mut self, n: usize) -> Option<&mut [u8]> {
+        if n > self.len - self.received {
             return None;
         }
-        if self.bytes.capacity() - self.bytes.len() < chunk.len() {
-            // Four times as much as has come, but never past the end.
-            let more = (3 * self.bytes.len()).max(chunk.len()).min(self.len - self.bytes.len());
-            self.bytes.reserve_exact(more);
+        let n = n.min(STEP);
+        self.reserve(n);
+        if self.bytes.len() < self.received + n {
+            self.bytes.resize(self.received + n, 0);
         }
-        self.bytes.extend_from_slice(chunk);
-        self.moved = now;
-        Some(self.bytes.len() == self.len)
+        Some(&mut self.bytes[self.received..][..n])
     }
 
-    pub(super) fn into_parts(self) -> (T, Bytes) {
+    /// So much has been put into the room. True if the body is whole now.
+    pub(super) fn fill(&mut self, n: usize, now: Instant) -> bool {
+        self.received += n;
+        self.moved = now;
+        self.received == self.len
+    }
+
+    /// Add a chunk of which `rest` bytes are still to come: `Some(true)` if the body is whole now, `None` if the chunk goes
+    /// past it.
+    pub(super) fn push(&mut self, chunk: &[u8], rest: usize, now: Instant) -> Option<bool> {
+        if chunk.len() + rest > self.len - self.received {
+            return None;
+        }
+        self.reserve(chunk.len());
+        self.bytes.truncate(self.received);
+        self.bytes.extend_from_slice(chunk);
+        Some(self.fill(chunk.len(), now))
+    }
+
+    fn reserve(&mut self, n: usize) {
+        let wanted = self.received + n;
+        if self.bytes.capacity() < wanted {
+            // Much more than has come, but never past the end: what has come is copied with it.
+            let capacity = wanted.max(STEP).max(self.received.saturating_mul(GROWTH)).min(self.len);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+    }
+
+    pub(super) fn into_parts(mut self) -> (T, Bytes) {
+        self.bytes.truncate(self.received);
         (self.of, self.bytes.into())
     }
 
     pub(super) fn received(&self) -> usize {
-        self.bytes.len()
+        self.received
     }
 
     pub(super) fn announced(&self) -> usize {
@@ -60,7 +94,7 @@ impl<T> Partial<T> {
 
     fn windows(&self) -> u32 {
         let a_window = MIN_BODY_RATE * MOVE_TIMEOUT.as_secs();
-        u32::try_from(self.bytes.len() as u64 / a_window).unwrap_or(u32::MAX)
+        u32::try_from(self.received as u64 / a_window).unwrap_or(u32::MAX)
     }
 
     /// True if it has stopped, or comes too slowly.

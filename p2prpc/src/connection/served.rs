@@ -3,10 +3,10 @@
 mod drive;
 mod requests;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures::{AsyncRead, AsyncWrite};
@@ -126,17 +126,10 @@ impl ServedStream {
         bytes: BytesPermit,
         unpolled: Option<Arc<Route>>,
     ) {
-        let stream = self.clone();
+        let call = Call { stream: self.clone(), id, handler, permits: Some((permit, bytes)), unpolled };
         // Held until the task is known, so that it can't end before.
         let mut shared = self.shared.lock();
-        let task = tokio::spawn(async move {
-            let outcome = match unpolled {
-                None => handler.await,
-                Some(route) => timed(handler, &route).await,
-            };
-            drop(bytes);
-            stream.finish(id, outcome, permit);
-        });
+        let task = tokio::spawn(call);
         shared.running.insert(id, Running { task: task.abort_handle(), deadline });
         if shared.next_deadline.is_none_or(|next| deadline < next) {
             shared.next_deadline = Some(deadline);
@@ -194,14 +187,35 @@ impl Shared {
     }
 }
 
-/// Tells the route how long the first poll took.
-async fn timed(mut handler: Guarded, route: &Route) -> Outcome {
-    let began = now();
-    let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut handler).poll(cx))).await;
-    route.note_first_poll(now() - began);
-    match first {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => handler.await,
+/// The task of a handler that waits: by hand, since there are many of them, and they last.
+struct Call {
+    stream: Arc<ServedStream>,
+    id: u64,
+    handler: Guarded,
+    permits: Option<(CallPermit, BytesPermit)>,
+    /// Whose handler it is, if it hasn't been polled: its route is told how long that takes.
+    unpolled: Option<Arc<Route>>,
+}
+
+impl Future for Call {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = match self.unpolled.take() {
+            None => Pin::new(&mut self.handler).poll(cx),
+            Some(route) => {
+                let began = now();
+                let polled = Pin::new(&mut self.handler).poll(cx);
+                route.note_first_poll(now() - began);
+                polled
+            }
+        };
+        let outcome = ready!(polled);
+        if let Some((permit, bytes)) = self.permits.take() {
+            drop(bytes);
+            self.stream.finish(self.id, outcome, permit);
+        }
+        Poll::Ready(())
     }
 }
 

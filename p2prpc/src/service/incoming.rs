@@ -138,9 +138,11 @@ where
     };
     let handler = run(cx, args);
     Box::pin(async move {
-        let value = handler.await;
-        let ended = encoded(|out| form.encode(&value, out, max_reply), Ended::Response);
-        Outcome(with_room(account, ended).await)
+        let ended = {
+            let value = handler.await;
+            encoded(|out| form.encode(&value, out, max_reply), Ended::Response)
+        };
+        with_room(account.as_deref(), ended).await
     })
 }
 
@@ -164,7 +166,7 @@ where
             Ok(value) => encoded(|out| form.encode(value, out, max_reply), Ended::Response),
             Err(error) => encoded(|out| form.encode_error(error, out, max_reply), Ended::Application),
         };
-        Outcome(with_room(account, ended).await)
+        with_room(account.as_deref(), ended).await
     })
 }
 
@@ -181,9 +183,19 @@ fn decoded<A: DeserializeOwned>(form: Form, body: &[u8]) -> Result<A, HandlerFut
 
 /// A reply is handed on once those before it leave room. What waits for that is encoded, and so has a size that is
 /// bounded too: a peer that calls and doesn't read costs no more than its share.
-async fn with_room(account: Option<Arc<PeerAccount>>, ended: Ended) -> Ended {
-    let (Some(account), Some(bytes)) = (account, ended.body_len()) else { return ended };
-    if account.reply_room(bytes).await { ended } else { Ended::NoRoom }
+fn with_room(account: Option<&PeerAccount>, ended: Ended) -> impl Future<Output = Outcome> + Send {
+    // Few replies have to wait, and every handler would have to have room for it.
+    let wait = match (account, ended.body_len()) {
+        (Some(account), Some(bytes)) if !account.has_reply_room() => Some(Box::pin(account.reply_room(bytes))),
+        _ => None,
+    };
+    async move {
+        let room = match wait {
+            Some(wait) => wait.await,
+            None => true,
+        };
+        Outcome(if room { ended } else { Ended::NoRoom })
+    }
 }
 
 fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, ended: fn(Scratch) -> Ended) -> Ended {

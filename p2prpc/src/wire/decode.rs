@@ -49,6 +49,24 @@ pub fn decode(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
     Ok(Some((read_frame(kind, Reader::new(fields))?, prefix + len)))
 }
 
+/// A [`Frame::Body`] at the start of a buffer that ends in the middle of its chunk: the call's id, where the chunk begins,
+/// and how long it is in all.
+pub(crate) fn begun_body(buf: &[u8]) -> Result<Option<(u64, usize, usize)>, WireError> {
+    let Some((prefix, len)) = prefix(buf)? else { return Ok(None) };
+    let fields = match buf.get(prefix..) {
+        Some([kind, fields @ ..]) if Kind::from_byte(*kind)? == Kind::Body => fields,
+        _ => return Ok(None),
+    };
+    let Some((id, chunk)) = varint::read(fields)? else { return Ok(None) };
+    check_id(id)?;
+    let head = fields.len() - chunk.len();
+    match (len - 1).checked_sub(head) {
+        None | Some(0) => Err(WireError::ChunkEmpty),
+        Some(whole) if whole > MAX_CHUNK => Err(WireError::ChunkTooLong),
+        Some(whole) => Ok(Some((id, prefix + 1 + head, whole))),
+    }
+}
+
 /// The bytes of the length prefix, and the length it announces.
 #[inline]
 fn prefix(buf: &[u8]) -> Result<Option<(usize, usize)>, WireError> {

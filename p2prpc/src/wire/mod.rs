@@ -38,6 +38,7 @@ mod metadata;
 mod varint;
 
 pub use codes::{Delivery, ErrorCode, GoAwayReason, Kind, Role};
+pub(crate) use decode::begun_body;
 pub use decode::{decode, frame_len};
 pub(crate) use encode::encode_body_head;
 pub use encode::{

@@ -13,7 +13,7 @@ use libp2p::core::upgrade::NegotiationError;
 
 use super::{ByteStream, CallStream, PeerLimits};
 use crate::connection::alarm::Alarm;
-use crate::connection::incoming::Incoming;
+use crate::connection::incoming::{Incoming, Part};
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
@@ -146,13 +146,15 @@ impl Driver {
         let Some(io) = &mut pipe.io else { return Ok(false) };
         let mut frames = 0;
         loop {
-            match self.incoming.frame() {
-                Ok(Some((frame, len))) => {
-                    if let Err(rule) = self.calls.take(frame) {
+            match self.incoming.next() {
+                Ok(Some(Part { frame, took })) => {
+                    if let Err(rule) = self.calls.take(frame, took.rest()) {
                         return Err(End::Broken(rule));
                     }
-                    self.incoming.consume(len);
-                    self.fragment_since = None;
+                    self.incoming.consume(took);
+                    if took.rest() == 0 {
+                        self.fragment_since = None;
+                    }
                     // It may have been answered since this task last looked.
                     self.idle_since = None;
                     frames += 1;
@@ -160,7 +162,7 @@ impl Driver {
                         return Ok(true);
                     }
                 }
-                Ok(None) => match self.incoming.poll_fill(cx, io) {
+                Ok(None) => match self.fill(cx, io).map_err(End::Broken)? {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(Ok(0)) => return Err(End::Lost("the peer ended the stream".into())),
                     Poll::Ready(Ok(_)) => self.link.note_heard(),
@@ -169,6 +171,23 @@ impl Driver {
                 Err(error) => return Err(End::Broken(error.to_string())),
             }
         }
+    }
+
+    /// Read once: what is to come of a chunk goes where its body is collected. An error names the rule that is broken.
+    fn fill(&mut self, cx: &mut Context<'_>, io: &mut Box<dyn ByteStream>) -> Result<Poll<io::Result<usize>>, String> {
+        let Some(open) = self.incoming.open_chunk() else { return Ok(self.incoming.poll_fill(cx, io)) };
+        let Some(partial) = self.calls.partials.get_mut(&open.id) else { return Ok(self.incoming.poll_fill(cx, io)) };
+        let room = partial.room(open.rest).ok_or("a body is longer than announced")?;
+        let filled = self.incoming.poll_fill_chunk(cx, io, room);
+        if let Poll::Ready(Ok(n @ 1..)) = filled {
+            let whole = partial.fill(n, now());
+            self.calls.received(open.id, n, whole);
+            self.idle_since = None;
+            if open.rest == n {
+                self.fragment_since = None;
+            }
+        }
+        Ok(filled)
     }
 
     /// Hand out what came. True if many are about to call again.
@@ -370,8 +389,8 @@ impl Calls {
         }
     }
 
-    /// A frame came. An error names the rule that it breaks.
-    fn take(&mut self, frame: Frame<'_>) -> Result<(), String> {
+    /// A frame came, of whose chunk so much is still to come. An error names the rule that it breaks.
+    fn take(&mut self, frame: Frame<'_>, rest: usize) -> Result<(), String> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             self.greeted = true;
@@ -388,7 +407,7 @@ impl Calls {
                 self.done.push((reply.id, Err(error_of(&reply))));
                 Ok(())
             }
-            Frame::Body { id, chunk } => self.body(id, chunk),
+            Frame::Body { id, chunk } => self.body(id, chunk, rest),
             Frame::GoAway { last_call_id, reason, message } => {
                 self.go_away = Some((last_call_id, failed_by_go_away(reason, message)));
                 Ok(())
@@ -422,6 +441,7 @@ impl Calls {
             let detail = format_args!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
             self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));
         } else if !self.link.config().receive(chunk.len()) {
+            self.link.config().let_go(chunk.len());
             self.done.push((id, Err(self.too_much())));
         } else {
             self.partial_bytes += len;
@@ -430,28 +450,28 @@ impl Calls {
         Ok(())
     }
 
-    fn body(&mut self, id: u64, chunk: &[u8]) -> Result<(), String> {
+    fn body(&mut self, id: u64, chunk: &[u8], rest: usize) -> Result<(), String> {
         self.issued(id)?;
         // The rest of a body that nobody waits for any more is let go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        if !self.link.config().receive(chunk.len()) {
-            self.forget(id);
-            self.done.push((id, Err(self.too_much())));
-            return Ok(());
-        }
-        match partial.push(chunk, now()) {
-            None => {
-                self.link.config().let_go(chunk.len());
-                Err("a body is longer than announced".into())
-            }
-            Some(false) => Ok(()),
-            Some(true) => {
-                if let Some(partial) = self.forget(id) {
-                    let (kind, body) = partial.into_parts();
-                    self.done.push((id, Ok(kind.reply(body))));
-                }
-                Ok(())
-            }
+        let whole = partial.push(chunk, rest, now()).ok_or("a body is longer than announced")?;
+        self.received(id, chunk.len(), whole);
+        Ok(())
+    }
+
+    /// So many bytes of a body have been put where it is collected.
+    fn received(&mut self, id: u64, bytes: usize, whole: bool) {
+        let fits = self.link.config().receive(bytes);
+        if (whole || !fits)
+            && let Some(partial) = self.forget(id)
+        {
+            let result = if fits {
+                let (kind, body) = partial.into_parts();
+                Ok(kind.reply(body))
+            } else {
+                Err(self.too_much())
+            };
+            self.done.push((id, result));
         }
     }
 

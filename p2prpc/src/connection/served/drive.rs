@@ -12,7 +12,7 @@ use super::requests::Requests;
 use super::{ServedStream, error_frame, size};
 use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
-use crate::connection::incoming::Incoming;
+use crate::connection::incoming::{Incoming, Part};
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::{Outgoing, Writer};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
@@ -121,11 +121,13 @@ impl Driver {
             if self.paused {
                 return Ok(false);
             }
-            match self.incoming.frame() {
-                Ok(Some((frame, len))) => {
-                    let taken = self.requests.take(frame, began, &mut self.writer);
-                    self.incoming.consume(len);
-                    self.fragment_since = None;
+            match self.incoming.next() {
+                Ok(Some(Part { frame, took })) => {
+                    let taken = self.requests.take(frame, took.rest(), began, &mut self.writer);
+                    self.incoming.consume(took);
+                    if took.rest() == 0 {
+                        self.fragment_since = None;
+                    }
                     if let Err(rule) = taken {
                         return Err(End::Broken(GoAwayReason::ProtocolError, rule));
                     }
@@ -139,15 +141,37 @@ impl Driver {
                         return Ok(true);
                     }
                 }
-                Ok(None) => match self.incoming.poll_fill(cx, io) {
-                    Poll::Pending => return Ok(false),
-                    Poll::Ready(Ok(0)) => return Err(End::Lost),
-                    Poll::Ready(Ok(_)) => self.link.note_heard(),
-                    Poll::Ready(Err(_)) => return Err(End::Lost),
-                },
+                Ok(None) => {
+                    let filled = self.fill(cx, io, began);
+                    match filled.map_err(|rule| End::Broken(GoAwayReason::ProtocolError, rule))? {
+                        Poll::Pending => return Ok(false),
+                        Poll::Ready(Ok(0)) => return Err(End::Lost),
+                        Poll::Ready(Ok(_)) => self.link.note_heard(),
+                        Poll::Ready(Err(_)) => return Err(End::Lost),
+                    }
+                }
                 Err(error) => return Err(End::Broken(GoAwayReason::ProtocolError, error.to_string())),
             }
         }
+    }
+
+    /// Read once: what is to come of a chunk goes where its body is collected. An error names the rule that is broken.
+    fn fill<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut S,
+        now: Instant,
+    ) -> Result<Poll<io::Result<usize>>, String> {
+        let Some(open) = self.incoming.open_chunk() else { return Ok(self.incoming.poll_fill(cx, io)) };
+        let Some(room) = self.requests.room(open.id, open.rest) else { return Ok(self.incoming.poll_fill(cx, io)) };
+        let filled = self.incoming.poll_fill_chunk(cx, io, room?);
+        if let Poll::Ready(Ok(n @ 1..)) = filled {
+            self.requests.fill(open.id, n, now, &mut self.writer);
+            if open.rest == n {
+                self.fragment_since = None;
+            }
+        }
+        Ok(filled)
     }
 
     fn waiting_replies(&self) -> usize {

@@ -18,6 +18,8 @@ use crate::server::{Admitted, Router};
 use crate::service::Form;
 use crate::wire::{self, Frame, Hello, Role};
 
+const TOO_LONG: &str = "a body is longer than announced";
+
 /// A call whose body is still coming in.
 pub(super) struct Coming {
     call: Admitted,
@@ -71,8 +73,14 @@ impl Requests {
         self.partials.is_empty()
     }
 
-    /// A frame came. An error names the rule that it breaks.
-    pub(super) fn take(&mut self, frame: Frame<'_>, now: Instant, writer: &mut Writer) -> Result<(), String> {
+    /// A frame came, of whose chunk so much is still to come. An error names the rule that it breaks.
+    pub(super) fn take(
+        &mut self,
+        frame: Frame<'_>,
+        rest: usize,
+        now: Instant,
+        writer: &mut Writer,
+    ) -> Result<(), String> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             if hello.role != Role::Calls {
@@ -85,7 +93,7 @@ impl Requests {
         }
         match frame {
             Frame::Request(request) => self.request(&request, now, writer),
-            Frame::Body { id, chunk } => self.body(id, chunk, now, writer),
+            Frame::Body { id, chunk } => self.body(id, chunk, rest, now, writer),
             Frame::Cancel { id } => self.cancel(id),
             Frame::GoAway { .. } => Ok(()),
             Frame::Hello(_) => Err("a second hello came".into()),
@@ -139,22 +147,34 @@ impl Requests {
         Ok(Coming { call, codec, bytes })
     }
 
-    fn body(&mut self, id: u64, chunk: &[u8], now: Instant, writer: &mut Writer) -> Result<(), String> {
+    fn body(&mut self, id: u64, chunk: &[u8], rest: usize, now: Instant, writer: &mut Writer) -> Result<(), String> {
         if id > self.last_id {
             return Err("a chunk came for a call that was never made".into());
         }
         // The body of a call that was refused, or is over: let it go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        match partial.push(chunk, now) {
-            None => Err("a body is longer than announced".into()),
-            Some(false) => Ok(()),
-            Some(true) => {
-                if let Some(partial) = self.partials.remove(&id) {
-                    let (coming, body) = partial.into_parts();
-                    self.run(id, coming, &body, writer);
-                }
-                Ok(())
-            }
+        if partial.push(chunk, rest, now).ok_or(TOO_LONG)? {
+            self.complete(id, writer);
+        }
+        Ok(())
+    }
+
+    /// Where the rest of a chunk goes, if anybody waits for it.
+    pub(super) fn room(&mut self, id: u64, rest: usize) -> Option<Result<&mut [u8], String>> {
+        self.partials.get_mut(&id).map(|partial| partial.room(rest).ok_or_else(|| TOO_LONG.into()))
+    }
+
+    /// So much of it has been put there.
+    pub(super) fn fill(&mut self, id: u64, n: usize, now: Instant, writer: &mut Writer) {
+        if self.partials.get_mut(&id).is_some_and(|partial| partial.fill(n, now)) {
+            self.complete(id, writer);
+        }
+    }
+
+    fn complete(&mut self, id: u64, writer: &mut Writer) {
+        if let Some(partial) = self.partials.remove(&id) {
+            let (coming, body) = partial.into_parts();
+            self.run(id, coming, body, writer);
         }
     }
 
@@ -171,7 +191,7 @@ impl Requests {
     }
 
     /// The body is whole: run the handler, here for as long as it doesn't wait.
-    fn run(&mut self, id: u64, coming: Coming, body: &[u8], writer: &mut Writer) {
+    fn run(&mut self, id: u64, coming: Coming, body: impl AsRef<[u8]>, writer: &mut Writer) {
         let Coming { call, codec, bytes } = coming;
         let stream = &self.stream;
         let route = call.route.clone();
@@ -181,7 +201,9 @@ impl Requests {
             return;
         }
         let (mut handler, permit, deadline) =
-            stream.server.start(call, Form::Native(codec), body, &stream.account, self.max_message);
+            stream.server.start(call, Form::Native(codec), body.as_ref(), &stream.account, self.max_message);
+        // The answer can have its memory.
+        drop(body);
         let unpolled = if route.spawn_first() {
             Some(route)
         } else {

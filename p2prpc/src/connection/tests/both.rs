@@ -49,7 +49,9 @@ async fn call_until(calling: Calling, seed: u64, until: Instant) -> (u32, u32) {
     let mut random = StdRng::seed_from_u64(seed);
     let (mut answered, mut lost) = (0, 0);
     while Instant::now() < until {
-        let text = "x".repeat([0, 100, 20_000, 150_000][random.random_range(0..4)]);
+        // Of no period that a buffer could have.
+        let text: String =
+            (b'a'..=b'w').map(char::from).cycle().take([0, 100, 20_000, 150_000][random.random_range(0..4)]).collect();
         let time = Duration::from_millis([5, 50, 2_000][random.random_range(0..3)]);
         let began = Instant::now();
         let call = calling.call(&encoded(&text), time);

@@ -4,6 +4,7 @@ mod accounts;
 mod both;
 mod bounds;
 mod caller;
+mod parts;
 mod peer;
 mod service;
 mod times;
