@@ -23,6 +23,7 @@ mod node;
 mod panics;
 mod printable;
 mod reply;
+mod scratch;
 mod server;
 mod service;
 

@@ -154,7 +154,7 @@ impl<M: Method> MultiCall<M> {
                 encode_either::<M>(codec, args, Forms::Both, network.defaults().max_message)
             }
             Ok(network) => encode_args(codec, args, network.defaults().max_message)
-                .map(|body| Encoded::natively(body.into_vec().into())),
+                .map(|body| Encoded::natively(body.into_bytes())),
         };
         let asked: Arc<[PeerId]> = match (targets, network) {
             (Targets::Peers(peers), _) => peers,

@@ -21,7 +21,8 @@ use crate::handle::{Body, Found, Link, Network, Request, Way};
 use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
-use crate::service::{Method, Scratch};
+use crate::scratch::Scratch;
+use crate::service::Method;
 
 /// Bodies past this size are shared with the network instead of copied.
 const SHARED_FROM: usize = 16 * 1024;
@@ -197,7 +198,7 @@ impl<M: Method> Call<M> {
                     link.submit(Request { method: M::NAME, codec, deadline, metadata, body }, &slot);
                     return Ok(Waiting { link, slot, codec, kept: None, _own: own });
                 }
-                Encoded::natively(Bytes::from(body.into_vec()))
+                Encoded::natively(body.into_bytes())
             }
             Arguments::Encoded(body) => body,
         };
@@ -243,9 +244,9 @@ pub(crate) fn encode_either<M: Method>(
             caught(move || drop(args));
             None
         }
-        Forms::Native | Forms::Both => Some(Bytes::from(encode_args(codec, args, limit)?.into_vec())),
+        Forms::Native | Forms::Both => Some(encode_args(codec, args, limit)?.into_bytes()),
     };
-    Ok(Encoded { native, gorpc: gorpc.map(|body| body.map(|body| Bytes::from(body.into_vec()))) })
+    Ok(Encoded { native, gorpc: gorpc.map(|body| body.map(Scratch::into_bytes)) })
 }
 
 /// Encode arguments and drop them; neither may take the caller's task down.

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{MIN_BODY_RATE, MOVE_TIMEOUT};
+use crate::scratch::Scratch;
 
 /// So much room is made at first, and cleared at a time.
 const STEP: usize = 64 * 1024;
@@ -17,7 +18,7 @@ pub(super) struct Partial<T> {
     pub(super) of: T,
     len: usize,
     /// What has come, and room for what comes next.
-    bytes: Vec<u8>,
+    bytes: Scratch,
     received: usize,
     began: Instant,
     moved: Instant,
@@ -25,7 +26,7 @@ pub(super) struct Partial<T> {
 
 impl<T> Partial<T> {
     pub(super) fn new(of: T, len: usize, chunk: &[u8], now: Instant) -> Self {
-        Partial { of, len, bytes: chunk.to_vec(), received: chunk.len(), began: now, moved: now }
+        Partial { of, len, bytes: Scratch(chunk.to_vec()), received: chunk.len(), began: now, moved: now }
     }
 
     /// Room for `n` bytes or less of what comes next. `None` if the body ends before.
@@ -35,10 +36,11 @@ impl<T> Partial<T> {
         }
         let n = n.min(STEP);
         self.reserve(n);
-        if self.bytes.len() < self.received + n {
-            self.bytes.resize(self.received + n, 0);
+        let bytes = &mut self.bytes.0;
+        if bytes.len() < self.received + n {
+            bytes.resize(self.received + n, 0);
         }
-        Some(&mut self.bytes[self.received..][..n])
+        Some(&mut bytes[self.received..][..n])
     }
 
     /// So much has been put into the room. True if the body is whole now.
@@ -55,23 +57,35 @@ impl<T> Partial<T> {
             return None;
         }
         self.reserve(chunk.len());
-        self.bytes.truncate(self.received);
-        self.bytes.extend_from_slice(chunk);
+        self.bytes.0.truncate(self.received);
+        self.bytes.0.extend_from_slice(chunk);
         Some(self.fill(chunk.len(), now))
     }
 
     fn reserve(&mut self, n: usize) {
         let wanted = self.received + n;
-        if self.bytes.capacity() < wanted {
+        if wanted > STEP
+            && self.bytes.0.capacity() <= STEP
+            && let Some(mut large) = Scratch::take_large()
+        {
+            large.0.truncate(self.len);
+            let used = self.received.min(large.0.len());
+            large.0[..used].copy_from_slice(&self.bytes.0[..used]);
+            large.0.extend_from_slice(&self.bytes.0[used..self.received]);
+            self.bytes = large;
+        }
+        let bytes = &mut self.bytes.0;
+        if bytes.capacity() < wanted {
             // Much more than has come, but never past the end: what has come is copied with it.
             let capacity = wanted.max(STEP).max(self.received.saturating_mul(GROWTH)).min(self.len);
-            self.bytes.reserve_exact(capacity - self.bytes.len());
+            bytes.reserve_exact(capacity - bytes.len());
         }
     }
 
     pub(super) fn into_parts(mut self) -> (T, Bytes) {
-        self.bytes.truncate(self.received);
-        (self.of, self.bytes.into())
+        self.bytes.0.truncate(self.received);
+        self.bytes.trim();
+        (self.of, self.bytes.into_bytes())
     }
 
     pub(super) fn received(&self) -> usize {

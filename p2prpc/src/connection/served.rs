@@ -21,8 +21,9 @@ use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, PeerAccount};
+use crate::scratch::Scratch;
 use crate::server::{Guarded, Route, Server, delivery_of};
-use crate::service::{Ended, NO_ROOM, Outcome, Scratch};
+use crate::service::{Ended, NO_ROOM, Outcome};
 use crate::wire::{self, GoAwayReason, Hello};
 
 /// A call stream that a peer opened, as the rest of the node sees it.
@@ -182,7 +183,7 @@ impl Shared {
     }
 
     fn queue_bulk(&mut self, id: u64, head: Vec<u8>, body: Scratch) {
-        let bulk = Bulk { id, head: Some(head), body: body.into_vec().into(), sent: 0, of: () };
+        let bulk = Bulk { id, head: Some(head), body: body.into_bytes(), sent: 0, of: () };
         self.out.hold_bulk(bulk, self.max_bytes);
     }
 }

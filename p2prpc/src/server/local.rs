@@ -102,8 +102,8 @@ impl Link for LocalLink {
 
 fn result_of(outcome: Outcome) -> RawResult {
     match outcome.0 {
-        Ended::Response(body) => Ok(RawReply::Response(body.into_vec().into())),
-        Ended::Application(body) => Ok(RawReply::Application(body.into_vec().into())),
+        Ended::Response(body) => Ok(RawReply::Response(body.into_bytes())),
+        Ended::Application(body) => Ok(RawReply::Application(body.into_bytes())),
         Ended::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
         Ended::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
     }

@@ -1,6 +1,5 @@
 //! A call on its way in: arguments to decode, a handler to run, a reply to encode.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use crate::context::Context;
 use crate::error::ErrorKind;
 use crate::limits::PeerAccount;
 use crate::panics::caught;
+use crate::scratch::Scratch;
 
 /// A handler under way. What it gives is the encoded reply.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
@@ -210,56 +210,5 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, ended: f
         }
         Some(Err(error)) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
         None => Ended::Failed(ErrorKind::BadReply, "encoding the reply panicked".into()),
-    }
-}
-
-/// A buffer to encode into that goes back to its thread's pool, so that a small message costs no allocation.
-pub(crate) struct Scratch(pub(crate) Vec<u8>);
-
-/// Buffers past this size are not kept for reuse.
-const KEPT_CAPACITY: usize = 64 * 1024;
-const KEPT_BUFFERS: usize = 16;
-
-thread_local! {
-    static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Scratch {
-    pub(crate) fn take() -> Self {
-        // The pool can't be reached while its thread ends: a fresh buffer does then.
-        Scratch(POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten().unwrap_or_default())
-    }
-
-    /// The bytes, to be kept: they don't go back to the pool.
-    pub(crate) fn into_vec(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
-    }
-
-    /// Give back what a large body doesn't need of its buffer: it may wait for long.
-    fn trim(&mut self) {
-        if self.0.capacity() > KEPT_CAPACITY && self.0.capacity() - self.0.len() > self.0.len() / 8 {
-            self.0.shrink_to_fit();
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let capacity = self.0.capacity();
-        if capacity == 0 || capacity > KEPT_CAPACITY {
-            return;
-        }
-        let mut buffer = std::mem::take(&mut self.0);
-        buffer.clear();
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < KEPT_BUFFERS {
-                pool.push(buffer);
-            }
-        });
     }
 }

@@ -13,7 +13,7 @@ use crate::context::CallInfo;
 use crate::error::Failure;
 use crate::panics::caught;
 
-pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome, Scratch};
+pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
 pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.

@@ -22,6 +22,7 @@ use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRI
 use crate::error::{ErrorKind, RpcError};
 use crate::limits::Limits;
 use crate::reply::{RawReply, RawResult, ReplySlot};
+use crate::scratch::Scratch;
 use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
 
 /// From so many calls on those that end together are let submit the next ones before these are written: one write for all
@@ -303,6 +304,7 @@ impl Driver {
             } else {
                 let since = *self.idle_since.get_or_insert(now);
                 if now >= since + SHRINK_AFTER {
+                    Scratch::forget_large();
                     self.incoming.shrink();
                     writer.shrink();
                     shared.out.shrink();

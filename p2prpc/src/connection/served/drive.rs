@@ -17,6 +17,7 @@ use crate::connection::link::PeerLink;
 use crate::connection::outgoing::{Outgoing, Writer};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
 use crate::error::{Delivery, ErrorKind};
+use crate::scratch::Scratch;
 use crate::wire::{self, GoAwayReason};
 
 /// No request is read while more bytes of replies wait to be written.
@@ -280,6 +281,7 @@ impl Driver {
         } else {
             let since = *self.idle_since.get_or_insert(now);
             if now >= since + SHRINK_AFTER {
+                Scratch::forget_large();
                 self.incoming.shrink();
                 self.writer.shrink();
                 self.stream.shared.lock().shrink();
