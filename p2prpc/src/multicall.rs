@@ -262,7 +262,9 @@ impl<M: Method> Running<M> {
         while self.calls.len() < self.concurrency {
             let Some(peer) = self.waiting.pop_front() else { return };
             let (way, own, options) = (self.handle.way_to(peer), self.own.clone(), self.options.clone());
-            self.calls.push(Named(Call::encoded(way, own, peer, body.clone(), options, self.deadline)));
+            let call = Call::encoded(way, own, peer, body.clone(), options, self.deadline);
+            // One that is answered at once must not keep the others from being made.
+            self.calls.push(Named(call.begin()));
         }
     }
 

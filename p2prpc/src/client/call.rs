@@ -59,6 +59,8 @@ enum State<M: Method> {
         until: Pin<Box<Sleep>>,
         request: Kept,
     },
+    /// Before anybody is told.
+    Failed(RpcError),
     Done,
 }
 
@@ -175,6 +177,15 @@ impl<M: Method> Call<M> {
         if let State::Ready(start) = &mut self.state {
             change(&mut start.options);
         }
+    }
+
+    /// Make the call now, and not when it is first polled.
+    pub(crate) fn begin(mut self) -> Self {
+        self.state = match mem::replace(&mut self.state, State::Done) {
+            State::Ready(start) => self.start(start).map_or_else(State::Failed, State::Waiting),
+            begun => begun,
+        };
+        self
     }
 
     fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
@@ -346,10 +357,8 @@ impl<M: Method> Future for Call<M> {
         let failed = |error: RpcError| Poll::Ready(Err(M::Error::from_rpc(error.about(peer, M::NAME))));
         loop {
             self.state = match mem::replace(&mut self.state, State::Done) {
-                State::Ready(start) => match self.start(start) {
-                    Ok(waiting) => State::Waiting(waiting),
-                    Err(error) => return failed(error),
-                },
+                State::Ready(start) => self.start(start).map_or_else(State::Failed, State::Waiting),
+                State::Failed(error) => return failed(error),
                 State::Waiting(mut waiting) => {
                     let Poll::Ready(result) = waiting.slot.poll(cx) else {
                         self.state = State::Waiting(waiting);
@@ -397,7 +406,7 @@ impl<M: Method> fmt::Debug for Call<M> {
             State::Ready(_) => "ready",
             State::Waiting(_) => "waiting",
             State::Resting { .. } => "resting",
-            State::Done => "done",
+            State::Failed(_) | State::Done => "done",
         };
         f.debug_struct("Call").field("method", &M::NAME).field("peer", &self.peer).field("state", &state).finish()
     }
