@@ -7,7 +7,9 @@ use plotters::prelude::*;
 
 use super::series::Series;
 
-const SIZE: (u32, u32) = (900, 540);
+const SIZE: (u32, u32) = (1000, 540);
+/// Right of the lines are their names.
+const NAMES: u32 = 220;
 const FONT: &str = "sans-serif";
 /// Colours that people with any kind of colour vision can tell apart, all dark enough on white: Okabe and Ito's, and two more.
 const COLOURS: [RGBColor; 8] = [
@@ -84,6 +86,7 @@ impl Chart {
         let mut chart = ChartBuilder::on(&area)
             .caption(self.title, (FONT, 22))
             .margin(16)
+            .margin_right(NAMES)
             .x_label_area_size(52)
             .y_label_area_size(84)
             .build_cartesian_2d(x, y)
@@ -101,25 +104,32 @@ impl Chart {
             .y_label_formatter(&|value| self.y.1.label(*value))
             .draw()
             .map_err(words)?;
-        for (series, colour) in self.series.iter().zip(COLOURS.into_iter().cycle()) {
-            let line = colour.stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(series.points.iter().copied(), line).point_size(4))
-                .map_err(words)?
-                .label(&series.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], line));
+        let mut families: Vec<&str> = Vec::new();
+        // The names stand in the order in which the lines end.
+        let mut series: Vec<&Series> = self.series.iter().collect();
+        let last = |series: &Series| series.points.last().map_or(0.0, |point| point.1);
+        series.sort_by(|a, b| last(b).total_cmp(&last(a)));
+        let left = i32::try_from(SIZE.0 - NAMES)? + 12;
+        for (series, place) in series.into_iter().zip(0i32..) {
+            let family = families.iter().position(|family| *family == series.family()).unwrap_or_else(|| {
+                families.push(series.family());
+                families.len() - 1
+            });
+            let colour = COLOURS[family % COLOURS.len()];
+            let (points, line) = (series.points.iter().copied(), colour.stroke_width(2));
+            let y = 70 + 24 * place;
+            if series.is_dashed() {
+                chart.draw_series(DashedLineSeries::new(points, 6, 4, line)).map_err(words)?;
+                area.draw(&PathElement::new([(left, y), (left + 8, y)], line)).map_err(words)?;
+                area.draw(&PathElement::new([(left + 16, y), (left + 24, y)], line)).map_err(words)?;
+            } else {
+                chart.draw_series(LineSeries::new(points, line)).map_err(words)?;
+                area.draw(&PathElement::new([(left, y), (left + 24, y)], line)).map_err(words)?;
+            }
             let dots = series.points.iter().map(|point| Circle::new(*point, 4, colour.filled()));
             chart.draw_series(dots).map_err(words)?;
+            area.draw(&Text::new(series.name.as_str(), (left + 32, y - 7), (FONT, 15))).map_err(words)?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(RGBColor(200, 200, 200))
-            .label_font((FONT, 14))
-            .margin(8)
-            .draw()
-            .map_err(words)?;
         area.present().map_err(words)
     }
 }

@@ -9,9 +9,21 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+impl Series {
+    /// Lines of one family have one colour.
+    pub(super) fn family(&self) -> &str {
+        self.name.split_once(", ").map_or(&self.name, |(family, _)| family)
+    }
+
+    /// A family's line over QUIC, beside the one over TCP.
+    pub(super) fn is_dashed(&self) -> bool {
+        self.name.ends_with(", QUIC")
+    }
+}
+
 /// A line for multicalls that all answer, and one for those with a silent peer: its time is until the others have.
 pub(super) fn of_multicalls(records: &[Value]) -> Vec<Series> {
-    let name = |silent| if silent { "all but one, which never answers" } else { "all answer" };
+    let name = |silent| if silent { "all but a silent one" } else { "all answer" };
     collect(records.iter().filter_map(|record| {
         let silent = record["silent"].as_bool().unwrap_or_default();
         Some((name(silent).into(), record["peers"].as_f64()?, record["others_us"].as_f64()?))
@@ -45,21 +57,14 @@ fn text<'a>(record: &'a Value, field: &str) -> Option<&'a str> {
     record[field].as_str().filter(|text| !text.is_empty())
 }
 
-/// Such as `p2prpc quic, 2 processes`.
+/// Such as `p2prpc, QUIC`. Only what can be told apart is drawn: both ends in one process, one codec, one floor.
 fn way_of_calling(record: &Value) -> Option<String> {
-    let mut name = text(record, "name")?.to_owned();
-    for field in ["transport", "variant"] {
-        if let Some(part) = text(record, field) {
-            name.push(' ');
-            name.push_str(part);
-        }
-    }
-    match &record["processes"] {
-        Value::Number(processes) if processes.as_u64() != Some(1) => name.push_str(&format!(", {processes} processes")),
-        Value::String(processes) => name.push_str(&format!(", {processes}")),
-        _ => {}
-    }
-    Some(name)
+    let name = text(record, "name")?;
+    let drawn = record["processes"].as_u64() == Some(1)
+        && text(record, "variant").is_none_or(|variant| variant == "bare")
+        && (name == "floor_substream" || !name.starts_with("floor"));
+    let transport = text(record, "transport")?.to_uppercase();
+    drawn.then(|| format!("{name}, {transport}"))
 }
 
 /// Points of the same name make a line; of two at the same x the higher one stays. A logarithm shows only what is above 0.
@@ -92,7 +97,7 @@ mod tests {
     fn the_best_number_of_callers_counts() {
         let record = |callers: u32, rate: f64| json!({"name": "p2prpc", "transport": "tcp", "variant": "", "processes": 1, "bytes": 4096, "callers": callers, "mib_per_s": rate});
         let series = of_throughput(&[record(1, 10.0), record(64, 90.0), record(1024, 80.0)]);
-        assert_eq!(series, [Series { name: "p2prpc tcp".into(), points: vec![(4096.0, 90.0)] }]);
+        assert_eq!(series, [Series { name: "p2prpc, TCP".into(), points: vec![(4096.0, 90.0)] }]);
     }
 
     #[test]
