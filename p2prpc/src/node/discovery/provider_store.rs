@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
+use libp2p::multiaddr::Protocol;
 
 use super::address_filter::{Scope, filter};
 use super::key::{Topic, record_key};
@@ -55,6 +56,12 @@ impl ProviderStore {
     fn shorten(&self, record: &mut ProviderRecord) {
         let mut bytes = 0;
         record.addresses = filter(&record.provider, &record.addresses, self.scope);
+        // Those who are told know whose addresses they are, and Go nodes of 2021 can't dial one that ends in a peer id.
+        for address in &mut record.addresses {
+            if let Some(Protocol::P2p(_)) = address.iter().last() {
+                address.pop();
+            }
+        }
         record.addresses.retain(|address| {
             bytes += address.len();
             bytes <= MAX_ADDRESS_BYTES
