@@ -153,6 +153,14 @@ impl RpcError {
         RpcError(Box::new(Inner { kind, delivery, method: None, peer: None, detail: cut(&detail).into() }))
     }
 
+    /// Say another delivery, if this one is [`Delivery::NeverSent`].
+    pub(crate) fn if_never_sent(mut self, delivery: Delivery) -> Self {
+        if self.0.delivery == Delivery::NeverSent {
+            self.0.delivery = delivery;
+        }
+        self
+    }
+
     pub(crate) fn never_sent(kind: ErrorKind, detail: impl Display) -> Self {
         Self::new(kind, Delivery::NeverSent, detail)
     }

@@ -208,6 +208,8 @@ pub(crate) struct Request<'a> {
     pub(crate) deadline: Instant,
     pub(crate) metadata: &'a Metadata,
     pub(crate) body: Body<'a>,
+    /// Its caller makes it again when it ends as [`ErrorKind::ConnectionLost`]: it needn't wait for a connection that is silent.
+    pub(crate) again: bool,
 }
 
 /// The dialects that a peer speaks, or may.
@@ -228,6 +230,8 @@ pub(crate) struct EitherCall {
     pub(crate) deadline: Instant,
     /// It is made inside a handler.
     pub(crate) nested: bool,
+    /// As [`Request::again`].
+    pub(crate) again: bool,
     pub(crate) native: Option<NativeForm>,
     /// `None` if the service has no name in gorpc.
     pub(crate) gorpc: Option<GoForm>,
@@ -250,6 +254,7 @@ impl NativeForm {
             deadline: call.deadline,
             metadata: &self.metadata,
             body: Body::Shared(self.body.clone()),
+            again: call.again,
         }
     }
 }

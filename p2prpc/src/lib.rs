@@ -46,8 +46,8 @@ pub use metadata::{InvalidMetadata, Metadata};
 pub use multicall::{MultiCall, Replies};
 #[cfg(feature = "node")]
 pub use node::{
-    ConnectError, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress, Node, NodeBuilder,
-    NodeEvent, Reachability, StartError, rendezvous_key,
+    ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress, Node,
+    NodeBuilder, NodeEvent, Reachability, StartError, Transport, rendezvous_key,
 };
 pub use printable::{MAX_PEER_TEXT, printable};
 pub use server::ServeError;

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
+use super::established::{Peer, Silence};
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
-use crate::connection::PeerLink;
+use crate::connection::{Connection, PeerLink};
 use crate::error::{ErrorKind, RpcError};
 
 /// The way to a peer, which needs a stream now and then.
@@ -22,6 +24,8 @@ pub(super) trait Opens: fmt::Debug + Send + Sync {
     fn open_lost(&self) -> bool;
     /// No stream could be opened.
     fn open_failed(&self, error: &RpcError);
+    /// New calls go out on another connection than this one, which is silent. True if calls went out on it.
+    fn leave(&self, connection: &Arc<Connection>) -> bool;
 }
 
 impl Opens for PeerLink {
@@ -39,6 +43,10 @@ impl Opens for PeerLink {
 
     fn open_failed(&self, error: &RpcError) {
         self.open_failed(error);
+    }
+
+    fn leave(&self, connection: &Arc<Connection>) -> bool {
+        self.leave(connection)
     }
 }
 
@@ -59,6 +67,10 @@ impl Opens for BilingualLink {
     fn open_failed(&self, error: &RpcError) {
         self.open_failed(error);
     }
+
+    fn leave(&self, connection: &Arc<Connection>) -> bool {
+        self.leave(connection)
+    }
 }
 
 /// What is to be done next for a call that waits.
@@ -75,14 +87,6 @@ pub(super) enum Next {
 pub(super) struct Connections {
     peers: HashMap<PeerId, Peer>,
     dialing: HashMap<PeerId, Dialing>,
-}
-
-#[derive(Debug)]
-struct Peer {
-    link: Arc<dyn Opens>,
-    /// The oldest first.
-    connections: Vec<ConnectionId>,
-    opening_on: Option<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -110,7 +114,8 @@ impl Dialing {
 
 impl Connections {
     pub(super) fn of(&self, peer: &PeerId) -> Vec<ConnectionId> {
-        self.peers.get(peer).map(|peer| peer.connections.clone()).unwrap_or_default()
+        let connections = self.peers.get(peer).map(|peer| peer.connections().iter().map(|connection| connection.id()));
+        connections.into_iter().flatten().collect()
     }
 
     pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
@@ -121,13 +126,13 @@ impl Connections {
     pub(super) fn open(&mut self, link: Arc<dyn Opens>) -> Next {
         let id = link.peer();
         if let Some(peer) = self.peers.get_mut(&id) {
-            return match (peer.opening_on, peer.connections.first()) {
-                (None, Some(connection)) => {
-                    peer.opening_on = Some(*connection);
-                    Next::Open(id, *connection)
-                }
-                _ => Next::Nothing,
-            };
+            if peer.opening_on.is_some() {
+                return Next::Nothing;
+            }
+            if let Some(connection) = peer.best().map(|best| best.id()) {
+                peer.opening_on = Some(connection);
+                return Next::Open(id, connection);
+            }
         }
         if self.dialing.contains_key(&id) {
             return Next::Nothing;
@@ -144,10 +149,10 @@ impl Connections {
         Next::Dial(opts)
     }
 
-    pub(super) fn established(&mut self, peer: PeerId, connection: ConnectionId, link: Arc<dyn Opens>) -> Next {
+    pub(super) fn established(&mut self, peer: PeerId, connection: Arc<Connection>, link: Arc<dyn Opens>) -> Next {
         self.dialing.remove(&peer);
-        let known = self.peers.entry(peer).or_insert_with(|| Peer { link, connections: Vec::new(), opening_on: None });
-        known.connections.push(connection);
+        let known = self.peers.entry(peer).or_insert_with(|| Peer::new(link));
+        known.add(connection);
         let link = known.link.clone();
         if link.wants_stream() { self.open(link) } else { Next::Nothing }
     }
@@ -155,10 +160,10 @@ impl Connections {
     /// A connection has ended: what waited for a stream on it waits for one on another.
     pub(super) fn closed(&mut self, id: PeerId, connection: ConnectionId) -> Next {
         let Some(peer) = self.peers.get_mut(&id) else { return Next::Nothing };
-        peer.connections.retain(|other| *other != connection);
+        peer.remove(connection);
         let opening = peer.opening_on.take_if(|on| *on == connection).is_some();
         let link = peer.link.clone();
-        if peer.connections.is_empty() {
+        if peer.is_empty() {
             self.peers.remove(&id);
         }
         if !link.wants_stream() {
@@ -170,6 +175,46 @@ impl Connections {
             return Next::Fail(link, error);
         }
         self.open(link)
+    }
+
+    /// A connection was asked for a sign of life this long ago, and is silent. Gives what is to be done about it, and for the calls
+    /// that wait for a stream on it.
+    pub(super) fn silent(
+        &mut self,
+        id: PeerId,
+        connection: ConnectionId,
+        time: Duration,
+        now: Instant,
+    ) -> (Silence, Next) {
+        let Some(peer) = self.peers.get_mut(&id) else { return (Silence::Wait, Next::Nothing) };
+        let silence = peer.silent(connection, time, now);
+        let Silence::Leave { to } = silence else { return (silence, Next::Nothing) };
+        let next = match peer.opening_on.take_if(|on| *on == connection) {
+            Some(_) => {
+                peer.opening_on = Some(to);
+                Next::Open(id, to)
+            }
+            None => Next::Nothing,
+        };
+        let silent = peer.connections().iter().find(|silent| silent.id() == connection);
+        let moved = silent.is_some_and(|silent| peer.link.leave(silent));
+        (if moved { silence } else { Silence::Wait }, next)
+    }
+
+    /// A connection is being closed: it is of no use any more.
+    pub(super) fn closing(&mut self, id: &PeerId, connection: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.is_closing(connection);
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&PeerId, &Arc<Connection>)> {
+        self.peers.iter().flat_map(|(id, peer)| peer.connections().iter().map(move |connection| (id, connection)))
+    }
+
+    /// Another connection to a peer whose connections are silent.
+    pub(super) fn dial_another(peer: PeerId) -> DialOpts {
+        DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).build()
     }
 
     /// The stream that was asked for is there, or isn't to be had.

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use super::connections::Opens;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
+#[cfg(feature = "node")]
+use crate::connection::Connection;
 use crate::connection::{LinkConfig, Opener, PeerLink, ServedStream};
 use crate::handle::{CallDefaults, Handle, Link, Network};
 use crate::limits::Limits;
@@ -142,26 +144,42 @@ impl Core {
         self.links.lock().get(peer).and_then(Weak::upgrade)?.last_heard()
     }
 
+    /// The peers that are connected, with their connections.
+    #[cfg(feature = "node")]
+    pub(crate) fn links(&self) -> Vec<Arc<PeerLink>> {
+        self.links.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// True if new calls to the peer go out on this connection.
+    #[cfg(feature = "node")]
+    pub(crate) fn calls_on(&self, peer: PeerId, connection: &Arc<Connection>) -> bool {
+        #[cfg(feature = "gorpc")]
+        if let Some(link) = self.bilingual_link_of(peer) {
+            return link.calls_on(connection);
+        }
+        self.link_of(peer).calls_on(connection)
+    }
+
     /// A peer has opened a call stream. One too many is reset.
-    pub(super) fn accept<S>(&self, link: &Arc<PeerLink>, remote: Option<IpAddr>, io: S) -> Option<Arc<ServedStream>>
+    pub(super) fn accept<S>(&self, peer: PeerId, remote: Option<IpAddr>, io: S) -> Option<Arc<ServedStream>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut served = self.served.lock();
-        let streams = served.entry(link.peer()).or_default();
+        let streams = served.entry(peer).or_default();
         streams.taking.retain(|stream| !stream.is_closed());
         streams.leaving.take_if(|stream| stream.is_closed());
         if streams.taking.len() >= MAX_SERVED {
             if streams.leaving.is_some() {
-                tracing::debug!(peer = %link.peer(), "too many call streams: one is reset");
+                tracing::debug!(%peer, "too many call streams: one is reset");
                 return None;
             }
             let oldest = streams.taking.remove(0);
             oldest.go_away(GoAwayReason::Replaced);
             streams.leaving = Some(oldest);
         }
-        let account = self.server.accounts().open(link.peer(), remote);
-        let stream = ServedStream::spawn(self.server.clone(), account, link.clone(), io);
+        let account = self.server.accounts().open(peer, remote);
+        let stream = ServedStream::spawn(self.server.clone(), account, peer, io);
         streams.taking.push(stream.clone());
         Some(stream)
     }

@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{BilingualLink, ConnectionKey, Substream};
+use crate::connection::{BilingualLink, Connection, ConnectionKey};
 use crate::context::Dialect;
 use crate::error::{ErrorKind, RpcError};
 use crate::gorpc::served;
@@ -26,9 +25,8 @@ pub(super) struct GorpcConnection {
 }
 
 impl GorpcConnection {
-    /// `waker` wakes the connection's task.
-    pub(super) fn new(link: Arc<BilingualLink>, waker: Arc<AtomicWaker>) -> Self {
-        let (key, lost) = link.connected(waker);
+    pub(super) fn new(link: Arc<BilingualLink>, connection: Arc<Connection>) -> Self {
+        let (key, lost) = link.connected(connection);
         GorpcConnection { link, key, lost, account: None, named: false }
     }
 
@@ -75,7 +73,7 @@ impl GorpcConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.link.decided(Dialect::Gorpc, Some(Substream::new(stream, self.lost.clone())));
+        self.link.decided_by(self.key, Box::new(stream));
     }
 
     pub(super) fn decided_natively(&self) {

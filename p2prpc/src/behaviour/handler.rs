@@ -6,22 +6,25 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use futures::task::AtomicWaker;
-use libp2p::Stream;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::handler::{
     ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound, ProtocolsChange,
 };
 use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
+use libp2p::{Multiaddr, Stream};
 
 use super::core::Core;
 #[cfg(feature = "gorpc")]
 use super::gorpc::GorpcConnection;
-use super::protocols::Protocols;
+use super::ping::Responder;
+use super::prober::{Prober, Step};
+use super::protocols::{Protocols, Spoken};
 use super::waking::Waking;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
-use crate::connection::{CallStream, PeerLink, ServedStream};
+use crate::connection::{CallStream, Connection, PeerLink, ServedStream};
 use crate::context::Dialect;
 use crate::error::{ErrorKind, RpcError};
 
@@ -43,6 +46,10 @@ pub enum Tell {
     Opened,
     /// No call stream could be opened.
     OpenFailed(RpcError),
+    /// The connection was asked for a sign of life so long ago, and is silent.
+    Silent(Duration),
+    /// It has given a sign of life after it had been silent.
+    Alive,
 }
 
 /// What a substream is opened for.
@@ -53,14 +60,19 @@ pub enum Purpose {
     /// One call in gorpc.
     #[cfg(feature = "gorpc")]
     GorpcCall,
+    /// Pings.
+    Ping,
 }
 
 /// The [`ConnectionHandler`] of [`Behaviour`](super::Behaviour).
 pub struct Handler {
     core: Weak<Core>,
     link: Arc<PeerLink>,
+    connection: Arc<Connection>,
     remote: Option<IpAddr>,
     protocols: Protocols,
+    prober: Prober<Waking<Stream>>,
+    pings: Responder<Waking<Stream>>,
     #[cfg(feature = "gorpc")]
     gorpc: Option<GorpcConnection>,
     open: bool,
@@ -69,8 +81,6 @@ pub struct Handler {
     supported: bool,
     tell: VecDeque<Tell>,
     waker: Option<Waker>,
-    /// Wakes the connection when a stream has ended.
-    ended: Arc<AtomicWaker>,
     calling: Vec<Weak<CallStream>>,
     serving: Vec<Weak<ServedStream>>,
 }
@@ -82,25 +92,28 @@ impl Handler {
         core: Weak<Core>,
         link: Arc<PeerLink>,
         #[cfg(feature = "gorpc")] bilingual: Option<Arc<BilingualLink>>,
-        remote: Option<IpAddr>,
+        connection: Arc<Connection>,
         protocols: Protocols,
+        ping_interval: Option<Duration>,
         pinned: bool,
     ) -> Self {
-        let ended = Arc::new(AtomicWaker::new());
+        link.connected(connection.clone());
         Handler {
             core,
             link,
-            remote,
+            remote: ip_of(connection.remote()),
             protocols,
+            prober: Prober::new(connection.clone(), ping_interval),
+            pings: Responder::new(),
             #[cfg(feature = "gorpc")]
-            gorpc: bilingual.map(|link| GorpcConnection::new(link, ended.clone())),
+            gorpc: bilingual.map(|link| GorpcConnection::new(link, connection.clone())),
+            connection,
             open: false,
             opening: false,
             pinned,
             supported: false,
             tell: VecDeque::new(),
             waker: None,
-            ended,
             calling: Vec::new(),
             serving: Vec::new(),
         }
@@ -131,17 +144,18 @@ impl Handler {
     fn proposal(&self) -> Protocols {
         #[cfg(feature = "gorpc")]
         if self.gorpc.as_ref().is_some_and(|connection| connection.proposes_both()) {
-            return self.protocols.clone();
+            return self.protocols.calls();
         }
         self.protocols.only(Dialect::Native)
     }
 
     #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "there is but one of each"))]
     fn opened(&mut self, purpose: Purpose, dialect: Dialect, stream: Stream) {
-        let stream = Waking::new(stream, self.ended.clone());
+        let stream = Waking::new(stream, self.connection.clone());
         #[cfg(feature = "gorpc")]
         if let Some(connection) = &self.gorpc {
             match (purpose, dialect) {
+                (Purpose::Ping, _) => {}
                 (Purpose::GorpcCall, _) => return connection.opened(stream),
                 (Purpose::Calls, Dialect::Gorpc) => {
                     self.opening = false;
@@ -152,8 +166,14 @@ impl Handler {
             }
         }
         self.opening = false;
-        remember(&mut self.calling, self.link.attach(stream));
+        remember(&mut self.calling, self.link.attach(&self.connection, stream));
         self.tell(Tell::Opened);
+    }
+
+    /// A substream that doesn't keep the connection alive.
+    fn uncounted(&self, mut stream: Stream) -> Waking<Stream> {
+        stream.ignore_for_keep_alive();
+        Waking::new(stream, self.connection.clone())
     }
 
     fn tell(&mut self, tell: Tell) {
@@ -168,7 +188,7 @@ impl Handler {
             self.note_supported();
         }
         let Some(core) = self.core.upgrade() else { return };
-        let stream = Waking::new(stream, self.ended.clone());
+        let stream = Waking::new(stream, self.connection.clone());
         #[cfg(feature = "gorpc")]
         if dialect == Dialect::Gorpc {
             if let Some(connection) = &mut self.gorpc {
@@ -176,10 +196,13 @@ impl Handler {
             }
             return;
         }
-        remember(&mut self.serving, core.accept(&self.link, self.remote, stream));
+        remember(&mut self.serving, core.accept(self.link.peer(), self.remote, stream));
     }
 
     fn open_failed(&mut self, purpose: Purpose, error: StreamUpgradeError<Infallible>) {
+        if let Purpose::Ping = purpose {
+            return self.prober.open_failed(matches!(error, StreamUpgradeError::NegotiationFailed));
+        }
         let error = match error {
             StreamUpgradeError::NegotiationFailed => RpcError::never_sent(ErrorKind::NotSupported, ""),
             StreamUpgradeError::Timeout => {
@@ -199,6 +222,7 @@ impl Handler {
                     connection.open_failed(error);
                 }
             }
+            Purpose::Ping => {}
         }
     }
 }
@@ -232,11 +256,23 @@ impl ConnectionHandler for Handler {
             let protocol = SubstreamProtocol::new(self.proposal(), Purpose::Calls);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
-        self.ended.register(cx.waker());
+        self.connection.waker().register(cx.waker());
         #[cfg(feature = "gorpc")]
         if self.gorpc.as_ref().is_some_and(|connection| connection.starts_opening()) {
             let protocol = SubstreamProtocol::new(self.protocols.only(Dialect::Gorpc), Purpose::GorpcCall);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        self.pings.poll(cx);
+        let calling = &self.calling;
+        let in_calls = || calling.iter().filter_map(Weak::upgrade).any(|stream| stream.has_calls());
+        if let Poll::Ready(step) = self.prober.poll(cx, in_calls) {
+            return Poll::Ready(match step {
+                Step::Open => ConnectionHandlerEvent::OutboundSubstreamRequest {
+                    protocol: SubstreamProtocol::new(Protocols::ping(), Purpose::Ping),
+                },
+                Step::Silent(time) => ConnectionHandlerEvent::NotifyBehaviour(Tell::Silent(time)),
+                Step::Alive => ConnectionHandlerEvent::NotifyBehaviour(Tell::Alive),
+            });
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -258,11 +294,17 @@ impl ConnectionHandler for Handler {
     ) {
         match event {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (dialect, stream),
+                protocol: (spoken, stream),
                 info: purpose,
-            }) => self.opened(purpose, dialect, stream),
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (dialect, stream), .. }) => {
-                self.accepted(dialect, stream)
+            }) => match spoken {
+                Spoken::Calls(dialect) => self.opened(purpose, dialect, stream),
+                Spoken::Ping => self.prober.opened(self.uncounted(stream)),
+            },
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (spoken, stream), .. }) => {
+                match spoken {
+                    Spoken::Calls(dialect) => self.accepted(dialect, stream),
+                    Spoken::Ping => self.pings.accept(self.uncounted(stream)),
+                }
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info: purpose }) => {
                 self.open_failed(purpose, error);
@@ -277,6 +319,14 @@ impl ConnectionHandler for Handler {
     }
 }
 
+fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    address.iter().find_map(|part| match part {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    })
+}
+
 fn remember<T>(streams: &mut Vec<Weak<T>>, new: Option<Arc<T>>) {
     streams.retain(|stream| stream.strong_count() > 0);
     streams.extend(new.as_ref().map(Arc::downgrade));
@@ -285,6 +335,7 @@ fn remember<T>(streams: &mut Vec<Weak<T>>, new: Option<Arc<T>>) {
 /// The connection is no more. Yamux doesn't wake those who read from a connection that was closed on this side.
 impl Drop for Handler {
     fn drop(&mut self) {
+        self.link.disconnected(&self.connection);
         self.calling.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
         self.serving.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
     }

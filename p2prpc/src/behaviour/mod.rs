@@ -30,9 +30,12 @@
 
 mod connections;
 mod core;
+mod established;
 #[cfg(feature = "gorpc")]
 mod gorpc;
 mod handler;
+mod ping;
+mod prober;
 mod protocols;
 mod swarm;
 mod waking;
@@ -46,7 +49,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "node")]
 use libp2p::Multiaddr;
-use libp2p::swarm::{NotifyHandler, PeerAddresses, ToSwarm};
+use libp2p::swarm::{ConnectionId, NotifyHandler, PeerAddresses, ToSwarm};
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
@@ -74,6 +77,7 @@ pub struct Config {
     limits: Limits,
     timeout: Duration,
     idle_timeout: Duration,
+    ping_interval: Option<Duration>,
     /// The name of the application alone, by which Go peers speak.
     #[cfg(feature = "gorpc")]
     gorpc_protocol: StreamProtocol,
@@ -110,6 +114,7 @@ impl Config {
             limits: Limits::default(),
             timeout,
             idle_timeout,
+            ping_interval: None,
             #[cfg(feature = "gorpc")]
             gorpc_protocol,
             #[cfg(feature = "gorpc")]
@@ -134,6 +139,18 @@ impl Config {
     /// How long a call stream of ours stays open without a call. Default 60 s. While it is open it keeps its connection alive.
     pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Ask a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
+    /// call goes out or ends without an answer after a second of silence.
+    ///
+    /// A connection that is silent although it was asked is suspected within 0.4 to 3 s, by its round-trip time: calls go on on
+    /// another connection to the same peer, if there is one that answers, and three seconds later it is closed; if there is none,
+    /// the peer is dialled. A [`Node`](crate::Node) asks every 5 s. With a `ping::Behaviour` of libp2p's in the same Swarm put this
+    /// behaviour first.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.ping_interval = Some(interval);
         self
     }
 
@@ -188,6 +205,44 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
     },
+    /// A connection was asked for a sign of life and is silent. Calls go on on another if there is one.
+    ConnectionSuspected {
+        /// The peer.
+        peer: PeerId,
+        /// The connection that is silent.
+        connection: ConnectionId,
+    },
+    /// A connection that had been suspected has given a sign of life.
+    ConnectionRecovered {
+        /// The peer.
+        peer: PeerId,
+        /// The connection that lives.
+        connection: ConnectionId,
+    },
+    /// New calls to the peer go out on another connection from now on.
+    ConnectionLeft {
+        /// The peer.
+        peer: PeerId,
+        /// The connection that is silent.
+        from: ConnectionId,
+        /// The one that is not.
+        to: ConnectionId,
+    },
+    /// The behaviour closes a connection.
+    ConnectionClosing {
+        /// The peer.
+        peer: PeerId,
+        /// The connection.
+        connection: ConnectionId,
+        /// Why it does.
+        reason: &'static str,
+    },
+    /// All connections to this peer are silent: another is to be made.
+    #[doc(hidden)]
+    Silent {
+        /// The peer.
+        peer: PeerId,
+    },
     /// A call waits for the addresses of this peer.
     #[doc(hidden)]
     AddressesWanted {
@@ -206,6 +261,8 @@ pub struct Behaviour {
     connections: Connections,
     addresses: PeerAddresses,
     pinned: HashSet<PeerId>,
+    suspected: HashSet<ConnectionId>,
+    ping_interval: Option<Duration>,
     events: VecDeque<ToSwarm<Event, Ask>>,
     waker: Option<Waker>,
     members_managed: bool,
@@ -216,7 +273,7 @@ impl Behaviour {
     /// A behaviour for the Swarm of the peer `local`.
     pub fn new(local: PeerId, config: Config) -> Self {
         let protocols = config.protocols();
-        let Config { protocol, limits, timeout, idle_timeout, .. } = config;
+        let Config { protocol, limits, timeout, idle_timeout, ping_interval, .. } = config;
         let (core, handle, commands) = Core::new(
             local,
             limits,
@@ -234,6 +291,8 @@ impl Behaviour {
             connections: Connections::default(),
             addresses: PeerAddresses::new(NonZeroUsize::new(REMEMBERED_PEERS).unwrap_or(NonZeroUsize::MIN)),
             pinned: HashSet::new(),
+            suspected: HashSet::new(),
+            ping_interval,
             events: VecDeque::new(),
             waker: None,
             members_managed: false,
@@ -276,7 +335,7 @@ impl Behaviour {
         }
     }
 
-    /// When the last byte came from this peer on a call stream.
+    /// When the last byte came from this peer on a stream of this behaviour's, calls and pings; `None` if it isn't connected.
     pub fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
         self.core.last_heard(peer)
     }
@@ -290,6 +349,17 @@ impl Behaviour {
     /// Calls under way: how many of our own, and how many call streams of others have handlers running or replies to be written.
     pub fn calls_in_flight(&self) -> usize {
         self.core.calls_in_flight()
+    }
+
+    /// Ask every connection for a sign of life now: those that have died are noticed at once.
+    pub fn check_connections(&self) {
+        self.connections.all().for_each(|(_, connection)| connection.check());
+    }
+
+    /// Close a connection that can't work any more.
+    #[cfg(feature = "node")]
+    pub(crate) fn close_connection(&mut self, peer: PeerId, connection: ConnectionId, reason: &'static str) {
+        self.close(peer, connection, reason);
     }
 
     /// Make a handle that was given out before lead here too.

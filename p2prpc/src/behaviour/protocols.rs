@@ -7,26 +7,49 @@ use libp2p::core::UpgradeInfo;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade};
 use libp2p::{Stream, StreamProtocol};
 
+use super::ping;
 use crate::context::Dialect;
 
-/// The protocols of an application: that of this library, and the one that Go peers speak.
+const PING: StreamProtocol = StreamProtocol::new(ping::PROTOCOL);
+
+/// The protocols of an application: that of this library, and the one that Go peers speak; and pings beside them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protocols {
     native: Option<StreamProtocol>,
     gorpc: Option<StreamProtocol>,
+    ping: Option<StreamProtocol>,
+}
+
+/// What a substream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// Calls, in this dialect.
+    Calls(Dialect),
+    /// Pings.
+    Ping,
 }
 
 impl Protocols {
     pub(super) fn new(native: Option<StreamProtocol>, gorpc: Option<StreamProtocol>) -> Self {
-        Protocols { native, gorpc }
+        Protocols { native, gorpc, ping: Some(PING) }
     }
 
-    /// Without the other.
+    /// Those for calls.
+    pub(super) fn calls(&self) -> Self {
+        Protocols { ping: None, ..self.clone() }
+    }
+
+    /// That for calls in one dialect.
     pub(super) fn only(&self, dialect: Dialect) -> Self {
         match dialect {
-            Dialect::Native => Protocols { native: self.native.clone(), gorpc: None },
-            Dialect::Gorpc => Protocols { native: None, gorpc: self.gorpc.clone() },
+            Dialect::Native => Protocols { native: self.native.clone(), gorpc: None, ping: None },
+            Dialect::Gorpc => Protocols { native: None, gorpc: self.gorpc.clone(), ping: None },
         }
+    }
+
+    /// That for pings.
+    pub(super) fn ping() -> Self {
+        Protocols { native: None, gorpc: None, ping: Some(PING) }
     }
 
     /// The dialect that this protocol is.
@@ -39,20 +62,28 @@ impl Protocols {
             None
         }
     }
+
+    fn spoken(&self, protocol: &StreamProtocol) -> Spoken {
+        if self.ping.as_ref() == Some(protocol) {
+            Spoken::Ping
+        } else {
+            Spoken::Calls(self.dialect_of(protocol).unwrap_or(Dialect::Native))
+        }
+    }
 }
 
 impl UpgradeInfo for Protocols {
     type Info = StreamProtocol;
-    type InfoIter = std::iter::Flatten<std::array::IntoIter<Option<StreamProtocol>, 2>>;
+    type InfoIter = std::iter::Flatten<std::array::IntoIter<Option<StreamProtocol>, 3>>;
 
     /// This library's own is the one to be preferred.
     fn protocol_info(&self) -> Self::InfoIter {
-        [self.native.clone(), self.gorpc.clone()].into_iter().flatten()
+        [self.native.clone(), self.gorpc.clone(), self.ping.clone()].into_iter().flatten()
     }
 }
 
 /// A substream, and what is spoken on it.
-type Agreed = (Dialect, Stream);
+type Agreed = (Spoken, Stream);
 
 impl InboundUpgrade<Stream> for Protocols {
     type Output = Agreed;
@@ -60,7 +91,7 @@ impl InboundUpgrade<Stream> for Protocols {
     type Future = Ready<Result<Agreed, Infallible>>;
 
     fn upgrade_inbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
-        ready(Ok((self.dialect_of(&protocol).unwrap_or(Dialect::Native), stream)))
+        ready(Ok((self.spoken(&protocol), stream)))
     }
 }
 
@@ -70,6 +101,6 @@ impl OutboundUpgrade<Stream> for Protocols {
     type Future = Ready<Result<Agreed, Infallible>>;
 
     fn upgrade_outbound(self, stream: Stream, protocol: StreamProtocol) -> Self::Future {
-        ready(Ok((self.dialect_of(&protocol).unwrap_or(Dialect::Native), stream)))
+        ready(Ok((self.spoken(&protocol), stream)))
     }
 }

@@ -1,21 +1,22 @@
 //! The side of the behaviour that the Swarm sees.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
-    ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour, NotifyHandler,
-    THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, DialFailure, FromSwarm, NetworkBehaviour,
+    NotifyHandler, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 
-use super::connections::Next;
+use super::connections::{Connections, Next};
 use super::core::Command;
+use super::established::Silence;
 use super::{Ask, Behaviour, Event, Handler, Tell};
+use crate::connection::{Connection, now};
 use crate::context::Dialect;
 use crate::handle::Network;
 use crate::members::Member;
@@ -51,7 +52,34 @@ impl Behaviour {
         self.push(ToSwarm::GenerateEvent(Event::Supported { peer }));
     }
 
-    fn handler(&self, peer: PeerId, remote: &Multiaddr) -> Handler {
+    /// A connection was asked for a sign of life this long ago, and is silent.
+    fn silent(&mut self, peer: PeerId, connection: ConnectionId, time: Duration) {
+        if self.suspected.insert(connection) {
+            tracing::debug!(%peer, %connection, "a connection is silent");
+            self.push(ToSwarm::GenerateEvent(Event::ConnectionSuspected { peer, connection }));
+        }
+        let (silence, next) = self.connections.silent(peer, connection, time, now());
+        self.carry_out(next);
+        match silence {
+            Silence::Wait => {}
+            Silence::Leave { to } => {
+                tracing::debug!(%peer, from = %connection, %to, "calls go on on another connection");
+                self.push(ToSwarm::GenerateEvent(Event::ConnectionLeft { peer, from: connection, to }));
+            }
+            Silence::Close => self.close(peer, connection, "it is silent, and another connection to the peer is not"),
+            Silence::Dial if self.look_up => self.push(ToSwarm::GenerateEvent(Event::Silent { peer })),
+            Silence::Dial => self.push(ToSwarm::Dial { opts: Connections::dial_another(peer) }),
+        }
+    }
+
+    pub(super) fn close(&mut self, peer: PeerId, connection: ConnectionId, reason: &'static str) {
+        tracing::debug!(%peer, %connection, reason, "closing a connection");
+        self.connections.closing(&peer, connection);
+        self.push(ToSwarm::GenerateEvent(Event::ConnectionClosing { peer, connection, reason }));
+        self.push(ToSwarm::CloseConnection { peer_id: peer, connection: CloseConnection::One(connection) });
+    }
+
+    fn handler(&self, id: ConnectionId, peer: PeerId, remote: &Multiaddr, outbound: bool) -> Handler {
         let link = self.core.link_of(peer);
         #[cfg(feature = "gorpc")]
         let bilingual = self.core.bilingual_link_of(peer);
@@ -61,8 +89,9 @@ impl Behaviour {
             link,
             #[cfg(feature = "gorpc")]
             bilingual,
-            ip_of(remote),
+            Connection::new(id, remote.clone(), outbound, Arc::default()),
             self.protocols.clone(),
+            self.ping_interval,
             self.pinned.contains(&peer),
         )
     }
@@ -84,23 +113,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, remote))
+        Ok(self.handler(id, peer, remote, false))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        id: ConnectionId,
         peer: PeerId,
         remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, remote))
+        Ok(self.handler(id, peer, remote, true))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -111,9 +140,12 @@ impl NetworkBehaviour for Behaviour {
                 if let ConnectedPoint::Dialer { address, .. } = established.endpoint {
                     self.addresses.add(established.peer_id, address.clone());
                 }
-                let link = self.core.opens(established.peer_id);
-                let next = self.connections.established(established.peer_id, established.connection_id, link);
-                self.carry_out(next);
+                let (peer, id) = (established.peer_id, established.connection_id);
+                let connections = self.core.link_of(peer).connections();
+                if let Some(connection) = connections.into_iter().find(|connection| connection.id() == id) {
+                    let next = self.connections.established(peer, connection, self.core.opens(peer));
+                    self.carry_out(next);
+                }
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, remaining_established, .. }) => {
                 if remaining_established == 0 {
@@ -122,6 +154,7 @@ impl NetworkBehaviour for Behaviour {
                         self.core.members().remove(&peer_id);
                     }
                 }
+                self.suspected.remove(&connection_id);
                 let next = self.connections.closed(peer_id, connection_id);
                 self.carry_out(next);
             }
@@ -149,6 +182,12 @@ impl NetworkBehaviour for Behaviour {
                     link.open_failed(&error);
                 }
             }
+            Tell::Silent(time) => self.silent(peer, connection, time),
+            Tell::Alive => {
+                if self.suspected.remove(&connection) {
+                    self.push(ToSwarm::GenerateEvent(Event::ConnectionRecovered { peer, connection }));
+                }
+            }
         }
     }
 
@@ -172,12 +211,4 @@ impl NetworkBehaviour for Behaviour {
             }
         }
     }
-}
-
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
-    address.iter().find_map(|part| match part {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    })
 }

@@ -1,38 +1,45 @@
-//! A substream whose end its connection hears of.
+//! A substream whose connection hears of what comes on it, and of its end.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 
-/// Wakes its connection's task once it is gone. Over QUIC nothing else does, and only when that task runs is it seen that no
-/// stream keeps the connection alive any more.
+use crate::connection::Connection;
+
+/// Each byte that comes is a sign of life of the connection. Once the substream is gone it wakes the connection's task: over QUIC
+/// nothing else does, and only when that task runs is it seen that no stream keeps the connection alive any more.
+#[derive(Debug)]
 pub(super) struct Waking<S> {
     io: S,
-    _wake: WakeOnDrop,
+    wake: WakeOnDrop,
 }
 
-struct WakeOnDrop(Arc<AtomicWaker>);
+#[derive(Debug)]
+struct WakeOnDrop(Arc<Connection>);
 
 impl<S> Waking<S> {
-    pub(super) fn new(io: S, connection: Arc<AtomicWaker>) -> Self {
-        Waking { io, _wake: WakeOnDrop(connection) }
+    pub(super) fn new(io: S, connection: Arc<Connection>) -> Self {
+        Waking { io, wake: WakeOnDrop(connection) }
     }
 }
 
 // Fields are dropped in their order: the stream is gone by then.
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
-        self.0.wake();
+        self.0.waker().wake();
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Waking<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let n = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        if n > 0 {
+            self.wake.0.note_heard();
+        }
+        Poll::Ready(Ok(n))
     }
 }
 

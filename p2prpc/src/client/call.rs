@@ -104,6 +104,8 @@ struct Waiting {
     codec: CodecId,
     /// What an idempotent call needs to be made again.
     kept: Option<Box<Kept>>,
+    /// The handler may have run for an earlier attempt.
+    may_have_run: bool,
     /// Keeps the network of a local client alive until the call is over.
     _own: Option<Arc<dyn Network>>,
 }
@@ -115,6 +117,8 @@ struct Kept {
     body: Encoded,
     deadline: Instant,
     resends: u32,
+    /// The handler may have run for one of the attempts so far.
+    may_have_run: bool,
     /// The call is made inside a handler.
     #[cfg(feature = "gorpc")]
     nested: bool,
@@ -206,8 +210,9 @@ impl<M: Method> Call<M> {
                 let body = encode_args(codec, args, defaults.max_message)?;
                 if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
                     let (metadata, body) = (&options.metadata, Body::Borrowed(&body.0));
-                    link.submit(Request { method: M::NAME, codec, deadline, metadata, body }, &slot);
-                    return Ok(Waiting { link, slot, codec, kept: None, _own: own });
+                    let request = Request { method: M::NAME, codec, deadline, metadata, body, again: false };
+                    link.submit(request, &slot);
+                    return Ok(Waiting { link, slot, codec, kept: None, may_have_run: false, _own: own });
                 }
                 Encoded::natively(body.into_bytes())
             }
@@ -220,13 +225,14 @@ impl<M: Method> Call<M> {
             body,
             deadline,
             resends: 0,
+            may_have_run: false,
             #[cfg(feature = "gorpc")]
             nested: inherited.is_some(),
         };
-        kept.put(M::NAME, M::GORPC, &slot);
+        kept.put::<M>(&slot);
         let (link, own) = (kept.link.clone(), kept.own.clone());
         let kept = M::IDEMPOTENT.then(|| Box::new(kept));
-        Ok(Waiting { link, slot, codec, kept, _own: own })
+        Ok(Waiting { link, slot, codec, kept, may_have_run: false, _own: own })
     }
 }
 
@@ -303,28 +309,29 @@ fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::
 impl Kept {
     fn submit<M: Method>(self) -> Waiting {
         let slot = Arc::new(ReplySlot::new());
-        self.put(M::NAME, M::GORPC, &slot);
+        self.put::<M>(&slot);
         let (link, codec, own) = (self.link.clone(), self.options.codec, self.own.clone());
-        Waiting { link, _own: own, slot, codec, kept: Some(Box::new(self)) }
+        let may_have_run = self.may_have_run;
+        Waiting { link, _own: own, slot, codec, may_have_run, kept: Some(Box::new(self)) }
     }
 
     /// Give the call to the link.
-    #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "no peer is called by that name"))]
-    fn put(&self, method: &'static str, gorpc: Option<(&'static str, &'static str)>, slot: &Arc<ReplySlot>) {
+    fn put<M: Method>(&self, slot: &Arc<ReplySlot>) {
         let (codec, deadline, metadata) = (self.options.codec, self.deadline, &self.options.metadata);
+        let (method, again) = (M::NAME, M::IDEMPOTENT && self.resends < MAX_RESENDS);
         #[cfg(feature = "gorpc")]
         if self.link.forms() != Forms::Native {
             let native = self.body.native.clone();
             let native = native.map(|body| NativeForm { codec, metadata: metadata.clone(), body });
             let args = self.body.gorpc.clone();
-            let gorpc = gorpc.zip(args).map(|((service, method), args)| GoForm { service, method, args });
-            let call = EitherCall { method, deadline, nested: self.nested, native, gorpc };
+            let gorpc = M::GORPC.zip(args).map(|((service, method), args)| GoForm { service, method, args });
+            let call = EitherCall { method, deadline, nested: self.nested, again, native, gorpc };
             return self.link.submit_either(call, slot);
         }
         match &self.body.native {
             Some(body) => {
                 let body = Body::Shared(body.clone());
-                self.link.submit(Request { method, codec, deadline, metadata, body }, slot);
+                self.link.submit(Request { method, codec, deadline, metadata, body, again }, slot);
             }
             // What it was encoded for is not what the peer speaks now.
             None => slot.complete(Err(RpcError::never_sent(ErrorKind::ConnectionLost, ""))),
@@ -336,7 +343,7 @@ impl Waiting {
     /// What to make again after this result, if the call can be made again.
     fn resend(&mut self, result: &RawResult) -> Option<(Duration, Kept)> {
         let Err(error) = result else { return None };
-        if error.kind() != ErrorKind::ConnectionLost || error.delivery() != Delivery::MayHaveRun {
+        if error.kind() != ErrorKind::ConnectionLost || error.delivery() == Delivery::Answered {
             return None;
         }
         let mut kept = self.kept.take()?;
@@ -345,7 +352,13 @@ impl Waiting {
             return None;
         }
         kept.resends += 1;
+        kept.may_have_run |= error.delivery() == Delivery::MayHaveRun;
         Some((delay, *kept))
+    }
+
+    /// An error of the last attempt speaks for all of them.
+    fn said_of_all(&self, error: RpcError) -> RpcError {
+        if self.may_have_run { error.if_never_sent(Delivery::MayHaveRun) } else { error }
     }
 }
 
@@ -369,7 +382,7 @@ impl<M: Method> Future for Call<M> {
                     } else {
                         return match result.and_then(|reply| decode_reply::<M>(waiting.codec, reply)) {
                             Ok(outcome) => Poll::Ready(outcome),
-                            Err(error) => failed(error),
+                            Err(error) => failed(waiting.said_of_all(error)),
                         };
                     }
                 }

@@ -9,14 +9,14 @@ use tokio::time::Sleep;
 
 /// Fires at the earliest time that was asked for since it last fired: whoever uses it looks at all clocks then.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
     at: Option<Instant>,
 }
 
 impl Alarm {
     /// Fire at `at`, or earlier if that was asked for before.
-    pub(super) fn not_after(&mut self, at: Instant) {
+    pub(crate) fn not_after(&mut self, at: Instant) {
         if self.at.is_some_and(|earlier| earlier <= at) {
             return;
         }
@@ -27,7 +27,7 @@ impl Alarm {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match (&mut self.sleep, self.at) {
             (Some(sleep), Some(_)) => {
                 std::task::ready!(sleep.as_mut().poll(cx));

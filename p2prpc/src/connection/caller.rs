@@ -12,11 +12,12 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::calls::Calls;
+use super::established::Connection;
 use super::link::{LinkConfig, too_late};
 use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing};
 use crate::codec::CodecId;
-use crate::error::{ErrorKind, RpcError};
+use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::Request;
 use crate::limits::Limits;
 use crate::metadata::Metadata;
@@ -44,6 +45,7 @@ pub(super) enum Refused {
 /// A call stream of ours, as those who call see it.
 pub(crate) struct CallStream {
     number: u64,
+    connection: Arc<Connection>,
     /// Locked before `shared` where both are.
     pipe: Mutex<Pipe>,
     shared: Mutex<Shared>,
@@ -93,15 +95,17 @@ pub(super) struct InFlight {
     pub(super) deadline: Instant,
     pub(super) bytes: usize,
     pub(super) resends: u8,
+    pub(super) again: bool,
 }
 
 impl CallStream {
-    pub(super) fn new(number: u64, limits: &Limits, io: Box<dyn ByteStream>) -> Self {
+    pub(super) fn new(number: u64, limits: &Limits, connection: Arc<Connection>, io: Box<dyn ByteStream>) -> Self {
         let mut out = Outgoing::default();
         // The limits of a node are checked when it is made.
         let _ = wire::encode_hello(out.frames(), &hello(limits));
         CallStream {
             number,
+            connection,
             pipe: Mutex::new(Pipe::new(io)),
             shared: Mutex::new(Shared {
                 out,
@@ -120,6 +124,19 @@ impl CallStream {
 
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn is_on(&self, connection: &Arc<Connection>) -> bool {
+        Arc::ptr_eq(&self.connection, connection)
+    }
+
+    /// True while calls wait for their answers.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.shared.lock().calls.is_empty()
     }
 
     /// Queue a call's frames.
@@ -169,6 +186,7 @@ impl CallStream {
                 deadline: request.deadline,
                 bytes: body.len(),
                 resends,
+                again: request.again,
             };
             shared.calls.push(call);
             config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
@@ -179,6 +197,7 @@ impl CallStream {
                 (shared.out.take_waker(), shared.calls.len() == 1 && body.len() <= BULK_FROM)
             }
         };
+        self.connection.note_call(now);
         let Some(waker) = waker else { return Ok(()) };
         if !alone || !self.write_now(&waker) {
             waker.wake();
@@ -213,6 +232,29 @@ impl CallStream {
             waker.wake();
         }
         true
+    }
+
+    /// Its connection is silent: calls that their callers make again end now. The other end is told, if it hears.
+    pub(super) fn give_back(&self, config: &LinkConfig) {
+        let (calls, waker) = {
+            let mut shared = self.shared.lock();
+            let ids: Vec<u64> = shared.calls.iter().filter(|(_, call)| call.again).map(|(id, _)| id).collect();
+            let mut calls = Vec::with_capacity(ids.len());
+            for id in ids {
+                if let Some(call) = shared.take(id, config) {
+                    let incomplete = shared.give_up(id);
+                    calls.push((call.slot, incomplete));
+                }
+            }
+            (calls, shared.out.take_waker())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        for (slot, incomplete) in calls {
+            let delivery = if incomplete { Delivery::NeverSent } else { Delivery::MayHaveRun };
+            slot.complete(Err(RpcError::new(ErrorKind::ConnectionLost, delivery, "the connection is silent")));
+        }
     }
 
     /// Take no new calls.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::caller::{self, ByteStream, CallStream, Refused};
+use super::established::Connection;
 use super::now;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
@@ -49,7 +50,6 @@ pub(crate) struct LinkConfig {
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
     closed: AtomicBool,
-    epoch: Instant,
 }
 
 /// Counters that each call changes, apart from what each call reads.
@@ -70,7 +70,6 @@ impl LinkConfig {
             in_flight: CachePadded::default(),
             received_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
-            epoch: now(),
         }
     }
 
@@ -115,8 +114,8 @@ pub(crate) struct PeerLink {
     current: ArcSwapOption<CallStream>,
     waiting: Mutex<Waiting>,
     changed: Notify,
-    /// When the last byte came on a call stream, in ms since the config's epoch.
-    heard: AtomicU64,
+    /// The oldest first.
+    connections: Mutex<Vec<Arc<Connection>>>,
 }
 
 #[derive(Default)]
@@ -165,6 +164,8 @@ pub(super) struct Queued {
     pub(super) metadata: Metadata,
     pub(super) body: Bytes,
     pub(super) resends: u8,
+    /// It is made again by its caller after a lost connection.
+    pub(super) again: bool,
 }
 
 impl Queued {
@@ -175,6 +176,7 @@ impl Queued {
             deadline: self.deadline,
             metadata: &self.metadata,
             body: Body::Shared(self.body.clone()),
+            again: self.again,
         }
     }
 }
@@ -188,7 +190,7 @@ impl PeerLink {
             current: ArcSwapOption::empty(),
             waiting: Mutex::default(),
             changed: Notify::new(),
-            heard: AtomicU64::new(0),
+            connections: Mutex::default(),
         })
     }
 
@@ -200,17 +202,28 @@ impl PeerLink {
         &self.config
     }
 
-    pub(crate) fn note_heard(&self) {
-        let ms = u64::try_from(now().duration_since(self.config.epoch).as_millis()).unwrap_or(u64::MAX);
-        self.heard.store(ms.max(1), Ordering::Relaxed);
+    pub(crate) fn connected(&self, connection: Arc<Connection>) {
+        self.connections.lock().push(connection);
     }
 
-    /// When the last byte came on a call stream of this peer.
+    pub(crate) fn disconnected(&self, connection: &Arc<Connection>) {
+        self.connections.lock().retain(|other| !Arc::ptr_eq(other, connection));
+    }
+
+    /// The connections to this peer, the oldest first.
+    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.connections.lock().clone()
+    }
+
+    /// When this peer was last heard on any connection.
     pub(crate) fn last_heard(&self) -> Option<Instant> {
-        match self.heard.load(Ordering::Relaxed) {
-            0 => None,
-            ms => Some(self.config.epoch + Duration::from_millis(ms)),
-        }
+        self.connections.lock().iter().map(|connection| connection.heard()).max()
+    }
+
+    /// True if new calls go out on this connection.
+    #[cfg(feature = "node")]
+    pub(crate) fn calls_on(&self, connection: &Arc<Connection>) -> bool {
+        self.current.load().as_ref().is_some_and(|stream| stream.is_on(connection))
     }
 
     /// True while calls wait for a stream to be opened.
@@ -220,19 +233,24 @@ impl PeerLink {
 
     /// A call stream has been negotiated: drive it until it ends. It has to be told when its connection ends
     /// ([`CallStream::lose`]): not every substream notices.
-    pub(crate) fn attach<S>(&self, io: S) -> Option<Arc<CallStream>>
+    pub(crate) fn attach<S>(&self, connection: &Arc<Connection>, io: S) -> Option<Arc<CallStream>>
     where
         S: ByteStream + 'static,
     {
         let me = self.me.upgrade()?;
         let stream = {
             let mut waiting = self.waiting.lock();
+            // It was asked for before calls went on elsewhere.
+            if connection.is_suspected() && self.current.load().is_some() {
+                return None;
+            }
             waiting.opening = false;
             if self.config.is_closed() {
                 return None;
             }
             waiting.streams += 1;
-            let stream = Arc::new(CallStream::new(waiting.streams, &self.config.limits, Box::new(io)));
+            let (number, limits) = (waiting.streams, &self.config.limits);
+            let stream = Arc::new(CallStream::new(number, limits, connection.clone(), Box::new(io)));
             if let Some(older) = self.current.swap(Some(stream.clone())) {
                 older.retire();
                 waiting.drain(older);
@@ -244,6 +262,26 @@ impl PeerLink {
         // What still waits, waits for room now: that is looked for more often than a stream.
         self.changed.notify_one();
         Some(stream)
+    }
+
+    /// New calls go out on another connection than this one, which is silent. Those under way that can be made again are;
+    /// the others may still be answered. True if calls went out on it.
+    pub(crate) fn leave(&self, connection: &Arc<Connection>) -> bool {
+        let (current, streams) = {
+            let waiting = self.waiting.lock();
+            let current = self.current.load_full().filter(|stream| stream.is_on(connection));
+            let draining = waiting.draining.iter().filter(|stream| stream.is_on(connection)).cloned();
+            (current.clone(), current.into_iter().chain(draining).collect::<Vec<_>>())
+        };
+        if let Some(stream) = &current {
+            stream.retire();
+            self.retire(stream);
+        }
+        for stream in &streams {
+            stream.give_back(&self.config);
+        }
+        self.flush();
+        current.is_some()
     }
 
     /// No stream could be opened: the calls that wait for one end so.
@@ -447,6 +485,7 @@ impl Link for PeerLink {
             metadata: request.metadata.clone(),
             body: request.body.to_bytes(),
             resends: 0,
+            again: request.again,
         });
     }
 

@@ -3,6 +3,7 @@
 mod alarm;
 mod caller;
 mod calls;
+mod established;
 #[cfg(feature = "gorpc")]
 mod gorpc;
 mod incoming;
@@ -16,9 +17,11 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use caller::CallStream;
+pub(crate) use established::{Connection, Wanted, by_evidence};
 #[cfg(feature = "gorpc")]
-pub(crate) use gorpc::{BilingualLink, ConnectionKey, Substream, not_named};
+pub(crate) use gorpc::{BilingualLink, ConnectionKey, not_named};
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 
@@ -38,6 +41,6 @@ const SHRINK_AFTER: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The clock of the runtime's timers, so that a test that stops it stops all of it.
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

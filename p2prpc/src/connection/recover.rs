@@ -57,5 +57,6 @@ fn again(call: InFlight, codec: CodecId, metadata: Metadata, body: bytes::Bytes)
         metadata,
         body,
         resends: call.resends + 1,
+        again: call.again,
     }
 }

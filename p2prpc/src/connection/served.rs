@@ -15,7 +15,6 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::link::PeerLink;
 use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
@@ -60,13 +59,13 @@ struct Running {
 impl ServedStream {
     /// Answer calls on `io` until it ends. It has to be told when its connection ends ([`ServedStream::lose`]): not every
     /// substream notices.
-    pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, link: Arc<PeerLink>, io: S) -> Arc<Self>
+    pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, peer: PeerId, io: S) -> Arc<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let defaults = Hello::default();
         let stream = Arc::new(ServedStream {
-            peer: link.peer(),
+            peer,
             server,
             account,
             shared: Mutex::new(Shared {
@@ -80,7 +79,7 @@ impl ServedStream {
                 closed: false,
             }),
         });
-        tokio::spawn(drive::drive(stream.clone(), link, io));
+        tokio::spawn(drive::drive(stream.clone(), io));
         stream
     }
 

@@ -1,10 +1,8 @@
 //! What a node's swarm is made of.
 
-use std::time::Duration;
-
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{identify, memory_connection_limits, ping};
+use libp2p::{identify, memory_connection_limits};
 
 use super::gate::Gate;
 use super::kademlia::Kademlia;
@@ -14,8 +12,6 @@ use crate::behaviour::Behaviour;
 
 /// No new connections once this part of the machine's memory is taken by this process.
 const MAX_MEMORY: f64 = 0.85;
-/// A peer is asked for a sign of life this often, and has as long to give it.
-const PING: Duration = Duration::from_secs(5);
 
 // The gate comes first: what it refuses, nobody else hears of.
 #[derive(NetworkBehaviour)]
@@ -25,7 +21,6 @@ pub(super) struct NodeBehaviour {
     pub(super) rpc: Behaviour,
     pub(super) kademlia: Kademlia,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
     #[cfg(feature = "mdns")]
     mdns: Nearby,
 }
@@ -50,7 +45,6 @@ impl NodeBehaviour {
             rpc,
             kademlia,
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING).with_timeout(PING)),
             #[cfg(feature = "mdns")]
             mdns,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -50,6 +51,45 @@ pub enum NodeEvent {
         address: Multiaddr,
         /// Why it failed.
         error: String,
+    },
+    /// A connection was asked for a sign of life and is silent. Calls go over another connection to the peer if there is one that
+    /// answers; if not, the peer is dialled.
+    ConnectionSuspected {
+        /// The peer.
+        peer: PeerId,
+        /// The other end of the connection.
+        address: Multiaddr,
+    },
+    /// A connection that had been suspected has given a sign of life.
+    ConnectionRecovered {
+        /// The peer.
+        peer: PeerId,
+        /// The other end of the connection.
+        address: Multiaddr,
+    },
+    /// New calls to the peer go over another connection from now on.
+    ConnectionMoved {
+        /// The peer.
+        peer: PeerId,
+        /// The other end of the connection that is silent.
+        from: Multiaddr,
+        /// The other end of the one that carries calls now.
+        to: Multiaddr,
+    },
+    /// The node has closed a connection that had died.
+    ConnectionClosed {
+        /// The peer.
+        peer: PeerId,
+        /// The other end of the connection.
+        address: Multiaddr,
+        /// Why: it is silent while another connection to the peer is not, or its local address is gone.
+        reason: String,
+    },
+    /// An address of this machine is gone, of whatever interface. The connections that were bound to it are closed, all others are
+    /// asked for a sign of life.
+    LocalAddressGone {
+        /// The address.
+        ip: IpAddr,
     },
     /// This receiver was too slow and missed so many events.
     Lagged(
@@ -112,6 +152,13 @@ impl Announcer {
     fn send(&self, event: NodeEvent) {
         // Fails only if nobody listens.
         let _ = self.events.send(event);
+    }
+
+    /// Something happened that doesn't last.
+    pub(super) fn announce(&self, event: NodeEvent) {
+        // Its lock orders events with new receivers.
+        let _now = self.now.lock();
+        self.send(event);
     }
 
     pub(super) fn listening(&self, address: &Multiaddr) {

@@ -4,6 +4,7 @@ mod address;
 mod admission;
 mod behaviour;
 mod builder;
+mod connections;
 mod dial;
 mod discovery;
 mod error;
@@ -11,6 +12,7 @@ mod event;
 mod gate;
 mod given;
 mod identity;
+mod interfaces;
 mod kademlia;
 mod listen;
 #[cfg(feature = "mdns")]
@@ -19,6 +21,7 @@ mod reachability;
 mod swarm;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -38,6 +41,7 @@ use crate::service::Service;
 pub use address::{IntoAddress, InvalidAddress};
 pub use admission::Direction;
 pub use builder::NodeBuilder;
+pub use connections::{ConnectionInfo, Transport};
 pub use discovery::rendezvous_key;
 pub use error::{ConnectError, StartError};
 pub use event::{Events, NodeEvent};
@@ -181,6 +185,22 @@ impl Node {
             }
         }
         Err(RpcError::never_sent(ErrorKind::Closed, "it ended while members were waited for"))
+    }
+
+    /// The connections now, to members and to others, the oldest of each peer first. Several to one peer are usual: two peers that dial
+    /// each other at the same moment keep both. Empty once the node has ended.
+    ///
+    /// ```no_run
+    /// # fn doc(node: &p2prpc::Node) {
+    /// for (peer, connections) in node.connections() {
+    ///     for connection in connections {
+    ///         println!("{peer} at {}: {:?}", connection.address, connection.round_trip);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn connections(&self) -> BTreeMap<PeerId, Vec<ConnectionInfo>> {
+        self.core.upgrade().map(|core| connections::connections(&core)).unwrap_or_default()
     }
 
     /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach, members), then all events from now on.

@@ -166,7 +166,7 @@ impl Driver {
                 Ok(None) => match self.fill(cx, io).map_err(End::Broken)? {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(Ok(0)) => return Err(End::Lost("the peer ended the stream".into())),
-                    Poll::Ready(Ok(_)) => self.link.note_heard(),
+                    Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return Err(lost(&error)),
                 },
                 Err(error) => return Err(End::Broken(error.to_string())),
@@ -324,6 +324,9 @@ impl Driver {
         }
         let flush = !late.is_empty();
         self.gave_up |= flush;
+        if flush {
+            stream.connection().note_unanswered(now);
+        }
         for (slot, error) in late {
             slot.complete(Err(error));
         }

@@ -10,6 +10,7 @@ use super::places::{Place as Held, Turn};
 use super::substreams::Substream;
 use super::{BilingualLink, NO_STREAM};
 use crate::connection::link::{MAX_RESENDS, lost_too_often, too_late};
+use crate::connection::now;
 use crate::context::Dialect;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::gorpc::caller::{self, GoCall};
@@ -94,9 +95,12 @@ async fn run(task: Task, call: EitherCall, start: Start) {
             return;
         }
         Ok(Ready::Gorpc(outgoing)) => {
-            let answer = tokio::time::timeout_at(deadline, make(link, outgoing)).await;
-            let late = |_| Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time"));
-            answer.unwrap_or_else(late)
+            let connection = outgoing.substream.connection.clone();
+            let answer = tokio::time::timeout_at(deadline, make(link, outgoing, call.again)).await;
+            answer.unwrap_or_else(|_| {
+                connection.note_unanswered(now());
+                Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time"))
+            })
         }
         Err(error) => Err(error),
     };
@@ -225,12 +229,16 @@ pub(crate) fn not_named() -> RpcError {
     RpcError::never_sent(ErrorKind::NotSupported, detail)
 }
 
-async fn make(link: &BilingualLink, outgoing: Outgoing) -> RawResult {
-    let Outgoing { call, substream: Substream { io, lost }, _place, _bytes } = outgoing;
+async fn make(link: &BilingualLink, outgoing: Outgoing, again: bool) -> RawResult {
+    let Outgoing { call, substream: Substream { io, connection, lost, left }, _place, _bytes } = outgoing;
+    connection.note_call(now());
     let result = tokio::select! {
         biased;
         result = caller::call(io, call) => result,
         () = lost.cancelled() => return Err(RpcError::may_have_run(ErrorKind::ConnectionLost, "")),
+        () = left.cancelled(), if again => {
+            return Err(RpcError::may_have_run(ErrorKind::ConnectionLost, "the connection is silent"));
+        }
     };
     match &result {
         Err(error) if error.kind() == ErrorKind::NotSupported => link.mistaken(),

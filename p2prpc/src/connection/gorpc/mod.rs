@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use futures::task::AtomicWaker;
 use hashbrown::HashMap;
 use libp2p::PeerId;
 use parking_lot::Mutex;
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::established::Connection;
 use super::link::{LinkConfig, MAX_RESENDS, PeerLink};
 use super::now;
 use crate::context::Dialect;
@@ -26,8 +26,8 @@ use crate::reply::{Place, ReplySlot};
 
 pub(crate) use call::not_named;
 use places::{Places, Turn};
-use substreams::Substreams;
-pub(crate) use substreams::{ConnectionKey, Duplex, Substream};
+pub(crate) use substreams::{ConnectionKey, Duplex};
+use substreams::{Substream, Substreams};
 
 /// Calls at once to one peer: under the limits that go-libp2p sets on the streams of one protocol and peer.
 const MAX_CALLS: usize = 48;
@@ -122,9 +122,9 @@ impl BilingualLink {
         }
     }
 
-    /// A connection to the peer, whose task `waker` wakes. The token is cancelled when it ends.
-    pub(crate) fn connected(&self, waker: Arc<AtomicWaker>) -> (ConnectionKey, CancellationToken) {
-        self.substreams.connected(waker)
+    /// A connection to the peer. The token is cancelled when it ends.
+    pub(crate) fn connected(&self, connection: Arc<Connection>) -> (ConnectionKey, CancellationToken) {
+        self.substreams.connected(connection)
     }
 
     /// It may speak another dialect when it comes back.
@@ -147,6 +147,26 @@ impl BilingualLink {
 
     pub(crate) fn substream(&self, key: ConnectionKey, result: Result<Box<dyn Duplex>, RpcError>) {
         self.substreams.opened(key, result);
+    }
+
+    /// A substream of this connection that was proposed in both dialects is in gorpc.
+    pub(crate) fn decided_by(&self, key: ConnectionKey, io: Box<dyn Duplex>) {
+        self.decided(Dialect::Gorpc, self.substreams.negotiated(key, io));
+    }
+
+    /// New calls go out on another connection than this one, which is silent. True if calls went out on it.
+    pub(crate) fn leave(&self, connection: &Arc<Connection>) -> bool {
+        self.substreams.leave(connection);
+        self.native.leave(connection)
+    }
+
+    /// True if new calls go out on this connection.
+    #[cfg(feature = "node")]
+    pub(crate) fn calls_on(&self, connection: &Arc<Connection>) -> bool {
+        match self.dialect() {
+            Some(Dialect::Gorpc) => self.substreams.opens_on(connection),
+            _ => self.native.calls_on(connection),
+        }
     }
 
     /// The peer's dialect is known, by what it says of itself or by a stream that was negotiated in it.
@@ -246,7 +266,6 @@ impl BilingualLink {
     }
 
     fn note_answer(&self) {
-        self.native.note_heard();
         if !self.answered.swap(true, Ordering::Relaxed) {
             self.config.opener.answered_in_gorpc(self.peer());
         }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::established::{Connection as Established, by_evidence};
 use crate::error::RpcError;
 
 /// Both directions of a substream.
@@ -20,15 +20,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 /// A substream for one call.
 pub(crate) struct Substream {
     pub(super) io: Box<dyn Duplex>,
+    pub(super) connection: Arc<Established>,
     /// The connection is no more: not every substream notices.
     pub(super) lost: CancellationToken,
-}
-
-impl Substream {
-    /// `lost` is cancelled when its connection ends.
-    pub(crate) fn new(io: impl Duplex + 'static, lost: CancellationToken) -> Self {
-        Substream { io: Box::new(io), lost }
-    }
+    /// The connection is silent, and there is a better one.
+    pub(super) left: CancellationToken,
 }
 
 impl fmt::Debug for Substream {
@@ -49,7 +45,6 @@ pub(super) struct Substreams {
 #[derive(Debug, Default)]
 struct State {
     last_key: u64,
-    /// The oldest first: that one opens substreams.
     connections: Vec<Connection>,
     wanted: VecDeque<oneshot::Sender<Result<Substream, RpcError>>>,
 }
@@ -57,16 +52,29 @@ struct State {
 #[derive(Debug)]
 struct Connection {
     key: ConnectionKey,
-    waker: Arc<AtomicWaker>,
+    established: Arc<Established>,
     lost: CancellationToken,
+    left: CancellationToken,
     /// Substreams that are being opened.
     opening: usize,
 }
 
+impl Connection {
+    fn substream(&self, io: Box<dyn Duplex>) -> Substream {
+        let (connection, lost, left) = (self.established.clone(), self.lost.clone(), self.left.clone());
+        Substream { io, connection, lost, left }
+    }
+}
+
 impl State {
-    fn wake_first(&self) {
-        if let Some(first) = self.connections.first() {
-            first.waker.wake();
+    /// The one that opens substreams.
+    fn best(&mut self) -> Option<&mut Connection> {
+        self.connections.iter_mut().max_by(|one, other| by_evidence(&one.established, &other.established))
+    }
+
+    fn wake_best(&mut self) {
+        if let Some(best) = self.best() {
+            best.established.waker().wake();
         }
     }
 
@@ -84,16 +92,21 @@ impl Substreams {
         }
         let (sender, receiver) = oneshot::channel();
         state.wanted.push_back(sender);
-        state.wake_first();
+        state.wake_best();
         Some(receiver)
     }
 
-    /// A new connection, whose task `waker` wakes.
-    pub(super) fn connected(&self, waker: Arc<AtomicWaker>) -> (ConnectionKey, CancellationToken) {
+    pub(super) fn connected(&self, established: Arc<Established>) -> (ConnectionKey, CancellationToken) {
         let mut state = self.state.lock();
         state.last_key += 1;
         let (key, lost) = (ConnectionKey(state.last_key), CancellationToken::new());
-        state.connections.push(Connection { key, waker, lost: lost.clone(), opening: 0 });
+        state.connections.push(Connection {
+            key,
+            established,
+            lost: lost.clone(),
+            left: CancellationToken::new(),
+            opening: 0,
+        });
         (key, lost)
     }
 
@@ -105,7 +118,7 @@ impl Substreams {
             let ended = at.map(|at| state.connections.remove(at));
             let last = state.connections.is_empty();
             let unanswered = if last { std::mem::take(&mut state.wanted) } else { VecDeque::new() };
-            state.wake_first();
+            state.wake_best();
             (ended, last, unanswered)
         };
         if let Some(connection) = ended {
@@ -119,12 +132,39 @@ impl Substreams {
         let mut state = self.state.lock();
         state.wanted.retain(|wanting| !wanting.is_closed());
         let wanted = state.wanted.len();
-        match state.connections.first_mut() {
-            Some(first) if first.key == key && first.opening < wanted => {
-                first.opening += 1;
+        let sound = state.connections.iter().filter(|connection| !connection.established.is_suspected());
+        let opening: usize = sound.map(|connection| connection.opening).sum();
+        match state.best() {
+            Some(best) if best.key == key && best.opening.max(opening) < wanted => {
+                best.opening += 1;
                 true
             }
             _ => false,
+        }
+    }
+
+    /// A substream of this connection that has been negotiated; `None` if the connection has ended.
+    pub(super) fn negotiated(&self, key: ConnectionKey, io: Box<dyn Duplex>) -> Option<Substream> {
+        self.state.lock().connection(key).map(|connection| connection.substream(io))
+    }
+
+    /// True if substreams are opened on this connection.
+    #[cfg(feature = "node")]
+    pub(super) fn opens_on(&self, established: &Arc<Established>) -> bool {
+        self.state.lock().best().is_some_and(|best| Arc::ptr_eq(&best.established, established))
+    }
+
+    /// This connection is silent: calls on it that can be made again are, on another.
+    pub(super) fn leave(&self, established: &Arc<Established>) {
+        let left = {
+            let mut state = self.state.lock();
+            state.wake_best();
+            let mut connections = state.connections.iter_mut();
+            let silent = connections.find(|connection| Arc::ptr_eq(&connection.established, established));
+            silent.map(|connection| std::mem::take(&mut connection.left))
+        };
+        if let Some(left) = left {
+            left.cancel();
         }
     }
 
@@ -138,8 +178,7 @@ impl Substreams {
         let mut state = self.state.lock();
         let Some(connection) = state.connection(key) else { return };
         connection.opening = connection.opening.saturating_sub(1);
-        let lost = connection.lost.clone();
-        let mut result = result.map(|io| Substream { io, lost });
+        let mut result = result.map(|io| connection.substream(io));
         while let Some(wanting) = state.wanted.pop_front() {
             match wanting.send(result) {
                 Ok(()) => return,

@@ -13,7 +13,6 @@ use super::{ServedStream, error_frame, size};
 use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
 use crate::connection::incoming::{Incoming, Part};
-use crate::connection::link::PeerLink;
 use crate::connection::outgoing::{Outgoing, Writer};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
 use crate::error::{Delivery, ErrorKind};
@@ -34,7 +33,7 @@ enum End {
     Broken(GoAwayReason, String),
 }
 
-pub(super) async fn drive<S>(stream: Arc<ServedStream>, link: Arc<PeerLink>, mut io: S)
+pub(super) async fn drive<S>(stream: Arc<ServedStream>, mut io: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -45,7 +44,6 @@ where
     let mut driver = Driver {
         requests: Requests::new(stream.clone()),
         stream,
-        link,
         incoming: Incoming::default(),
         writer,
         alarm: Alarm::default(),
@@ -72,7 +70,6 @@ where
 
 struct Driver {
     stream: Arc<ServedStream>,
-    link: Arc<PeerLink>,
     requests: Requests,
     incoming: Incoming,
     writer: Writer,
@@ -147,7 +144,7 @@ impl Driver {
                     match filled.map_err(|rule| End::Broken(GoAwayReason::ProtocolError, rule))? {
                         Poll::Pending => return Ok(false),
                         Poll::Ready(Ok(0)) => return Err(End::Lost),
-                        Poll::Ready(Ok(_)) => self.link.note_heard(),
+                        Poll::Ready(Ok(_)) => {}
                         Poll::Ready(Err(_)) => return Err(End::Lost),
                     }
                 }

@@ -210,7 +210,7 @@ async fn nothing_is_left_of_our_own_calls() {
                     1 => {}
                     _ => {
                         let (ours, theirs) = tokio::io::duplex(pipe(random));
-                        link.attach(ours.compat());
+                        link.attach(&Connection::of_test(1), ours.compat());
                         let random = StdRng::seed_from_u64(random.random());
                         tokio::spawn(serve(Peer::new(theirs), random));
                     }

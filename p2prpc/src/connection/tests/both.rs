@@ -39,8 +39,8 @@ async fn connect(mut asked: mpsc::UnboundedReceiver<Arc<PeerLink>>, served: Arc<
         tokio::spawn(async move {
             let _ = timeout(lives, tokio::io::copy_bidirectional(&mut far, &mut theirs)).await;
         });
-        link.attach(near.compat());
-        ServedStream::spawn(served.server.clone(), served.account.clone(), served.link.clone(), ours.compat());
+        link.attach(&Connection::of_test(1), near.compat());
+        ServedStream::spawn(served.server.clone(), served.account.clone(), served.link.peer(), ours.compat());
     }
 }
 
@@ -86,7 +86,7 @@ async fn every_call_ends_and_leaves_nothing_while_streams_break() {
     let until = Instant::now() + Duration::from_secs(1);
     let callers: Vec<_> = (0..32)
         .map(|seed| {
-            let calling = Calling { link: link.clone(), asked: mpsc::unbounded_channel().1 };
+            let calling = Calling::over(link.clone(), mpsc::unbounded_channel().1);
             tokio::spawn(call_until(calling, seed, until))
         })
         .collect();

@@ -233,7 +233,7 @@ async fn answers_to_all_peers_together_wait_for_room() {
         let (link, _) = link(Limits::default());
         let account = served.server.accounts().open(link.peer(), None);
         let (ours, theirs) = tokio::io::duplex(1024);
-        ServedStream::spawn(served.server.clone(), account.clone(), link, ours.compat());
+        ServedStream::spawn(served.server.clone(), account.clone(), link.peer(), ours.compat());
         let mut peer = Peer::new(theirs);
         peer.hello().await;
         for id in 1..=2 {

@@ -4,6 +4,7 @@ mod accounts;
 mod both;
 mod bounds;
 mod caller;
+mod leaving;
 mod parts;
 mod peer;
 mod service;
@@ -17,7 +18,7 @@ use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::{LinkConfig, Opener, PeerLink, ServedStream};
+use super::{Connection, LinkConfig, Opener, PeerLink, ServedStream};
 use crate::codec::CodecId;
 use crate::error::RpcError;
 use crate::handle::{Body, Handle, Link, Request};
@@ -70,14 +71,14 @@ impl Served {
         let account = server.accounts().open(link.peer(), None);
         let (ours, theirs) = tokio::io::duplex(pipe);
         let (io, reads) = peer::counted(ours.compat());
-        let stream = ServedStream::spawn(server.clone(), account.clone(), link.clone(), io);
+        let stream = ServedStream::spawn(server.clone(), account.clone(), link.peer(), io);
         Served { server, account, stream, link, probe, reads, peer: Peer::new(theirs) }
     }
 
     /// Another stream of the same peer.
     fn another(&self, pipe: usize) -> Peer {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        ServedStream::spawn(self.server.clone(), self.account.clone(), self.link.clone(), ours.compat());
+        ServedStream::spawn(self.server.clone(), self.account.clone(), self.link.peer(), ours.compat());
         Peer::new(theirs)
     }
 }
@@ -86,12 +87,20 @@ impl Served {
 struct Calling {
     link: Arc<PeerLink>,
     asked: mpsc::UnboundedReceiver<Arc<PeerLink>>,
+    /// The connection that streams are opened on.
+    on: Arc<Connection>,
+    /// Calls are made again by their callers.
+    again: bool,
 }
 
 impl Calling {
     fn new(limits: Limits) -> Self {
         let (link, asked) = link(limits);
-        Calling { link, asked }
+        Calling::over(link, asked)
+    }
+
+    fn over(link: Arc<PeerLink>, asked: mpsc::UnboundedReceiver<Arc<PeerLink>>) -> Self {
+        Calling { link, asked, on: Connection::of_test(1), again: false }
     }
 
     /// Waits until a stream is asked for, and opens it.
@@ -99,7 +108,7 @@ impl Calling {
         let asking = self.asked.recv().await.expect("the link is there");
         let (ours, theirs) = tokio::io::duplex(pipe);
         let (io, reads) = peer::counted(ours.compat());
-        asking.attach(io);
+        asking.attach(&self.on, io);
         (Peer::new(theirs), reads)
     }
 
@@ -111,6 +120,7 @@ impl Calling {
             deadline: super::now() + timeout,
             metadata: &Metadata::new(),
             body: Body::Borrowed(body),
+            again: self.again,
         };
         self.link.submit(request, &slot);
         Ongoing { link: self.link.clone(), slot }

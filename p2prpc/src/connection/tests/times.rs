@@ -285,7 +285,7 @@ async fn an_idle_time_that_no_clock_has_never_ends() {
     let config = LinkConfig::new(Limits::default(), Duration::MAX, Box::new(Asks(asks)));
     let link = PeerLink::new(PeerId::random(), Arc::new(config));
     let (ours, theirs) = tokio::io::duplex(1024);
-    link.attach(ours.compat());
+    link.attach(&Connection::of_test(1), ours.compat());
     let mut peer = Peer::new(theirs);
     peer.hello().await;
     assert!(peer.is_silent(s(3600)).await);

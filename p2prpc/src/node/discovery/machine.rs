@@ -153,6 +153,7 @@ impl Discovery {
                 let in_gorpc = self.gorpc.as_ref().is_some_and(|gorpc| gorpc.is_in(&protocols));
                 self.speaks_gorpc(peer, in_gorpc, now);
             }
+            Input::Silent { peer } => self.silent(peer, now),
             Input::Heard { peer, at } => {
                 if let Some(connected) = self.connected.get_mut(&peer) {
                     connected.heard = connected.heard.max(at);
@@ -352,6 +353,22 @@ impl Discovery {
             if self.members.contains_key(&peer) {
                 self.redials.add(peer);
             }
+        }
+    }
+
+    /// The peer is still connected as far as anyone knows, and doesn't answer. It may be reached at another of its addresses, or
+    /// the path may have come back that its connections have not noticed yet.
+    fn silent(&mut self, peer: PeerId, now: Instant) {
+        let watched = self.members.contains_key(&peer) || self.bootstrap.contains(&peer);
+        let suspected = self.connected.get(&peer).is_none_or(|connected| connected.suspected);
+        if !watched || suspected {
+            return;
+        }
+        let mut addresses = self.bootstrap.addresses(&peer).to_vec();
+        addresses.extend(self.budget.admit(peer, Teller::Memory, &self.addresses_of(&peer), now));
+        addresses.dedup();
+        if !addresses.is_empty() {
+            self.actions.push_back(Action::Dial { peer, addresses });
         }
     }
 

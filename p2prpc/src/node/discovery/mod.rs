@@ -92,6 +92,8 @@ pub(super) enum Input {
     DialFailed { peer: PeerId, error: String },
     /// The peer speaks the application's protocol.
     Supported { peer: PeerId },
+    /// All connections to the peer are silent: it may be found elsewhere.
+    Silent { peer: PeerId },
     /// What identify says of a connected peer.
     Identified { peer: PeerId, listen_addresses: Vec<Multiaddr>, protocols: Vec<StreamProtocol> },
     /// The peer answered a ping, or other bytes of it came, at this time.

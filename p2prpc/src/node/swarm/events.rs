@@ -1,13 +1,10 @@
 //! What happens in the swarm.
 
-use std::time::Instant;
-
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{Multiaddr, identify, ping};
+use libp2p::{Multiaddr, identify};
 
 use super::Driver;
-use crate::behaviour::Event;
 use crate::node::behaviour::NodeBehaviourEvent;
 use crate::node::dial;
 use crate::node::discovery::Input;
@@ -24,13 +21,17 @@ impl Driver {
                     // Whoever asked may have gone.
                     let _ = connected.send(Ok(peer));
                 }
+                self.note_local_ip(peer, connection_id, &endpoint);
                 let address = endpoint.get_remote_address().clone();
                 let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
                 self.feed(Input::Connected { peer, address, outbound, first });
             }
-            SwarmEvent::ConnectionClosed { peer_id: peer, num_established: 0, cause, .. } => {
-                tracing::debug!(%peer, ?cause, "disconnected");
-                self.feed(Input::Disconnected { peer });
+            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, .. } => {
+                self.local_ips.remove(&connection_id);
+                tracing::debug!(%peer, connection = %connection_id, ?cause, left = num_established, "a connection was closed");
+                if num_established == 0 {
+                    self.feed(Input::Disconnected { peer });
+                }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 let reason = dial::reason(&error);
@@ -60,8 +61,7 @@ impl Driver {
 
     fn on_behaviour(&mut self, event: NodeBehaviourEvent) {
         match event {
-            NodeBehaviourEvent::Rpc(Event::Supported { peer }) => self.feed(Input::Supported { peer }),
-            NodeBehaviourEvent::Rpc(Event::AddressesWanted { peer }) => self.feed(Input::AddressesWanted { peer }),
+            NodeBehaviourEvent::Rpc(event) => self.on_rpc(event),
             NodeBehaviourEvent::Kademlia(input) => self.feed(input),
             NodeBehaviourEvent::Identify(identify::Event::Received { peer_id: peer, mut info, .. }) => {
                 info.listen_addrs.truncate(MAX_SAID);
@@ -69,17 +69,13 @@ impl Driver {
                 let (listen_addresses, protocols) = (info.listen_addrs, info.protocols);
                 self.feed(Input::Identified { peer, listen_addresses, protocols });
             }
-            NodeBehaviourEvent::Ping(ping::Event { peer, result: Ok(_), .. }) => {
-                self.feed(Input::Heard { peer, at: Instant::now() });
-            }
             #[cfg(feature = "mdns")]
             NodeBehaviourEvent::Mdns(seen) => {
                 for (peer, addresses) in seen {
                     self.feed(Input::SeenNearby { peer, addresses });
                 }
             }
-            // Pings that fail are silence, and discovery minds that.
-            NodeBehaviourEvent::Identify(_) | NodeBehaviourEvent::Ping(_) => {}
+            NodeBehaviourEvent::Identify(_) => {}
         }
     }
 

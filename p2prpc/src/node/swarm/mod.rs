@@ -3,10 +3,12 @@
 mod actions;
 mod events;
 mod leave;
+mod network;
 mod start;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +27,7 @@ use super::dial;
 use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
+use super::interfaces::Interfaces;
 use crate::behaviour::Core;
 use crate::handle::Handle;
 
@@ -58,6 +61,9 @@ pub(super) struct Driver {
     asking: JoinSet<Input>,
     to_ask: VecDeque<Question>,
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    interfaces: Interfaces,
+    /// The local address of each connection, as far as it is known.
+    local_ips: HashMap<ConnectionId, (PeerId, IpAddr)>,
     last_tick: Instant,
 }
 
@@ -80,6 +86,7 @@ impl Driver {
                     }
                 }
                 Some(peer) = self.leaving.recv() => self.feed(Input::PeerIsLeaving { peer }),
+                change = self.interfaces.next() => self.on_change(change),
                 _ = ticks.tick() => self.tick(),
             }
         }

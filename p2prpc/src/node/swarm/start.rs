@@ -24,12 +24,15 @@ use crate::node::event::Announcer;
 use crate::node::gate::Gate;
 use crate::node::given::GivenAddresses;
 use crate::node::identity::Identity;
+use crate::node::interfaces::Interfaces;
 use crate::node::kademlia::Kademlia;
 use crate::node::reachability::Reachability;
 use crate::node::{listen, transport};
 
 /// A connection that nothing uses and nobody pins ends after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(10);
+/// A connection is asked for a sign of life after so long a silence.
+const PING: Duration = Duration::from_secs(5);
 /// Inbound streams of a connection whose protocol isn't agreed on yet: one more is reset.
 const MAX_NEGOTIATING: usize = 128;
 /// The same where peers open a stream for each call.
@@ -106,6 +109,8 @@ impl Driver {
             asking: JoinSet::new(),
             to_ask: VecDeque::new(),
             farewell: None,
+            interfaces: Interfaces::new(),
+            local_ips: HashMap::new(),
             last_tick: Instant::now(),
         };
         if let Reachability::Public(addresses) = builder.reachability {
@@ -169,7 +174,8 @@ impl Driver {
 }
 
 fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), StartError> {
-    let config = Config::new(&builder.protocol)?.limits(builder.limits.clone()).timeout(builder.timeout);
+    let config =
+        Config::new(&builder.protocol)?.limits(builder.limits.clone()).timeout(builder.timeout).ping_interval(PING);
     #[cfg(feature = "gorpc")]
     let config = config.gorpc(builder.gorpc);
     let mut rpc = Behaviour::new(local, config).with_handle(&builder.handle);

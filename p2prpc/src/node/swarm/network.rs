@@ -1,0 +1,72 @@
+//! Connections that fall silent, and changes of this machine's own addresses.
+
+use std::net::IpAddr;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::ConnectionId;
+use libp2p::{Multiaddr, PeerId};
+
+use super::Driver;
+use crate::behaviour::Event;
+use crate::node::discovery::Input;
+use crate::node::event::NodeEvent;
+use crate::node::interfaces::{Change, local_ip};
+
+const ADDRESS_GONE: &str = "its local address is gone";
+
+impl Driver {
+    pub(super) fn note_local_ip(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        if let Some(ip) = local_ip(endpoint) {
+            self.local_ips.insert(connection, (peer, ip));
+        }
+    }
+
+    pub(super) fn on_change(&mut self, change: Change) {
+        if let Change::Down(ip) = change {
+            self.address_gone(ip);
+        }
+        self.swarm.behaviour().rpc.check_connections();
+    }
+
+    fn address_gone(&mut self, ip: IpAddr) {
+        tracing::info!(%ip, "a local address is gone");
+        self.announcer.announce(NodeEvent::LocalAddressGone { ip });
+        let bound: Vec<_> =
+            self.local_ips.iter().filter(|(_, (_, local))| *local == ip).map(|(id, (peer, _))| (*peer, *id)).collect();
+        for (peer, connection) in bound {
+            self.swarm.behaviour_mut().rpc.close_connection(peer, connection, ADDRESS_GONE);
+        }
+    }
+
+    /// Where the other end of a connection is.
+    fn address_of(&self, peer: PeerId, connection: ConnectionId) -> Option<Multiaddr> {
+        let link = self.core.links().into_iter().find(|link| link.peer() == peer)?;
+        let connections = link.connections();
+        connections.iter().find(|known| known.id() == connection).map(|known| known.remote().clone())
+    }
+
+    pub(super) fn on_rpc(&mut self, event: Event) {
+        let event = match event {
+            Event::Supported { peer } => return self.feed(Input::Supported { peer }),
+            Event::AddressesWanted { peer } => return self.feed(Input::AddressesWanted { peer }),
+            Event::Silent { peer } => return self.feed(Input::Silent { peer }),
+            Event::ConnectionSuspected { peer, connection } => {
+                self.address_of(peer, connection).map(|address| NodeEvent::ConnectionSuspected { peer, address })
+            }
+            Event::ConnectionRecovered { peer, connection } => {
+                self.address_of(peer, connection).map(|address| NodeEvent::ConnectionRecovered { peer, address })
+            }
+            Event::ConnectionLeft { peer, from, to } => {
+                let addresses = self.address_of(peer, from).zip(self.address_of(peer, to));
+                addresses.map(|(from, to)| NodeEvent::ConnectionMoved { peer, from, to })
+            }
+            Event::ConnectionClosing { peer, connection, reason } => {
+                let address = self.address_of(peer, connection);
+                address.map(|address| NodeEvent::ConnectionClosed { peer, address, reason: reason.into() })
+            }
+        };
+        if let Some(event) = event {
+            self.announcer.announce(event);
+        }
+    }
+}
