@@ -61,6 +61,7 @@ impl Driver {
                 local,
                 rendezvous: builder.rendezvous.clone(),
                 bootstrap: builder.bootstrap.clone(),
+                remembered: Vec::new(),
                 serves: !builder.services.is_empty(),
                 max_connected_members: builder.max_connected_members,
                 scope,
