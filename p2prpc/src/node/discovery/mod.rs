@@ -38,6 +38,7 @@ pub(super) use address_filter::{Scope, ip, may_tell};
 pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;
+pub(super) use remembered::MAX_REMEMBERED;
 pub(super) use roster::VisibleServices;
 pub(super) use service::{Description, Listing, Question, say_leaving};
 

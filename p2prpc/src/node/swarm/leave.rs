@@ -15,6 +15,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long connections may take to close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(300);
+/// How long the peers that are known may take to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether calls are still under way.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Longer than this nobody waits.
@@ -31,6 +33,7 @@ impl Driver {
         for listener in std::mem::take(&mut self.listeners) {
             self.swarm.remove_listener(listener);
         }
+        self.write_peer_cache();
         self.feed(Input::ShuttingDown);
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();
@@ -41,6 +44,10 @@ impl Driver {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         self.drive(Instant::now() + CLOSE_WITHIN, Self::is_alone).await;
+        if let Some(cache) = &mut self.peer_cache {
+            // A disk that takes longer is waited for by nobody.
+            let _ = tokio::time::timeout(WRITTEN_WITHIN, cache.finished()).await;
+        }
     }
 
     fn is_alone(&mut self) -> bool {

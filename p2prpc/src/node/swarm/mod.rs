@@ -25,6 +25,7 @@ use super::dial;
 use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
+use super::peer_cache::PeerCache;
 use crate::behaviour::Core;
 use crate::handle::Handle;
 
@@ -59,6 +60,7 @@ pub(super) struct Driver {
     to_ask: VecDeque<Question>,
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     last_tick: Instant,
+    peer_cache: Option<PeerCache>,
 }
 
 impl Driver {
@@ -72,7 +74,7 @@ impl Driver {
                 command = self.commands.recv() => match command {
                     Some(Command::Shutdown { grace }) => return self.leave(grace).await,
                     Some(command) => self.on_command(command),
-                    None => return,
+                    None => return self.write_peer_cache(),
                 },
                 Some(answer) = self.asking.join_next(), if !self.asking.is_empty() => {
                     if let Ok(input) = answer {
@@ -106,6 +108,15 @@ impl Driver {
             self.feed(input);
         }
         self.feed(Input::Tick);
+        if let Some(cache) = &mut self.peer_cache {
+            cache.tick(now, self.discovery.remembered());
+        }
+    }
+
+    fn write_peer_cache(&mut self) {
+        if let Some(cache) = &mut self.peer_cache {
+            cache.write(self.discovery.remembered());
+        }
     }
 
     fn on_command(&mut self, command: Command) {
