@@ -37,11 +37,20 @@ pub(super) fn failure(error: &DialError) -> DialFailure {
     let mut failure = DialFailure { error: reason(error), ..DialFailure::default() };
     match error {
         DialError::Transport(errors) => {
+            let mut untried = Vec::new();
             for (address, error) in errors {
-                match ip(address).filter(|_| has_no_route(error)) {
-                    Some(ip) => failure.no_route.push(ip),
-                    None => failure.tried.push(address.clone()),
+                if let Some(ip) = ip(address).filter(|_| has_no_route(error)) {
+                    failure.no_route.push(ip);
+                    untried.push(address.clone());
+                } else if let TransportError::MultiaddrNotSupported(_) = error {
+                    untried.push(address.clone());
+                } else {
+                    failure.tried.push(address.clone());
                 }
+            }
+            // Where we can't look ourselves one that isn't where we can is believed not to be either.
+            if !failure.tried.is_empty() {
+                failure.tried.extend(untried);
             }
         }
         DialError::WrongPeerId { address, .. } => failure.tried.push(address.clone()),
@@ -112,9 +121,14 @@ mod tests {
             (address(4), wrapped(ErrorKind::TimedOut)),
         ];
         let failure = failure(&DialError::Transport(errors));
-        assert_eq!(failure.tried, [address(1), address(4)]);
+        assert_eq!(failure.tried, [1, 4, 2, 3].map(address));
         let expected: Vec<IpAddr> = ["10.0.0.2", "10.0.0.3"].iter().map(|ip| ip.parse().unwrap()).collect();
         assert_eq!(failure.no_route, expected);
+        let nowhere = vec![
+            (address(1), TransportError::MultiaddrNotSupported(address(1))),
+            (address(2), wrapped(ErrorKind::NetworkUnreachable)),
+        ];
+        assert!(super::failure(&DialError::Transport(nowhere)).tried.is_empty());
         assert!(!failure.aborted && super::failure(&DialError::Aborted).aborted);
     }
 }

@@ -42,7 +42,8 @@ impl Discovery {
     /// What was dialled from an address that is no more would wait for its 10 s, with the new dial behind it.
     fn give_up_dials(&mut self) {
         let dialled = self.budget.peers().chain(self.redials.peers()).chain(self.bootstrap.dialled());
-        let peers: BTreeSet<PeerId> = dialled.filter(|peer| !self.connected.contains_key(peer)).copied().collect();
+        let is_lost = |peer: &&PeerId| self.connected.get(peer).is_none_or(|connected| connected.suspected);
+        let peers: BTreeSet<PeerId> = dialled.filter(is_lost).copied().collect();
         self.actions.extend(peers.into_iter().map(|peer| Action::Close { peer }));
     }
 

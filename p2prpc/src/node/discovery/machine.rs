@@ -34,6 +34,7 @@ const MAX_DEPARTED: usize = 4096;
 const START_OVER_EVERY: Duration = Duration::from_secs(20);
 /// Our own network works as long as somebody was heard within this: pings come every 5 s.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
 /// The state machine.
 pub(in crate::node) struct Discovery {
     pub(super) local: PeerId,
@@ -198,6 +199,7 @@ impl Discovery {
             Input::Blocked { peer } => {
                 self.left(peer, Departure::Unwanted, now);
                 self.former.remove(&peer);
+                self.remembered.remove(&peer);
                 self.hints.fruitless(peer, now);
                 self.actions.push_back(Action::Close { peer });
             }

@@ -90,6 +90,7 @@ impl Discovery {
             connected.describing = Describing::At(now + ASK_STRANGERS_EVERY);
         }
         self.former.remove(&peer);
+        self.remembered.remove(&peer);
         self.hints.fruitless(peer, now);
         self.left(peer, Departure::Unwanted, now);
     }

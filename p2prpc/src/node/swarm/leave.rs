@@ -15,8 +15,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long connections may take to close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(300);
-/// How long the peers that are known may take to be written.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end waits for the peers that are known to be written, since the rest of it is over. It goes on by itself.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 /// How often it is looked whether calls are still under way.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Longer than this nobody waits.
@@ -33,7 +33,9 @@ impl Driver {
         for listener in std::mem::take(&mut self.listeners) {
             self.swarm.remove_listener(listener);
         }
-        self.write_peer_cache();
+        if let Some(cache) = &mut self.peer_cache {
+            cache.write(self.discovery.remembered());
+        }
         self.feed(Input::ShuttingDown);
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();
@@ -45,7 +47,7 @@ impl Driver {
         }
         self.drive(Instant::now() + CLOSE_WITHIN, Self::is_alone).await;
         if let Some(cache) = &mut self.peer_cache {
-            // A disk that takes longer is waited for by nobody.
+            // Of a slow disk nobody waits.
             let _ = tokio::time::timeout(WRITTEN_WITHIN, cache.finished()).await;
         }
     }

@@ -74,7 +74,7 @@ impl Driver {
                 command = self.commands.recv() => match command {
                     Some(Command::Shutdown { grace }) => return self.leave(grace).await,
                     Some(command) => self.on_command(command),
-                    None => return self.write_peer_cache(),
+                    None => return,
                 },
                 Some(answer) = self.asking.join_next(), if !self.asking.is_empty() => {
                     if let Ok(input) = answer {
@@ -110,12 +110,6 @@ impl Driver {
         self.feed(Input::Tick);
         if let Some(cache) = &mut self.peer_cache {
             cache.tick(now, self.discovery.remembered());
-        }
-    }
-
-    fn write_peer_cache(&mut self) {
-        if let Some(cache) = &mut self.peer_cache {
-            cache.write(self.discovery.remembered());
         }
     }
 
