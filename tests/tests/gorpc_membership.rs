@@ -135,3 +135,33 @@ async fn go_peers_have_other_kinds_of_keys() {
         has_members(&node, []).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_go_peer_is_told_of_by_members() {
+    let first = builder().start().await.unwrap();
+    // Nothing of it is in the DHT, and nobody calls it.
+    let go = GoPeer::start(PROTOCOL, server(), Some(address(&first)), None).await;
+    has_members(&first, [go.id()]).await;
+    let start = Instant::now();
+    let second = builder().bootstrap([address(&first)]).start().await.unwrap();
+    let third = builder().bootstrap([address(&first)]).start().await.unwrap();
+    has_members(&second, [first.peer_id(), third.peer_id(), go.id()]).await;
+    has_members(&third, [first.peer_id(), second.peer_id(), go.id()]).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "after {:?}", start.elapsed());
+    drop(go);
+    has_members(&second, [first.peer_id(), third.peer_id()]).await;
+    has_members(&third, [first.peer_id(), second.peer_id()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_speak_gorpc_is_told_of_go_peers_and_none_the_worse() {
+    let first = builder().start().await.unwrap();
+    let go = GoPeer::start(PROTOCOL, server(), Some(address(&first)), None).await;
+    has_members(&first, [go.id()]).await;
+    let native = builder().gorpc(false).bootstrap([address(&first)]).start().await.unwrap();
+    let another = builder().gorpc(false).bootstrap([address(&first)]).start().await.unwrap();
+    has_members(&native, [first.peer_id(), another.peer_id()]).await;
+    has_members(&another, [first.peer_id(), native.peer_id()]).await;
+    let there = EchoServiceClient::new(&native).peer(another.peer_id());
+    assert_eq!(soon("it answers", there.echo("hello".into())).await.unwrap(), "Native hello");
+}

@@ -1,6 +1,7 @@
 //! What a node is told before it starts.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub struct NodeBuilder {
     pub(super) protocol: String,
     pub(super) kad_protocol: String,
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
+    pub(super) peer_cache: Option<PathBuf>,
     pub(super) rendezvous: Vec<Arc<str>>,
     pub(super) services: Vec<Service>,
     pub(super) authorize: Option<Authorize>,
@@ -60,6 +62,7 @@ impl NodeBuilder {
             protocol: DEFAULT_PROTOCOL.into(),
             kad_protocol: DEFAULT_KAD_PROTOCOL.into(),
             bootstrap: Vec::new(),
+            peer_cache: None,
             rendezvous: Vec::new(),
             services: Vec::new(),
             authorize: None,
@@ -162,6 +165,36 @@ impl NodeBuilder {
                 Err(error) => self.wrong(error),
             }
         }
+        self
+    }
+
+    /// Remember members and their addresses in this file, and look for them when the node starts again: so it finds its
+    /// group though all its [`bootstrap`](NodeBuilder::bootstrap) peers are gone. Default: none.
+    ///
+    /// The file is made if it isn't there; its directory has to be. It is text, one address a line, with up to 256 peers
+    /// of up to 8 addresses; of more peers those that weren't heard of for longest are left out. It is replaced as a
+    /// whole, in one step, no more often than every 10 s, and when the node is shut down. What it says are hints: a peer
+    /// is a member only once it is connected and has said so itself. Addresses with names aren't kept.
+    ///
+    /// A file that is damaged, larger than 1 MiB, can't be read or isn't one of p2prpc's is no error of
+    /// [`start`](NodeBuilder::start): that is said in the log (`warn`), it is ignored, and before it is replaced it is
+    /// moved aside, to its name and `.bad`. Nor is it an error if the file can't be written. Each node needs its own.
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+    /// use p2prpc::prelude::*;
+    ///
+    /// let node = Node::builder()
+    ///     .identity(Identity::from_file("node.key")?)
+    ///     .rendezvous("my-app")
+    ///     .bootstrap(["/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp"])
+    ///     .peer_cache("node.peers")
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn peer_cache(mut self, path: impl Into<PathBuf>) -> Self {
+        self.peer_cache = Some(path.into());
         self
     }
 
@@ -307,6 +340,7 @@ impl fmt::Debug for NodeBuilder {
             .field("protocol", &self.protocol)
             .field("kad_protocol", &self.kad_protocol)
             .field("bootstrap", &self.bootstrap)
+            .field("peer_cache", &self.peer_cache)
             .field("rendezvous", &self.rendezvous)
             .field("services", &self.services)
             .field("limits", &self.limits)

@@ -1,10 +1,12 @@
 //! Why a dial failed, in words for the user.
 
 use std::error::Error;
+use std::io::{self, ErrorKind};
 
-use libp2p::Multiaddr;
 use libp2p::swarm::DialError;
+use libp2p::{Multiaddr, TransportError};
 
+use super::discovery::{DialFailure, ip};
 use super::error::ConnectError;
 use crate::printable::{cut, printable};
 
@@ -30,6 +32,53 @@ pub(super) fn reason(error: &DialError) -> String {
     }
 }
 
+/// What it tells of the peer, and of our own network.
+pub(super) fn failure(error: &DialError) -> DialFailure {
+    let mut failure = DialFailure { error: reason(error), ..DialFailure::default() };
+    match error {
+        DialError::Transport(errors) => {
+            let mut untried = Vec::new();
+            for (address, error) in errors {
+                if let Some(ip) = ip(address).filter(|_| has_no_route(error)) {
+                    failure.no_route.push(ip);
+                    untried.push(address.clone());
+                } else if let TransportError::MultiaddrNotSupported(_) = error {
+                    untried.push(address.clone());
+                } else {
+                    failure.tried.push(address.clone());
+                }
+            }
+            // Where we can't look ourselves one that isn't where we can is believed not to be either.
+            if !failure.tried.is_empty() {
+                failure.tried.extend(untried);
+            }
+        }
+        DialError::WrongPeerId { address, .. } => failure.tried.push(address.clone()),
+        DialError::Aborted => failure.aborted = true,
+        _ => {}
+    }
+    failure
+}
+
+/// Nothing was sent, or nothing on the way knew where to.
+fn has_no_route(error: &TransportError<io::Error>) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if let Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown) =
+            io.map(io::Error::kind)
+        {
+            return true;
+        }
+        // An error in an I/O error isn't its source.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 pub(super) fn connect_error(address: Multiaddr, error: DialError) -> ConnectError {
     match error {
         // The swarm leaves out addresses that it listens on itself.
@@ -52,4 +101,34 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
         innermost = inner;
     }
     printable(cut(&innermost.to_string())).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn what_our_network_has_no_way_to_tells_nothing_of_the_peer() {
+        let address = |n: u8| format!("/ip4/10.0.0.{n}/tcp/1").parse::<Multiaddr>().unwrap();
+        // As the transports wrap it.
+        let wrapped = |kind: ErrorKind| TransportError::Other(io::Error::other(io::Error::from(kind)));
+        let errors = vec![
+            (address(1), wrapped(ErrorKind::ConnectionRefused)),
+            (address(2), wrapped(ErrorKind::NetworkUnreachable)),
+            (address(3), TransportError::Other(ErrorKind::HostUnreachable.into())),
+            (address(4), wrapped(ErrorKind::TimedOut)),
+        ];
+        let failure = failure(&DialError::Transport(errors));
+        assert_eq!(failure.tried, [1, 4, 2, 3].map(address));
+        let expected: Vec<IpAddr> = ["10.0.0.2", "10.0.0.3"].iter().map(|ip| ip.parse().unwrap()).collect();
+        assert_eq!(failure.no_route, expected);
+        let nowhere = vec![
+            (address(1), TransportError::MultiaddrNotSupported(address(1))),
+            (address(2), wrapped(ErrorKind::NetworkUnreachable)),
+        ];
+        assert!(super::failure(&DialError::Transport(nowhere)).tried.is_empty());
+        assert!(!failure.aborted && super::failure(&DialError::Aborted).aborted);
+    }
 }

@@ -1,6 +1,8 @@
 //! Kademlia, held to our rules: what others tell is filtered before it is dialled or kept, and its answers come as what
 //! discovery wants to know.
 
+mod told;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
@@ -10,9 +12,10 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::store::RecordStore;
 use libp2p::kad::{
-    self, BucketInserts, Event, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, Mode, QueryId,
-    QueryResult, RecordKey, StoreInserts,
+    self, BucketInserts, Event, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, KBucketKey, Mode,
+    QueryId, QueryResult, RecordKey, StoreInserts,
 };
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
@@ -30,10 +33,11 @@ const MAX_PACKET: usize = 512 * 1024;
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 /// A search for a peer that knows an address gives its other sources this long.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Addresses of one peer that are dialled at Kademlia's word.
+/// Addresses of one peer that are kept, told, and dialled at Kademlia's word.
 const MAX_ADDRESSES: usize = 8;
 
 pub(super) struct Kademlia {
+    local: PeerId,
     inner: kad::Behaviour<ProviderStore>,
     /// Whose addresses we believe: Kademlia doesn't say who told it of an address.
     scope: Scope,
@@ -61,6 +65,7 @@ impl Kademlia {
             .set_publication_interval(None)
             .set_periodic_bootstrap_interval(None);
         Kademlia {
+            local,
             inner: kad::Behaviour::with_config(local, store, config),
             scope,
             queries: HashMap::new(),
@@ -72,12 +77,53 @@ impl Kademlia {
         self.inner.set_mode(Some(mode));
     }
 
-    pub(super) fn add_address(&mut self, peer: &PeerId, address: Multiaddr) {
-        self.inner.add_address(peer, address);
+    /// The peer is there and nowhere else. Without an address it goes out of the routing table.
+    pub(super) fn set_addresses(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
+        let said = addresses.iter().filter_map(|address| address.clone().with_p2p(*peer).ok());
+        let said: Vec<Multiaddr> = said.take(MAX_ADDRESSES).collect();
+        let mut known = self.routed_at(peer);
+        if said.is_empty() || known.iter().any(|address| !matches!(address.iter().last(), Some(Protocol::P2p(_)))) {
+            // One without the id, which Kademlia adds where the user dialled without, can't be taken out alone.
+            self.inner.remove_peer(peer);
+            known.clear();
+        }
+        if said.len() == known.len() && said.iter().all(|address| known.contains(address)) {
+            return;
+        }
+        if known.is_empty() {
+            // It may be one that waits for a place, whose addresses aren't seen.
+            self.inner.remove_peer(peer);
+        }
+        for address in &said {
+            self.inner.add_address(peer, address.clone());
+        }
+        for old in known.iter().filter(|known| !said.contains(known)) {
+            self.inner.remove_address(peer, old);
+        }
     }
 
+    /// Where the routing table has it.
+    fn routed_at(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        let key = KBucketKey::from(*peer);
+        let bucket = self.inner.kbucket(*peer);
+        let entry = bucket.and_then(|bucket| {
+            bucket.iter().find(|entry| *entry.node.key == key).map(|entry| entry.node.value.iter().cloned().collect())
+        });
+        entry.unwrap_or_default()
+    }
+
+    /// The peer is gone, or not wanted: nobody is told of it any more, neither as one of the DHT nor as a provider.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         self.inner.remove_peer(peer);
+        self.inner.store_mut().forget(peer);
+    }
+
+    /// The peer isn't there, as we have seen ourselves. What others tell of it at other places stays.
+    pub(super) fn forget_at(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
+        for address in addresses {
+            self.inner.remove_address(peer, address);
+        }
+        self.inner.store_mut().forget_at(peer, addresses);
     }
 
     pub(super) fn find_providers(&mut self, key: RecordKey) {
@@ -165,6 +211,13 @@ impl Kademlia {
                     self.queries.remove(&id);
                 }
                 input
+            }
+            // Kademlia adds each address that the peer was dialled at.
+            Event::RoutingUpdated { peer, addresses, .. } if addresses.len() > MAX_ADDRESSES => {
+                for surplus in addresses.iter().take(addresses.len() - MAX_ADDRESSES) {
+                    self.inner.remove_address(&peer, surplus);
+                }
+                None
             }
             Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 if let Err(error) = self.inner.store_mut().add_provider(record) {
@@ -268,7 +321,9 @@ impl NetworkBehaviour for Kademlia {
                     }
                 }
                 Poll::Ready(other) => {
-                    return Poll::Ready(other.map_out(|_| unreachable!("events were taken out before")));
+                    let local = self.local;
+                    let other = other.map_out(|_| unreachable!("events were taken out before"));
+                    return Poll::Ready(other.map_in(|message| told::told(&local, message)));
                 }
             }
         }
@@ -300,13 +355,40 @@ mod tests {
             "/ip4/203.0.113.1/tcp/4001",
         ]);
         let mut kademlia = kademlia(Scope::Public);
-        for address in said {
-            kademlia.add_address(&peer, address);
-        }
+        kademlia.set_addresses(&peer, &said);
         let dialled = kademlia
             .handle_pending_outbound_connection(ConnectionId::new_unchecked(0), Some(peer), &[], Endpoint::Dialer)
             .unwrap();
         assert_eq!(dialled, addresses(&[&format!("/ip4/203.0.113.1/tcp/4001/p2p/{peer}")]));
+    }
+
+    #[test]
+    fn what_a_peer_says_last_replaces_what_it_said_before() {
+        let peer = PeerId::random();
+        let mut kademlia = kademlia(Scope::Public);
+        for round in 0..100 {
+            let said: Vec<Multiaddr> =
+                (1..30).map(|port| format!("/ip4/203.0.113.{round}/tcp/{port}").parse().unwrap()).collect();
+            kademlia.set_addresses(&peer, &said);
+            let known: Vec<Multiaddr> =
+                said[..MAX_ADDRESSES].iter().map(|address| address.clone().with_p2p(peer).unwrap()).collect();
+            assert_eq!(kademlia.routed_at(&peer), known);
+        }
+        kademlia.set_addresses(&peer, &[]);
+        assert!(kademlia.routed_at(&peer).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_is_forgotten_is_told_of_no_more() {
+        let peer = PeerId::random();
+        let key = crate::node::discovery::rendezvous_key("test");
+        let mut kademlia = kademlia(Scope::Public);
+        kademlia.set_addresses(&peer, &addresses(&["/ip4/203.0.113.1/tcp/1"]));
+        let record = kad::ProviderRecord::new(key.clone(), peer, addresses(&["/ip4/203.0.113.1/tcp/1"]));
+        kademlia.inner.store_mut().add_provider(record).unwrap();
+        kademlia.forget(&peer);
+        assert!(kademlia.routed_at(&peer).is_empty());
+        assert!(kademlia.inner.store_mut().providers(&key).is_empty());
     }
 
     #[test]

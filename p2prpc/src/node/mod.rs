@@ -17,6 +17,7 @@ mod kademlia;
 mod listen;
 #[cfg(feature = "mdns")]
 mod mdns;
+mod peer_cache;
 mod reachability;
 mod swarm;
 mod transport;

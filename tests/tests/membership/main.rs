@@ -2,5 +2,6 @@
 
 mod hints;
 mod leaving;
+mod remembering;
 mod support;
 mod swarms;

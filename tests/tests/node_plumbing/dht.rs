@@ -10,6 +10,8 @@ use p2prpc::libp2p::{self, Swarm, identify};
 use p2prpc::prelude::*;
 use p2prpc::{Reachability, rendezvous_key};
 
+use p2prpc_tests::hostile::RawPeer;
+
 use super::support::{address, local, met, serving, soon, started};
 
 #[derive(NetworkBehaviour)]
@@ -152,4 +154,62 @@ async fn records_of_others_are_not_kept() {
     // And the node is none the worse.
     let guest = started(local().bootstrap([address(&node)])).await;
     met(&node, &guest).await;
+}
+
+/// What a node answers to a question of the DHT, as it goes over the wire.
+async fn answer(raw: &RawPeer, node: PeerId, kind: u8, key: &[u8]) -> Vec<u8> {
+    let mut question = vec![0x08, kind, 0x12, u8::try_from(key.len()).unwrap()];
+    question.extend_from_slice(key);
+    let mut message = vec![u8::try_from(question.len()).unwrap()];
+    message.extend_from_slice(&question);
+    let mut stream = raw.open(node).await.expect("it speaks the protocol");
+    stream.send_bytes(&message).await;
+    stream.half_close().await;
+    stream.bytes_until(|_| false).await
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[tokio::test]
+async fn addresses_are_told_as_those_of_2021_can_dial_them() {
+    const GET_PROVIDERS: u8 = 3;
+    const FIND_NODE: u8 = 4;
+    let hub = started(local()).await;
+    let server = started(serving().bootstrap([address(&hub)])).await;
+    met(&hub, &server).await;
+    let mut raw = RawPeer::speaking("/ipfs/kad/1.0.0").await;
+    raw.connect(&address(&hub)).await;
+    let bare: Multiaddr = address(&server).iter().take(2).collect();
+    let full = address(&server).to_vec();
+    assert!(full.starts_with(&bare.to_vec()) && full.len() > bare.len());
+    let key = rendezvous_key("test");
+    for (kind, key) in [(FIND_NODE, server.peer_id().to_bytes()), (GET_PROVIDERS, key.to_vec())] {
+        let told = async {
+            loop {
+                let answer = answer(&raw, hub.peer_id(), kind, &key).await;
+                assert!(!contains(&answer, &full), "it ends in the peer's id");
+                if contains(&answer, &bare.to_vec()) && contains(&answer, &server.peer_id().to_bytes()) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        soon("the server is told of", told).await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_leaves_is_told_of_no_more() {
+    let hub = started(local()).await;
+    let server = started(serving().bootstrap([address(&hub)])).await;
+    met(&hub, &server).await;
+    let mut swarm = stranger(&hub).await;
+    let key = rendezvous_key("test");
+    let is_provider = async |swarm: &mut Swarm<Stranger>, peer| providers(swarm, key.clone()).await.contains(&peer);
+    let peer = server.peer_id();
+    soon("it is a provider", async { while !is_provider(&mut swarm, peer).await {} }).await;
+    server.shutdown(std::time::Duration::ZERO).await;
+    soon("it is none any more", async { while is_provider(&mut swarm, peer).await {} }).await;
 }

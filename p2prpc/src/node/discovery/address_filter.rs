@@ -27,6 +27,15 @@ impl Scope {
     pub(in crate::node) fn of(address: &Multiaddr) -> Option<Scope> {
         Socket::of(address).map(|socket| socket.scope())
     }
+
+    /// From how far one at the other end of a connection speaks to us; `None` if the address doesn't say.
+    pub(super) fn of_remote(address: &Multiaddr) -> Option<Scope> {
+        match address.iter().next() {
+            // It can't be dialled, and is a place on this link all the same.
+            Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local() => Some(Scope::Private),
+            _ => Scope::of(address),
+        }
+    }
 }
 
 /// An IP and a port, of either transport.
@@ -40,12 +49,8 @@ pub(super) struct Socket {
 impl Socket {
     /// The socket of an address `/ip4|ip6/../tcp/..` or `../udp/../quic-v1`, with a peer id behind it or without.
     pub(super) fn of(address: &Multiaddr) -> Option<Socket> {
-        let mut parts = address.iter();
-        let ip = match parts.next()? {
-            Protocol::Ip4(ip) => IpAddr::V4(ip),
-            Protocol::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
-            _ => return None,
-        };
+        let ip = ip(address)?;
+        let mut parts = address.iter().skip(1);
         let (port, udp) = match parts.next()? {
             Protocol::Tcp(port) => (port, false),
             Protocol::Udp(port) if parts.next() == Some(Protocol::QuicV1) => (port, true),
@@ -64,20 +69,30 @@ impl Socket {
             IpAddr::V4(ip) if ip.is_loopback() => Scope::Loopback,
             IpAddr::V6(ip) if ip.is_loopback() => Scope::Loopback,
             IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_shared(ip) => Scope::Private,
-            IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => Scope::Private,
+            IpAddr::V6(ip) if ip.is_unique_local() => Scope::Private,
             _ => Scope::Public,
         }
     }
 }
 
-/// Unlike multicast, broadcast, unspecified and reserved addresses.
+/// The IP at which an address begins, if it does.
+pub(in crate::node) fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
+        Protocol::Ip6(ip) => Some(IpAddr::V6(ip).to_canonical()),
+        _ => None,
+    }
+}
+
+/// Unlike multicast, broadcast, unspecified and reserved addresses, and those of one link in IPv6: they mean nothing
+/// without the name of an interface, which a multiaddr doesn't have.
 fn is_unicast(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [first, ..] = ip.octets();
             first != 0 && first < 224
         }
-        IpAddr::V6(ip) => !ip.is_multicast() && ip != Ipv6Addr::UNSPECIFIED,
+        IpAddr::V6(ip) => !ip.is_multicast() && !ip.is_unicast_link_local() && ip != Ipv6Addr::UNSPECIFIED,
     }
 }
 
@@ -131,7 +146,8 @@ mod tests {
             assert_eq!(scope(&format!("/ip4/{private}/tcp/1")), Some(Scope::Private), "{private}");
         }
         assert_eq!(scope("/ip6/fd00::1/tcp/1"), Some(Scope::Private));
-        assert_eq!(scope("/ip6/fe80::1/tcp/1"), Some(Scope::Private));
+        let link_local = "/ip6/fe80::1/tcp/1".parse().unwrap();
+        assert_eq!(Scope::of_remote(&link_local), Some(Scope::Private));
         for public in ["/ip4/100.63.0.1/tcp/1", "/ip4/100.128.0.1/tcp/1", "/ip6/2001:db8::1/tcp/9"] {
             assert_eq!(scope(public), Some(Scope::Public), "{public}");
         }
@@ -149,6 +165,8 @@ mod tests {
             "/ip4/255.255.255.255/tcp/1",
             "/ip6/::/tcp/1",
             "/ip6/ff02::fb/udp/1/quic-v1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip6/febf::1/udp/1/quic-v1",
             "/ip4/203.0.113.1/tcp/0",
             "/ip4/203.0.113.1/udp/1",
             "/ip4/203.0.113.1",

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
+use super::eager::Eager;
+
 /// The pause after the first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Short enough that a bootstrap peer that comes last is joined within 10 s.
@@ -32,6 +34,7 @@ struct Target {
 #[derive(Debug)]
 pub(super) struct Bootstrap {
     targets: BTreeMap<PeerId, Target>,
+    eager: Eager,
 }
 
 /// A pause with jitter, never longer than the backoff it comes from.
@@ -56,7 +59,23 @@ impl Bootstrap {
                 target.addresses.push(address);
             }
         }
-        Bootstrap { targets }
+        Bootstrap { targets, eager: Eager::default() }
+    }
+
+    /// Those that are not connected are dialled at once.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.eager.starts(now);
+        for target in self.targets.values_mut().filter(|target| !matches!(target.state, State::Connected)) {
+            target.failures = 0;
+            // The swarm knows whether a dial is under way.
+            target.state = State::Waiting { until: now };
+        }
+    }
+
+    /// Those that are being dialled.
+    pub(super) fn dialled(&self) -> impl Iterator<Item = &PeerId> {
+        let dialled = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Dialling { .. }));
+        dialled.map(|(peer, _)| peer)
     }
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {
@@ -97,7 +116,8 @@ impl Bootstrap {
     ) -> Option<(Multiaddr, String)> {
         let target = self.targets.get_mut(peer)?;
         let State::Dialling { .. } = target.state else { return None };
-        target.state = State::Waiting { until: now + backoff(target.failures, FIRST_PAUSE, LONGEST_PAUSE, rng) };
+        let until = self.eager.after(backoff(target.failures, FIRST_PAUSE, LONGEST_PAUSE, rng), now, rng);
+        target.state = State::Waiting { until };
         target.failures = target.failures.saturating_add(1);
         if target.error.as_deref() == Some(error) {
             return None;
@@ -192,6 +212,24 @@ mod tests {
         assert!(bootstrap.due(now + Duration::from_secs(3600)).is_empty());
         bootstrap.disconnected(&peer, now, &mut rng);
         assert!(next_dial(&mut bootstrap, &mut now) <= Duration::from_millis(300));
+    }
+
+    #[test]
+    fn a_change_of_the_network_makes_it_dial_at_once_and_each_second_for_ten() {
+        let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
+        for _ in 0..10 {
+            next_dial(&mut bootstrap, &mut now);
+            bootstrap.failed(&peer, "refused", now, &mut rng);
+        }
+        bootstrap.network_changed(now);
+        let changed = now;
+        assert_eq!(next_dial(&mut bootstrap, &mut now), Duration::ZERO);
+        while now < changed + Duration::from_secs(9) {
+            bootstrap.failed(&peer, "no route", now, &mut rng);
+            assert!(next_dial(&mut bootstrap, &mut now) <= Duration::from_millis(1050));
+        }
     }
 
     #[test]

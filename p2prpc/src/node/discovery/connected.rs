@@ -1,11 +1,12 @@
 //! What is kept of a peer while it is connected.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
-use super::address_filter::{Scope, filter};
+use super::address_filter::{Scope, filter, ip};
 use super::service::Cursor;
 
 /// Between two questions for members: doubling, and from the start again when there was news.
@@ -21,6 +22,10 @@ pub(super) struct Connected {
     pub(super) heard: Instant,
     /// It speaks the application's protocol.
     pub(super) supported: bool,
+    /// It has said what it is, as libp2p has it.
+    pub(super) identified: bool,
+    /// It speaks as members do, or is one.
+    pub(super) is_ours: bool,
     /// It said that it leaves.
     pub(super) leaving: bool,
     /// It is silent: its connections are being closed, whether they know or not.
@@ -29,6 +34,8 @@ pub(super) struct Connected {
     pub(super) failures: u32,
     /// Where we reached it, if we dialled it, and where it says that it listens.
     pub(super) addresses: Vec<Multiaddr>,
+    /// The other end of its last connection.
+    pub(super) remote: Option<IpAddr>,
     dialled: Option<Multiaddr>,
     /// Present while it is a member.
     pub(super) asking: Option<Asking>,
@@ -47,16 +54,19 @@ pub(super) enum Describing {
 impl Connected {
     pub(super) fn new(peer: PeerId, remote: &Multiaddr, outbound: bool, fallback: Scope, now: Instant) -> Self {
         // The one kind of address without a scope of its own is a name, and that came from the user.
-        let scope = Scope::of(remote).unwrap_or(fallback);
+        let scope = Scope::of_remote(remote).unwrap_or(fallback);
         let mut connected = Connected {
             scope,
             heard: now,
             supported: false,
+            identified: false,
+            is_ours: false,
             leaving: false,
             suspected: false,
             describing: Describing::NotYet,
             failures: 0,
             addresses: Vec::new(),
+            remote: ip(remote),
             dialled: None,
             asking: None,
         };

@@ -12,6 +12,8 @@ use super::address_filter::{Scope, Socket};
 /// Dials under way at the word of others, in all and for one teller.
 const MAX_UNDER_WAY: usize = 64;
 const MAX_UNDER_WAY_A_TELLER: usize = 4;
+/// Of what we know ourselves more: most of it may be gone without a word, and each such dial takes its 10 s.
+const MAX_UNDER_WAY_FROM_MEMORY: usize = 16;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 /// Dials a second to public addresses, in all and for one teller.
@@ -23,6 +25,8 @@ const NEARBY_A_TELLER: Rate = Rate { burst: 128.0, a_second: 32.0 };
 /// Dials of one public IP in a time.
 const DIALS_AN_IP: usize = 4;
 const IP_PERIOD: Duration = Duration::from_secs(60);
+/// A change of our own network makes up for what was dialled over the one before, this often.
+const NETWORK_CHANGES_EVERY: Duration = Duration::from_secs(10);
 /// Tables of tellers and IPs are no longer than this; the one not seen longest goes first.
 const MAX_REMEMBERED: usize = 4096;
 
@@ -87,6 +91,7 @@ pub(super) struct DialBudget {
     under_way: HashMap<PeerId, Dial>,
     a_teller: HashMap<Teller, usize>,
     sockets: HashSet<Socket>,
+    network_changed: Option<Instant>,
 }
 
 impl DialBudget {
@@ -99,6 +104,23 @@ impl DialBudget {
             under_way: HashMap::new(),
             a_teller: HashMap::new(),
             sockets: HashSet::new(),
+            network_changed: None,
+        }
+    }
+
+    /// Nothing of what was dialled before came to where it is dialled now.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        let recent = |last| now.saturating_duration_since(last) < NETWORK_CHANGES_EVERY;
+        if !self.network_changed.is_some_and(recent) {
+            self.network_changed = Some(now);
+            self.ips.clear();
+        }
+    }
+
+    /// The last dial of this IP didn't leave our machine.
+    pub(super) fn not_sent(&mut self, ip: IpAddr) {
+        if let Some(dials) = self.ips.get_mut(&ip) {
+            dials.pop();
         }
     }
 
@@ -115,7 +137,11 @@ impl DialBudget {
         addresses: &[Multiaddr],
         now: Instant,
     ) -> Vec<Multiaddr> {
-        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= MAX_UNDER_WAY_A_TELLER);
+        let most = match teller {
+            Teller::Memory => MAX_UNDER_WAY_FROM_MEMORY,
+            _ => MAX_UNDER_WAY_A_TELLER,
+        };
+        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= most);
         if busy || self.is_exhausted() || self.under_way.contains_key(&peer) {
             return Vec::new();
         }
@@ -174,6 +200,11 @@ impl DialBudget {
 
     fn count_ip(&mut self, ip: IpAddr, now: Instant) {
         self.ips.entry(ip).or_insert_with(Vec::new).push(now);
+    }
+
+    /// Whose dials are under way.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.under_way.keys()
     }
 
     /// The dial of this peer, if there was one, has ended.
@@ -265,6 +296,22 @@ mod tests {
         assert_eq!(count(&mut clock, "203.0.113.1"), 4);
         assert_eq!(count(&mut clock, "127.0.0.1"), 10);
         assert_eq!(count(&mut clock, "10.0.0.1"), 10);
+    }
+
+    #[test]
+    fn dials_that_did_not_leave_the_machine_do_not_count() {
+        let mut clock = Clock::new();
+        let ip = "203.0.113.1".parse().unwrap();
+        for port in 1..=10 {
+            assert!(clock.dials(Teller::Memory, &address("203.0.113.1", port)));
+            clock.0.not_sent(ip);
+        }
+        for port in 1..=4 {
+            assert!(clock.dials(Teller::Memory, &address("203.0.113.1", port)));
+        }
+        assert!(!clock.dials(Teller::Memory, &address("203.0.113.1", 5)));
+        clock.0.network_changed(clock.1);
+        assert!(clock.dials(Teller::Memory, &address("203.0.113.1", 5)));
     }
 
     #[test]

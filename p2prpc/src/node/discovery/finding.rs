@@ -42,8 +42,9 @@ impl Discovery {
     }
 
     pub(super) fn dial_former(&mut self, now: Instant) {
+        let helpers = !self.providers.has_peers();
         let Discovery { former, budget, actions, connected, .. } = self;
-        former.try_due(now, |peer, addresses| {
+        former.try_due(helpers, now, |peer, addresses| {
             if connected.contains_key(&peer) {
                 return false;
             }

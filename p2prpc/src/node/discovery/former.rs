@@ -1,5 +1,7 @@
-//! Members that went without a word: looked for a while longer, for a process can be stopped and a network parted.
+//! Peers that are missed: looked for until they are found, for ever. A process can be stopped, and a network parted, for
+//! as long as anybody likes.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hashlink::LruCache;
@@ -7,18 +9,36 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::bootstrap::backoff;
+use super::eager::Eager;
 
 /// More than these are not looked for; the one that went first is dropped.
 const MAX_FORMER: usize = 4096;
-/// How long one is looked for.
-const SOUGHT_FOR: Duration = Duration::from_secs(10 * 60);
+/// So many helpers among them.
+const MAX_HELPERS: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A network that is whole again is noticed within this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// One that we haven't met ourselves is given up after so many failures, if we have found others.
+const PATIENCE_IN_COMPANY: u32 = 8;
+/// Dials in one go: the rate of all dials has to leave some for news. More when our own network has changed.
+const AT_ONCE: usize = 2;
+const EAGER_AT_ONCE: usize = 16;
+
+/// Why a peer is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It was a member.
+    Member,
+    /// It was one to a node of before, says its file.
+    Remembered,
+    /// It was of our DHT: looked for only while there is nobody else to ask.
+    Helper,
+}
 
 #[derive(Debug)]
 struct Lost {
+    why: Why,
     addresses: Vec<Multiaddr>,
-    since: Instant,
     due: Instant,
     failures: u32,
 }
@@ -26,30 +46,90 @@ struct Lost {
 #[derive(Debug)]
 pub(super) struct Former {
     table: LruCache<PeerId, Lost>,
+    /// Whose turn it is: the one that has waited longest.
+    due: BTreeSet<(Instant, PeerId)>,
+    helpers: usize,
+    eager: Eager,
 }
 
 impl Former {
     pub(super) fn new() -> Self {
-        Former { table: LruCache::new(MAX_FORMER) }
+        let eager = Eager::default();
+        Former { table: LruCache::new_unbounded(), due: BTreeSet::new(), helpers: 0, eager }
     }
 
-    pub(super) fn add(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, now: Instant, rng: &mut impl Rng) {
-        if !addresses.is_empty() {
-            let due = now + backoff(0, FIRST_PAUSE, LONGEST_PAUSE, rng);
-            self.table.insert(peer, Lost { addresses, since: now, due, failures: 0 });
+    /// It is looked for from now on.
+    pub(super) fn add(
+        &mut self,
+        peer: PeerId,
+        why: Why,
+        addresses: Vec<Multiaddr>,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
+        let is_more = self.table.peek(&peer).is_some_and(|lost| lost.why != Why::Helper);
+        if addresses.is_empty() || (why == Why::Helper && is_more) {
+            return;
+        }
+        let due = match why {
+            Why::Remembered => now,
+            Why::Member | Why::Helper => now + backoff(0, FIRST_PAUSE, LONGEST_PAUSE, rng),
+        };
+        self.remove(&peer);
+        if why == Why::Helper && self.helpers >= MAX_HELPERS {
+            self.remove_oldest(|lost| lost.why == Why::Helper);
+        } else if self.table.len() >= MAX_FORMER {
+            self.remove_oldest(|_| true);
+        }
+        self.helpers += usize::from(why == Why::Helper);
+        self.due.insert((due, peer));
+        self.table.insert(peer, Lost { why, addresses, due, failures: 0 });
+    }
+
+    fn remove_oldest(&mut self, is_one: impl Fn(&Lost) -> bool) {
+        let oldest = self.table.iter().find(|(_, lost)| is_one(lost)).map(|(peer, _)| *peer);
+        if let Some(oldest) = oldest {
+            self.remove(&oldest);
         }
     }
 
     /// It is back, or of no interest any more.
     pub(super) fn remove(&mut self, peer: &PeerId) {
-        self.table.remove(peer);
+        if let Some(lost) = self.table.remove(peer) {
+            self.due.remove(&(lost.due, *peer));
+            self.helpers -= usize::from(lost.why == Why::Helper);
+        }
     }
 
-    /// A dial of it failed.
-    pub(super) fn failed(&mut self, peer: &PeerId, now: Instant, rng: &mut impl Rng) {
-        if let Some(lost) = self.table.get_mut(peer) {
-            lost.failures = lost.failures.saturating_add(1);
-            lost.due = now + backoff(lost.failures, FIRST_PAUSE, LONGEST_PAUSE, rng);
+    /// A dial of it failed; `alone` if we have found nobody yet.
+    pub(super) fn failed(&mut self, peer: &PeerId, alone: bool, now: Instant, rng: &mut impl Rng) {
+        let Some(lost) = self.table.peek(peer) else { return };
+        let failures = lost.failures.saturating_add(1);
+        if lost.why == Why::Remembered && !alone && failures >= PATIENCE_IN_COMPANY {
+            return self.remove(peer);
+        }
+        let due = self.eager.after(backoff(failures, FIRST_PAUSE, LONGEST_PAUSE, rng), now, rng);
+        self.put_off(peer, due, failures);
+    }
+
+    fn put_off(&mut self, peer: &PeerId, until: Instant, failures: u32) {
+        // Its place in the table stays: that is how long it is gone.
+        if let Some(lost) = self.table.peek_mut(peer) {
+            self.due.remove(&(lost.due, *peer));
+            lost.due = until;
+            lost.failures = failures;
+            self.due.insert((until, *peer));
+        }
+    }
+
+    /// All are tried anew.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.eager.starts(now);
+        self.due.clear();
+        for (peer, lost) in self.table.iter_mut() {
+            lost.due = now;
+            lost.failures = 0;
+            self.due.insert((now, *peer));
         }
     }
 
@@ -57,13 +137,27 @@ impl Former {
         self.table.peek(peer).map_or(&[], |lost| &lost.addresses)
     }
 
-    /// Those that are due; `dial` says if it could be dialled.
-    pub(super) fn try_due(&mut self, now: Instant, mut dial: impl FnMut(PeerId, &[Multiaddr]) -> bool) {
-        self.table.retain(|_, lost| now.saturating_duration_since(lost.since) < SOUGHT_FOR);
-        for (peer, lost) in self.table.iter_mut() {
-            if lost.due <= now && dial(*peer, &lost.addresses) {
+    /// Those that are due, helpers too if they are of use; `dial` says if it could be dialled.
+    pub(super) fn try_due(
+        &mut self,
+        helpers: bool,
+        now: Instant,
+        mut dial: impl FnMut(PeerId, &[Multiaddr]) -> bool,
+    ) {
+        let is_wanted = |peer: &PeerId| self.table.peek(peer).is_some_and(|lost| helpers || lost.why != Why::Helper);
+        let due = self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, peer)| *peer);
+        let due: Vec<PeerId> = due.filter(is_wanted).collect();
+        let mut left = if self.eager.is_on(now) { EAGER_AT_ONCE } else { AT_ONCE };
+        for peer in due {
+            if left == 0 {
+                break;
+            }
+            let Some(lost) = self.table.peek(&peer) else { continue };
+            if dial(peer, &lost.addresses) {
+                left -= 1;
                 // If nothing is heard of the dial, it is tried again.
-                lost.due = now + LONGEST_PAUSE;
+                let failures = lost.failures;
+                self.put_off(&peer, now + LONGEST_PAUSE, failures);
             }
         }
     }
@@ -76,38 +170,123 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn is_sought_with_backoff_and_given_up() {
-        let (start, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
-        let mut former = Former::new();
-        let peer = PeerId::random();
-        former.add(peer, vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()], start, &mut rng);
-        let mut dials = Vec::new();
-        for tenths in 0..9_000 {
-            let now = start + Duration::from_millis(100 * tenths);
-            let mut dialled = false;
-            former.try_due(now, |_, _| {
-                dialled = true;
-                true
-            });
-            if dialled {
-                dials.push(now - start);
-                former.failed(&peer, now, &mut rng);
-            }
+    fn somewhere() -> Vec<Multiaddr> {
+        vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()]
+    }
+
+    struct Search {
+        former: Former,
+        start: Instant,
+        now: Instant,
+        rng: SmallRng,
+    }
+
+    impl Search {
+        fn new() -> Self {
+            let now = Instant::now();
+            Search { former: Former::new(), start: now, now, rng: SmallRng::seed_from_u64(1) }
         }
-        assert!(dials[0] <= Duration::from_millis(1100));
-        assert!((20..50).contains(&dials.len()), "{}", dials.len());
-        assert!(dials.last().unwrap() <= &SOUGHT_FOR);
-        assert!(former.addresses(&peer).is_empty());
+
+        fn add(&mut self, why: Why) -> PeerId {
+            let peer = PeerId::random();
+            self.former.add(peer, why, somewhere(), self.now, &mut self.rng);
+            peer
+        }
+
+        /// When which were dialled, each in vain.
+        fn run(&mut self, time: Duration, helpers: bool, alone: bool) -> Vec<(Duration, PeerId)> {
+            let end = self.now + time;
+            let mut dials = Vec::new();
+            while self.now < end {
+                let at = self.now - self.start;
+                let mut dialled = Vec::new();
+                self.former.try_due(helpers, self.now, |peer, _| {
+                    dialled.push(peer);
+                    true
+                });
+                for peer in dialled {
+                    dials.push((at, peer));
+                    self.former.failed(&peer, alone, self.now, &mut self.rng);
+                }
+                self.now += Duration::from_millis(250);
+            }
+            dials
+        }
+    }
+
+    #[test]
+    fn a_member_is_sought_for_ever_once_a_minute() {
+        let mut search = Search::new();
+        search.add(Why::Member);
+        let first = search.run(Duration::from_secs(600), false, false);
+        assert!(first[0].0 <= Duration::from_millis(1250));
+        assert!((14..22).contains(&first.len()), "{}", first.len());
+        search.now += Duration::from_secs(7 * 24 * 3600);
+        let late = search.run(Duration::from_secs(600), false, false);
+        assert!((10..=14).contains(&late.len()), "{}", late.len());
+        assert!(late.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(61)));
+    }
+
+    #[test]
+    fn a_change_of_the_network_makes_it_try_at_once_and_each_second_for_ten() {
+        let mut search = Search::new();
+        search.add(Why::Member);
+        search.run(Duration::from_secs(600), false, false);
+        search.former.network_changed(search.now);
+        let changed = search.now - search.start;
+        let dials = search.run(Duration::from_secs(120), false, false);
+        assert_eq!(dials[0].0, changed);
+        let eager: Vec<Duration> =
+            dials.iter().map(|(at, _)| *at - changed).filter(|at| *at <= Duration::from_secs(10)).collect();
+        assert!(eager.windows(2).all(|pair| pair[1] - pair[0] <= Duration::from_millis(1250)), "{eager:?}");
+        assert!(eager.last().unwrap() > &Duration::from_secs(8));
+        assert!(dials.len() - eager.len() < 5, "{dials:?}");
+    }
+
+    #[test]
+    fn one_of_a_file_is_tried_at_once_and_given_up_in_company_only() {
+        let mut search = Search::new();
+        let peer = search.add(Why::Remembered);
+        let dials = search.run(Duration::from_secs(3600), false, true);
+        assert_eq!(dials[0].0, Duration::ZERO);
+        assert!(dials.len() > 50);
+        search.run(Duration::from_secs(60), false, false);
+        assert!(search.former.addresses(&peer).is_empty());
+    }
+
+    #[test]
+    fn helpers_are_sought_while_there_are_none() {
+        let mut search = Search::new();
+        let helper = search.add(Why::Helper);
+        assert!(search.run(Duration::from_secs(60), false, true).is_empty());
+        assert!(!search.run(Duration::from_secs(60), true, true).is_empty());
+        assert_eq!(search.former.helpers, 1);
+        search.former.add(helper, Why::Member, somewhere(), search.now, &mut search.rng);
+        search.former.add(helper, Why::Helper, somewhere(), search.now, &mut search.rng);
+        assert_eq!((search.former.helpers, search.former.table.len()), (0, 1), "a member is more than a helper");
+    }
+
+    #[test]
+    fn all_have_their_turn_and_no_more_than_eight_a_second() {
+        let mut search = Search::new();
+        for _ in 0..200 {
+            search.add(Why::Member);
+        }
+        let dials = search.run(Duration::from_secs(30), false, false);
+        assert!(dials.len() <= 240, "{}", dials.len());
+        let dialled: BTreeSet<PeerId> = dials.iter().map(|(_, peer)| *peer).collect();
+        assert_eq!(dialled.len(), 200);
     }
 
     #[test]
     fn the_table_is_bounded() {
-        let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
-        let mut former = Former::new();
+        let mut search = Search::new();
         for _ in 0..2 * MAX_FORMER {
-            former.add(PeerId::random(), vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()], now, &mut rng);
+            search.add(Why::Member);
+            search.add(Why::Helper);
         }
-        assert_eq!(former.table.len(), MAX_FORMER);
+        assert_eq!(search.former.table.len(), MAX_FORMER);
+        assert_eq!(search.former.due.len(), MAX_FORMER);
+        assert!(search.former.helpers <= MAX_HELPERS);
     }
 }

@@ -108,6 +108,17 @@ impl Hints {
         self.fruitless.insert(peer, now + FRUITLESS_FOR);
     }
 
+    /// What came to nothing may be there now.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.fruitless.clear();
+        self.due.clear();
+        for (peer, hint) in &mut self.table {
+            hint.due = now;
+            hint.failures = 0;
+            self.due.insert((now, *peer));
+        }
+    }
+
     fn is_fruitless(&mut self, peer: &PeerId, now: Instant) -> bool {
         match self.fruitless.peek(peer) {
             Some(until) if now < *until => true,

@@ -11,6 +11,9 @@ pub(super) const SILENT_AFTER: Duration = Duration::from_secs(15);
 const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// One whose addresses we don't know has so long to come back by itself.
 const BACK_WITHIN: Duration = Duration::from_secs(1);
+/// The same for one to whom our own network had no way, and how often it is tried. That is no word of the peer's death.
+const ROUTE_WITHIN: Duration = Duration::from_secs(8);
+const ROUTE_TRIED_EVERY: Duration = Duration::from_millis(500);
 /// Dials of lost members at the same time: when a switch fails, all go at once.
 const AT_ONCE: usize = 64;
 /// Time between two ticks past this was lost to a stall of our own.
@@ -20,7 +23,15 @@ const OWN_STALL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Redials {
     waiting: VecDeque<PeerId>,
-    running: HashMap<PeerId, Instant>,
+    running: HashMap<PeerId, Attempt>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    since: Instant,
+    until: Instant,
+    /// When it is dialled again, if the network had no way to it.
+    again: Option<Instant>,
 }
 
 /// What to do about a lost member.
@@ -50,29 +61,61 @@ impl Redials {
 
     /// What is to be done now. `known` says if we have addresses of a peer.
     pub(super) fn due(&mut self, now: Instant, known: impl Fn(&PeerId) -> bool) -> Vec<Redial> {
-        let late = self.running.iter().filter(|(_, until)| **until <= now);
+        let late = self.running.iter().filter(|(_, attempt)| attempt.until <= now);
         let mut due: Vec<Redial> = late.map(|(peer, _)| Redial::GiveUp(*peer)).collect();
         for redial in &due {
             if let Redial::GiveUp(peer) = redial {
                 self.running.remove(peer);
             }
         }
+        for (peer, attempt) in &mut self.running {
+            if attempt.again.is_some_and(|at| at <= now) {
+                attempt.again = None;
+                due.push(Redial::Dial(*peer));
+            }
+        }
         while self.running.len() < AT_ONCE {
             let Some(peer) = self.waiting.pop_front() else { break };
-            if known(&peer) {
-                self.running.insert(peer, now + REACHED_WITHIN);
+            let within = match known(&peer) {
+                true => REACHED_WITHIN,
+                false => BACK_WITHIN,
+            };
+            if within == REACHED_WITHIN {
                 due.push(Redial::Dial(peer));
-            } else {
-                self.running.insert(peer, now + BACK_WITHIN);
             }
+            self.running.insert(peer, Attempt { since: now, until: now + within, again: None });
         }
         due
     }
 
+    /// Our network had no way to it: it is tried again before it is given up. False if it has been for long enough.
+    pub(super) fn had_no_route(&mut self, peer: PeerId, now: Instant) -> bool {
+        self.waiting.retain(|waiting| *waiting != peer);
+        let attempt = self.running.entry(peer).or_insert(Attempt { since: now, until: now, again: None });
+        attempt.until = attempt.since + ROUTE_WITHIN;
+        attempt.again = Some(now + ROUTE_TRIED_EVERY);
+        now < attempt.until
+    }
+
+    /// Those that are being dialled.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.running.keys()
+    }
+
+    /// There may be a way now to those to whom there was none.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        for attempt in self.running.values_mut() {
+            if let Some(again) = &mut attempt.again {
+                *again = now;
+            }
+        }
+    }
+
     /// We ourselves have stood still for this time.
     pub(super) fn stalled(&mut self, time: Duration) {
-        for until in self.running.values_mut() {
-            *until += time;
+        for attempt in self.running.values_mut() {
+            attempt.since += time;
+            attempt.until += time;
         }
     }
 }
@@ -124,6 +167,30 @@ mod tests {
         let Some(Redial::Dial(peer)) = first.first() else { panic!("it is dialled") };
         redials.remove(peer);
         assert_eq!(redials.due(now, |_| true).len(), 1);
+    }
+
+    #[test]
+    fn one_to_whom_there_is_no_way_is_tried_for_some_seconds() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut redials = Redials::default();
+        let peer = PeerId::random();
+        redials.add(peer);
+        assert_eq!(redials.due(now, |_| true), [Redial::Dial(peer)]);
+        let mut dials = 0;
+        let given_up = loop {
+            if !redials.had_no_route(peer, now) {
+                break now - start;
+            }
+            now += ROUTE_TRIED_EVERY;
+            match redials.due(now, |_| true)[..] {
+                [Redial::Dial(_)] => dials += 1,
+                [Redial::GiveUp(_)] => break now - start,
+                _ => panic!("nothing is done"),
+            }
+        };
+        assert_eq!(given_up, ROUTE_WITHIN);
+        assert_eq!(dials, 15);
     }
 
     #[test]

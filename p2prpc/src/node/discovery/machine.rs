@@ -12,25 +12,29 @@ use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 
-use super::address_filter::{Scope, filter};
+use super::address_filter::{Scope, filter, ip};
 use super::bootstrap::Bootstrap;
 use super::connected::{Connected, Describing};
 use super::dial_budget::{DialBudget, Teller};
 use super::finding::{PROBE_EVERY, Search};
-use super::former::Former;
+use super::former::{Former, Why};
 use super::hints::Hints;
 use super::key::{Topic, topic};
 use super::liveness::{Redial, Redials, SILENT_AFTER, own_stall};
 use super::membership::{Departure, Membership};
 use super::providers::{Providers, Query};
+use super::remembered::Remembered;
 use super::roster::Roster;
 use super::service::{self, Question, What};
-use super::{Action, DiscoveryConfig, GorpcName, Input};
+use super::{Action, DialFailure, DiscoveryConfig, GorpcName, Input};
 use crate::service::Service;
 
 const MAX_DEPARTED: usize = 4096;
 /// One member after the other is heard out from the beginning this often.
 const START_OVER_EVERY: Duration = Duration::from_secs(20);
+/// Our own network works as long as somebody was heard within this: pings come every 5 s.
+const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
 /// The state machine.
 pub(in crate::node) struct Discovery {
     pub(super) local: PeerId,
@@ -43,6 +47,8 @@ pub(in crate::node) struct Discovery {
     pub(super) providers: Providers,
     pub(super) hints: Hints,
     pub(super) former: Former,
+    pub(super) remembered: Remembered,
+    pub(super) network_changed: Option<Instant>,
     pub(super) redials: Redials,
     pub(super) departed: LruCache<PeerId, Instant>,
     pub(super) actions: VecDeque<Action>,
@@ -83,6 +89,8 @@ impl Discovery {
             bootstrap: Bootstrap::new(config.bootstrap, config.local, now),
             hints: Hints::new(),
             former: Former::new(),
+            remembered: Remembered::new(),
+            network_changed: None,
             redials: Redials::default(),
             departed: LruCache::new(MAX_DEPARTED),
             actions: VecDeque::new(),
@@ -97,6 +105,9 @@ impl Discovery {
             next_probe: now + PROBE_EVERY,
             closing: false,
         };
+        for (peer, addresses) in config.remembered {
+            discovery.remember(peer, &addresses, now);
+        }
         if config.private {
             discovery.warn_of_public_bootstrap();
         }
@@ -146,7 +157,7 @@ impl Discovery {
                 self.dial_hints(now);
             }
             Input::Disconnected { peer } => self.disconnected(peer, now),
-            Input::DialFailed { peer, error } => self.dial_failed(peer, &error, now),
+            Input::DialFailed { peer, failure } => self.dial_failed(peer, failure, now),
             Input::Supported { peer } => self.supported(peer, now),
             Input::Identified { peer, listen_addresses, protocols } => {
                 self.identified(peer, &listen_addresses, protocols.contains(&self.kad_protocol), now);
@@ -181,6 +192,7 @@ impl Discovery {
                 self.dial_hints(now);
             }
             Input::OwnAddressesChanged { reachable } => self.providers.addresses_changed(reachable, now),
+            Input::NetworkChanged => self.network_changed(now),
             Input::ServicesChanged => {
                 self.roster.services_changed();
                 self.providers.serves_now(now);
@@ -188,6 +200,7 @@ impl Discovery {
             Input::Blocked { peer } => {
                 self.left(peer, Departure::Unwanted, now);
                 self.former.remove(&peer);
+                self.remembered.remove(&peer);
                 self.hints.fruitless(peer, now);
                 self.actions.push_back(Action::Close { peer });
             }
@@ -222,6 +235,10 @@ impl Discovery {
             self.connected.entry(peer).or_insert_with(|| Connected::new(peer, remote, outbound, scope, now));
         connected.heard = now;
         connected.suspected = false;
+        connected.remote = ip(remote);
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.seen_at = connected.remote;
+        }
         if !first {
             connected.leaving = false;
             if outbound {
@@ -243,6 +260,7 @@ impl Discovery {
         }
         let Some(connected) = self.connected.get_mut(&peer) else { return };
         connected.supported = true;
+        connected.is_ours = true;
         if connected.describing == Describing::NotYet {
             connected.describing = Describing::At(now);
         }
@@ -262,24 +280,22 @@ impl Discovery {
 
     fn identified(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
         let Some(connected) = self.connected.get_mut(&peer) else { return };
+        connected.identified = true;
         connected.listens_at(peer, listen_addresses);
         let addresses = connected.addresses.clone();
         if speaks_kad {
             // A peer gives away the user's own words for it only as far as it would be believed itself.
-            for address in addresses.iter().filter(|address| Scope::of(address).is_some()) {
-                self.actions.push_back(Action::AddKadAddress { peer, address: address.clone() });
-            }
-            if !addresses.is_empty() {
+            let addresses = addresses.iter().filter(|address| Scope::of(address).is_some()).cloned().collect();
+            self.actions.push_back(Action::SetKadAddresses { peer, addresses });
+            if !connected.addresses.is_empty() {
                 self.providers.peer_came(peer, now);
             }
-        } else {
-            self.providers.peer_went(&peer);
+        } else if self.providers.peer_went(&peer) {
+            self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
         }
         if let Some(member) = self.members.get_mut(&peer) {
             member.addresses.clone_from(&addresses);
-            if member.gorpc {
-                return;
-            }
+            self.remembered.add(peer, &addresses);
             let topics = member.topics.clone();
             self.roster.connected(peer, topics, &addresses);
         }
@@ -287,7 +303,7 @@ impl Discovery {
 
     fn disconnected(&mut self, peer: PeerId, now: Instant) {
         let Some(connected) = self.connected.remove(&peer) else { return };
-        self.providers.peer_went(&peer);
+        let helped = self.providers.peer_went(&peer);
         self.bootstrap.disconnected(&peer, now, &mut self.rng);
         self.roster.disconnected(&peer);
         let lost = self.members.get(&peer).is_some_and(|member| member.pinned);
@@ -295,20 +311,52 @@ impl Discovery {
             self.redials.add(peer);
             self.redial(now);
         }
+        if !self.members.contains_key(&peer) {
+            if connected.identified && !connected.is_ours {
+                self.hints.fruitless(peer, now);
+            }
+            if helped && !connected.leaving && !self.bootstrap.contains(&peer) {
+                self.former.add(peer, Why::Helper, connected.addresses, now, &mut self.rng);
+            }
+        }
     }
 
-    fn dial_failed(&mut self, peer: PeerId, error: &str, now: Instant) {
+    fn dial_failed(&mut self, peer: PeerId, failure: DialFailure, now: Instant) {
         self.budget.finished(&peer);
-        if let Some((address, error)) = self.bootstrap.failed(&peer, error, now, &mut self.rng) {
+        for ip in &failure.no_route {
+            self.budget.not_sent(*ip);
+        }
+        if let Some((address, error)) = self.bootstrap.failed(&peer, &failure.error, now, &mut self.rng) {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
-        self.former.failed(&peer, now, &mut self.rng);
+        self.former.failed(&peer, self.members.is_empty(), now, &mut self.rng);
         self.hints.failed(&peer, now);
         // Another dial to one that is connected says nothing, except of one whose connection is believed dead.
         if self.connected.get(&peer).is_none_or(|connected| connected.suspected) {
-            self.left(peer, Departure::Vanished, now);
+            if !(self.is_our_own_failure(&peer, &failure) && self.redials.had_no_route(peer, now)) {
+                self.left(peer, Departure::Vanished, now);
+            }
+            if !failure.tried.is_empty() && self.hears_another_than(&peer, now) {
+                self.actions.push_back(Action::ForgetAt { peer, addresses: failure.tried });
+            }
         }
         self.dial_hints(now);
+    }
+
+    /// True if a member could not be dialled for want of a way to where it was last, which says nothing of it.
+    fn is_our_own_failure(&self, peer: &PeerId, failure: &DialFailure) -> bool {
+        let Some(member) = self.members.get(peer) else { return false };
+        failure.aborted
+            || match member.seen_at {
+                Some(ip) => failure.no_route.contains(&ip),
+                None => failure.tried.is_empty() && !failure.no_route.is_empty(),
+            }
+    }
+
+    fn hears_another_than(&self, peer: &PeerId, now: Instant) -> bool {
+        self.connected.iter().any(|(other, connected)| {
+            other != peer && !connected.suspected && now.saturating_duration_since(connected.heard) < HEARD_WITHIN
+        })
     }
 
     fn tick(&mut self, now: Instant) {
@@ -320,13 +368,17 @@ impl Discovery {
         }
         self.last_tick = now;
         self.budget.tick(now);
+        self.suspect_the_silent(now);
+        self.ask_those_due(now);
+        self.probe(now);
+        self.dial_those_due(now);
+    }
+
+    pub(super) fn dial_those_due(&mut self, now: Instant) {
         for (peer, addresses) in self.bootstrap.due(now) {
             self.actions.push_back(Action::Dial { peer, addresses });
         }
-        self.suspect_the_silent(now);
         self.redial(now);
-        self.ask_those_due(now);
-        self.probe(now);
         self.dial_former(now);
         self.dial_hints(now);
         for query in self.providers.due(now) {

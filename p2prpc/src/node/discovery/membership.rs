@@ -1,6 +1,7 @@
 //! Who is a member: from a peer's description of itself to its leave.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::address_filter::filter;
 use super::bootstrap::backoff;
 use super::connected::{Asking, Describing};
 use super::dial_budget::Teller;
+use super::former::Why;
 use super::key::Topic;
 use super::machine::Discovery;
 use super::roster::PAGE;
@@ -37,7 +39,9 @@ pub(super) struct Membership {
     /// It is one of those that are kept connected.
     pub(super) pinned: bool,
     pub(super) addresses: Vec<Multiaddr>,
-    /// It is a Go peer: it isn't asked anything, and others find it as we did.
+    /// Where the last connection to it went, as far as that is an IP.
+    pub(super) seen_at: Option<IpAddr>,
+    /// It is a Go peer: it can't be asked anything.
     pub(super) gorpc: bool,
 }
 
@@ -86,6 +90,7 @@ impl Discovery {
             connected.describing = Describing::At(now + ASK_STRANGERS_EVERY);
         }
         self.former.remove(&peer);
+        self.remembered.remove(&peer);
         self.hints.fruitless(peer, now);
         self.left(peer, Departure::Unwanted, now);
     }
@@ -125,10 +130,13 @@ impl Discovery {
     fn enters(&mut self, peer: PeerId, topics: Arc<[Topic]>, member: Member, gorpc: bool, now: Instant) {
         self.former.remove(&peer);
         self.hints.forgive(&peer);
-        let addresses = self.connected.get(&peer).map(|connected| connected.addresses.clone()).unwrap_or_default();
-        if !gorpc {
-            self.roster.connected(peer, topics.clone(), &addresses);
-        }
+        let connected = self.connected.get_mut(&peer);
+        let (addresses, seen_at) = connected.map_or_else(Default::default, |connected| {
+            connected.is_ours = true;
+            (connected.addresses.clone(), connected.remote)
+        });
+        self.roster.connected(peer, topics.clone(), &addresses);
+        self.remembered.add(peer, &addresses);
         let pinned = match self.members.get_mut(&peer) {
             Some(known) => {
                 if known.member != member {
@@ -141,7 +149,7 @@ impl Discovery {
                 false
             }
         };
-        self.members.insert(peer, Membership { member, topics, pinned, addresses, gorpc });
+        self.members.insert(peer, Membership { member, topics, pinned, addresses, seen_at, gorpc });
         if !pinned && (self.bootstrap.contains(&peer) || self.pinned() < self.max_connected) {
             self.pin(peer);
         }
@@ -190,6 +198,7 @@ impl Discovery {
         self.departed.insert(peer, now);
         self.hints.remove(&peer);
         self.former.remove(&peer);
+        self.actions.push_back(Action::Forget { peer });
         self.left(peer, Departure::Polite, now);
     }
 
@@ -197,14 +206,14 @@ impl Discovery {
     pub(super) fn left(&mut self, peer: PeerId, how: Departure, now: Instant) {
         let Some(member) = self.members.remove(&peer) else { return };
         self.redials.remove(&peer);
-        if !member.gorpc {
-            self.roster.left(peer, member.topics);
-        }
+        self.roster.left(peer, member.topics);
         if let Some(connected) = self.connected.get_mut(&peer) {
             connected.asking = None;
         }
-        if how == Departure::Vanished {
-            self.former.add(peer, member.addresses, now, &mut self.rng);
+        match how {
+            Departure::Vanished => self.former.add(peer, Why::Member, member.addresses, now, &mut self.rng),
+            Departure::Unwanted => self.remembered.remove(&peer),
+            Departure::Polite => {}
         }
         let kept = self.bootstrap.contains(&peer) && self.connected.contains_key(&peer);
         if member.pinned && !kept {

@@ -8,6 +8,7 @@ mod address_filter;
 mod bootstrap;
 mod connected;
 mod dial_budget;
+mod eager;
 mod finding;
 mod former;
 mod hints;
@@ -17,11 +18,13 @@ mod machine;
 mod membership;
 mod provider_store;
 mod providers;
+mod remembered;
 mod roster;
 mod service;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,10 +34,11 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use crate::error::RpcError;
 use crate::members::Member;
 
-pub(super) use address_filter::{Scope, may_tell};
+pub(super) use address_filter::{Scope, ip, may_tell};
 pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;
+pub(super) use remembered::MAX_REMEMBERED;
 pub(super) use roster::VisibleServices;
 pub(super) use service::{Description, Listing, Question, say_leaving};
 
@@ -45,6 +49,8 @@ pub(super) struct DiscoveryConfig {
     pub(super) rendezvous: Vec<Arc<str>>,
     /// As the user gave them. Several addresses of one peer are tried together.
     pub(super) bootstrap: Vec<(PeerId, Multiaddr)>,
+    /// Members that a node of before knew: to be found again.
+    pub(super) remembered: Vec<(PeerId, Vec<Multiaddr>)>,
     /// True if the node has a service to offer: only then it advertises itself.
     pub(super) serves: bool,
     /// How many members are kept connected.
@@ -78,6 +84,19 @@ impl GorpcName {
     }
 }
 
+/// How a dial failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DialFailure {
+    /// In words for the user.
+    pub(super) error: String,
+    /// Where the peer wasn't.
+    pub(super) tried: Vec<Multiaddr>,
+    /// To these our network had no way: that tells nothing of the peer.
+    pub(super) no_route: Vec<IpAddr>,
+    /// We gave it up ourselves, which tells nothing of the peer either.
+    pub(super) aborted: bool,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub(super) enum Input {
@@ -89,7 +108,7 @@ pub(super) enum Input {
     Disconnected { peer: PeerId },
     /// A dial failed, whoever asked for it. Also when the swarm refused it at once, unless a dial of that peer was
     /// under way already or it was connected: then its outcome is to come.
-    DialFailed { peer: PeerId, error: String },
+    DialFailed { peer: PeerId, failure: DialFailure },
     /// The peer speaks the application's protocol.
     Supported { peer: PeerId },
     /// All connections to the peer are silent: it may be found elsewhere.
@@ -120,6 +139,8 @@ pub(super) enum Input {
     SeenNearby { peer: PeerId, addresses: Vec<Multiaddr> },
     /// The addresses that the node gives as its own are other ones now; `reachable` if there are any.
     OwnAddressesChanged { reachable: bool },
+    /// An interface or an address of this machine came or went: what could not be reached before may be reachable now.
+    NetworkChanged,
     /// A service was added.
     ServicesChanged,
     /// The user has blocked the peer.
@@ -147,8 +168,12 @@ pub(super) enum Action {
     Provide { key: RecordKey },
     /// Stop being a provider.
     StopProviding { key: RecordKey },
-    /// Put the address into Kademlia's routing table.
-    AddKadAddress { peer: PeerId, address: Multiaddr },
+    /// In Kademlia's routing table the peer is there and nowhere else; without an address it isn't in it.
+    SetKadAddresses { peer: PeerId, addresses: Vec<Multiaddr> },
+    /// Tell nobody of this peer any more: it has said that it goes.
+    Forget { peer: PeerId },
+    /// Tell nobody any more that this peer is there: it isn't.
+    ForgetAt { peer: PeerId, addresses: Vec<Multiaddr> },
     /// Look for the peer's addresses in the DHT.
     FindPeer { peer: PeerId },
     /// Here are the addresses that [`Input::AddressesWanted`] asked for; none if there are none.

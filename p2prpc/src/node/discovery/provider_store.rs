@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
 use libp2p::multiaddr::Protocol;
@@ -68,14 +68,35 @@ impl ProviderStore {
         });
     }
 
+    /// This peer is gone: whoever asks is not told of it any more.
+    pub(in crate::node) fn forget(&mut self, provider: &PeerId) {
+        if *provider != self.local {
+            self.retain(|record| record.provider != *provider);
+        }
+    }
+
+    /// This peer isn't there: records that have it nowhere else go.
+    pub(in crate::node) fn forget_at(&mut self, provider: &PeerId, addresses: &[Multiaddr]) {
+        let failed = filter(provider, addresses, Scope::Loopback);
+        let is_failed = |address: &Multiaddr| {
+            address.clone().with_p2p(*provider).is_ok_and(|address| failed.contains(&address))
+        };
+        let is_wrong = |record: &ProviderRecord| !record.addresses.is_empty() && record.addresses.iter().all(is_failed);
+        self.retain(|record| record.provider != *provider || !is_wrong(record));
+    }
+
     fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_EVERY) {
             return;
         }
         self.swept = Some(now);
+        self.retain(|record| !record.is_expired(now));
+    }
+
+    fn retain(&mut self, keep: impl Fn(&ProviderRecord) -> bool) {
         let (own_keys, foreign) = (&self.own_keys, &mut self.foreign);
         self.keys.retain(|key, records| {
-            records.retain(|record| !record.is_expired(now));
+            records.retain(&keep);
             let empty = records.is_empty();
             if empty && !own_keys.contains(key) {
                 *foreign = foreign.saturating_sub(1);
@@ -162,8 +183,6 @@ impl RecordStore for ProviderStore {
 
 #[cfg(test)]
 mod tests {
-    use libp2p::Multiaddr;
-
     use super::*;
     use crate::node::discovery::rendezvous_key;
 
@@ -236,6 +255,38 @@ mod tests {
         assert_eq!(kept.len(), 8);
         assert!(kept.iter().all(|address| Scope::of(address) == Some(Scope::Private)));
         assert!(kept.iter().map(Multiaddr::len).sum::<usize>() <= MAX_ADDRESS_BYTES);
+    }
+
+    #[test]
+    fn one_that_is_gone_is_forgotten_and_the_others_stay() {
+        let mut store = store();
+        let (ours, foreign) = (rendezvous_key("ours"), foreign_key(1));
+        let (gone, stays) = (record(&ours), record(&ours));
+        for record in [&gone, &stays, &ProviderRecord { key: foreign.clone(), ..gone.clone() }] {
+            store.add_provider(record.clone()).unwrap();
+        }
+        store.add_provider(ProviderRecord::new(ours.clone(), store.local, Vec::new())).unwrap();
+        store.forget(&gone.provider);
+        store.forget(&store.local.clone());
+        assert_eq!(store.providers(&ours).len(), 2);
+        assert!(store.providers(&ours).contains(&stays));
+        assert_eq!((store.providers(&foreign).len(), store.foreign), (0, 0));
+    }
+
+    #[test]
+    fn one_that_is_not_where_others_say_stays_where_it_says_itself() {
+        let mut store = store();
+        let ours = rendezvous_key("ours");
+        let (here, elsewhere): (Multiaddr, Multiaddr) =
+            ("/ip4/10.0.0.1/tcp/1".parse().unwrap(), "/ip4/10.0.0.2/tcp/1".parse().unwrap());
+        let record = ProviderRecord { addresses: vec![here.clone()], ..record(&ours) };
+        store.add_provider(record.clone()).unwrap();
+        store.forget_at(&record.provider, &[elsewhere.clone()]);
+        store.forget_at(&PeerId::random(), &[here.clone()]);
+        store.forget_at(&record.provider, &[]);
+        assert_eq!(store.providers(&ours).len(), 1);
+        store.forget_at(&record.provider, &[elsewhere, here.with_p2p(record.provider).unwrap()]);
+        assert!(store.providers(&ours).is_empty());
     }
 
     #[test]

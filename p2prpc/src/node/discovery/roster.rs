@@ -8,6 +8,7 @@ use std::sync::Arc;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 
+use super::address_filter::Scope;
 use super::key::Topic;
 use super::service::{Blob, Cursor, Description, Listed, Listing};
 
@@ -63,7 +64,7 @@ impl Roster {
     pub(super) fn connected(&self, peer: PeerId, topics: Arc<[Topic]>, addresses: &[Multiaddr]) {
         let listed = Listed {
             peer: Blob(peer.to_bytes()),
-            addresses: addresses.iter().map(|address| Blob(address.to_vec())).collect(),
+            addresses: addresses.iter().filter(|it| can_be_told(it)).map(|address| Blob(address.to_vec())).collect(),
         };
         let mut state = self.state.lock();
         let known = state.entries.get(&peer).filter(|entry| entry.topics == topics);
@@ -145,6 +146,11 @@ impl Roster {
         let asked = topics.get(..MAX_TOPICS).unwrap_or(topics);
         self.topics.iter().filter(|topic| asked.contains(topic)).copied().collect()
     }
+}
+
+/// What nobody could believe isn't told: names that the user dialled, and addresses of one link.
+fn can_be_told(address: &Multiaddr) -> bool {
+    Scope::of(address).is_some()
 }
 
 impl State {

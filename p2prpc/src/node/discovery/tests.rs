@@ -1,6 +1,7 @@
 //! What discovery does as a whole, in a network without I/O.
 
 mod net;
+mod outages;
 
 use std::time::Duration;
 
@@ -307,6 +308,7 @@ fn a_private_node_with_a_public_bootstrap_peer_is_warned() {
     let config = |address: &str| super::DiscoveryConfig {
         local: PeerId::random(),
         rendezvous: vec!["ours".into()],
+        remembered: Vec::new(),
         bootstrap: vec![(PeerId::random(), address.parse().unwrap())],
         serves: true,
         max_connected_members: 512,

@@ -32,7 +32,9 @@ impl Driver {
                 }
             }
             Action::StopProviding { key } => behaviour.kademlia.stop_providing(&key),
-            Action::AddKadAddress { peer, address } => behaviour.kademlia.add_address(&peer, address),
+            Action::SetKadAddresses { peer, addresses } => behaviour.kademlia.set_addresses(&peer, &addresses),
+            Action::Forget { peer } => behaviour.kademlia.forget(&peer),
+            Action::ForgetAt { peer, addresses } => behaviour.kademlia.forget_at(&peer, &addresses),
             Action::FindPeer { peer } => behaviour.kademlia.find_peer(peer),
             Action::AddressesFound { peer, addresses } => behaviour.rpc.addresses_found(peer, addresses),
             Action::Joined { peer, member } => {
@@ -62,7 +64,7 @@ impl Driver {
         let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
         match self.swarm.dial(opts) {
             Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.feed(Input::DialFailed { peer, error: dial::reason(&error) }),
+            Err(error) => self.feed(Input::DialFailed { peer, failure: dial::failure(&error) }),
         }
     }
 }

@@ -34,12 +34,12 @@ impl Driver {
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
-                let reason = dial::reason(&error);
+                let failure = dial::failure(&error);
                 if let Some((address, connected)) = self.connecting.remove(&connection_id) {
                     let _ = connected.send(Err(dial::connect_error(address, error)));
                 }
                 if let Some(peer) = peer_id {
-                    self.feed(Input::DialFailed { peer, error: reason });
+                    self.feed(Input::DialFailed { peer, failure });
                 }
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
@@ -88,6 +88,7 @@ impl Driver {
             self.swarm.add_external_address(address.clone());
             self.addresses_changed();
         }
+        self.feed(Input::NetworkChanged);
     }
 
     fn listening_ended(&mut self, address: &Multiaddr) {
@@ -96,6 +97,7 @@ impl Driver {
             self.swarm.remove_external_address(address);
             self.addresses_changed();
         }
+        self.feed(Input::NetworkChanged);
     }
 
     pub(super) fn addresses_changed(&mut self) {

@@ -15,6 +15,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long connections may take to close.
 const CLOSE_WITHIN: Duration = Duration::from_millis(300);
+/// How long the end waits for the peers that are known to be written, since the rest of it is over. It goes on by itself.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 /// How often it is looked whether calls are still under way.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Longer than this nobody waits.
@@ -31,6 +33,9 @@ impl Driver {
         for listener in std::mem::take(&mut self.listeners) {
             self.swarm.remove_listener(listener);
         }
+        if let Some(cache) = &mut self.peer_cache {
+            cache.write(self.discovery.remembered());
+        }
         self.feed(Input::ShuttingDown);
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();
@@ -41,6 +46,10 @@ impl Driver {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         self.drive(Instant::now() + CLOSE_WITHIN, Self::is_alone).await;
+        if let Some(cache) = &mut self.peer_cache {
+            // Of a slow disk nobody waits.
+            let _ = tokio::time::timeout(WRITTEN_WITHIN, cache.finished()).await;
+        }
     }
 
     fn is_alone(&mut self) -> bool {

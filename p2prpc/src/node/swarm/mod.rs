@@ -28,6 +28,7 @@ use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
 use super::interfaces::Interfaces;
+use super::peer_cache::PeerCache;
 use crate::behaviour::Core;
 use crate::handle::Handle;
 
@@ -65,6 +66,7 @@ pub(super) struct Driver {
     /// The local address of each connection, as far as it is known.
     local_ips: HashMap<ConnectionId, (PeerId, IpAddr)>,
     last_tick: Instant,
+    peer_cache: Option<PeerCache>,
 }
 
 impl Driver {
@@ -113,6 +115,9 @@ impl Driver {
             self.feed(input);
         }
         self.feed(Input::Tick);
+        if let Some(cache) = &mut self.peer_cache {
+            cache.tick(now, self.discovery.remembered());
+        }
     }
 
     fn on_command(&mut self, command: Command) {

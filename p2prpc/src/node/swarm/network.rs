@@ -26,6 +26,7 @@ impl Driver {
             self.address_gone(ip);
         }
         self.swarm.behaviour().rpc.check_connections();
+        self.feed(Input::NetworkChanged);
     }
 
     fn address_gone(&mut self, ip: IpAddr) {

@@ -26,6 +26,7 @@ use crate::node::given::GivenAddresses;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
 use crate::node::kademlia::Kademlia;
+use crate::node::peer_cache::PeerCache;
 use crate::node::reachability::Reachability;
 use crate::node::{listen, transport};
 
@@ -59,11 +60,19 @@ impl Driver {
             Reachability::Private | Reachability::Public(_) => Mode::Server,
             Reachability::Client => Mode::Client,
         });
+        let (remembered, peer_cache) = match builder.peer_cache.clone() {
+            Some(path) => {
+                let (peers, cache) = PeerCache::open(path, local, Instant::now()).await;
+                (peers, Some(cache))
+            }
+            None => Default::default(),
+        };
         let discovery = Discovery::new(
             DiscoveryConfig {
                 local,
                 rendezvous: builder.rendezvous.clone(),
                 bootstrap: builder.bootstrap.clone(),
+                remembered: remembered.into_iter().collect(),
                 serves: !builder.services.is_empty(),
                 max_connected_members: builder.max_connected_members,
                 scope,
@@ -112,6 +121,7 @@ impl Driver {
             interfaces: Interfaces::new(),
             local_ips: HashMap::new(),
             last_tick: Instant::now(),
+            peer_cache,
         };
         if let Reachability::Public(addresses) = builder.reachability {
             for address in addresses {

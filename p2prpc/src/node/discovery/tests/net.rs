@@ -8,10 +8,10 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::error::{ErrorKind, RpcError};
 use crate::members::Member;
-use crate::node::discovery::address_filter::Scope;
+use crate::node::discovery::address_filter::{Scope, ip};
 use crate::node::discovery::machine::Discovery;
 use crate::node::discovery::service::{Question, What};
-use crate::node::discovery::{Action, DiscoveryConfig, Input};
+use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 const HANDSHAKE: Duration = Duration::from_millis(30);
@@ -64,7 +64,13 @@ pub(super) struct Net {
     pub(super) nodes: Vec<Sim>,
     /// Who doesn't let whom in.
     pub(super) blocked: BTreeSet<(usize, usize)>,
+    /// Whose cable is out. Its dials fail at once, and others' dials of it after a while.
+    pub(super) cut: BTreeSet<usize>,
+    /// How often nodes look around: days go faster with a slow one.
+    pub(super) tick: Duration,
     connections: HashMap<(usize, usize), usize>,
+    /// Who still believes to be connected to whom.
+    half_open: BTreeSet<(usize, usize)>,
     queue: BinaryHeap<Happens>,
     events: u64,
 }
@@ -107,7 +113,10 @@ impl Net {
             now: Instant::now() + Duration::from_secs(1000),
             nodes: Vec::new(),
             blocked: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            tick: Discovery::TICK,
             connections: HashMap::new(),
+            half_open: BTreeSet::new(),
             queue: BinaryHeap::new(),
             events: 0,
         }
@@ -138,6 +147,7 @@ impl Net {
         let config = DiscoveryConfig {
             local,
             rendezvous: setup.rendezvous.iter().map(|name| Arc::from(*name)).collect(),
+            remembered: Vec::new(),
             bootstrap: bootstrap.map(|number| (self.nodes[*number].peer, address(*number + 1))).collect(),
             serves: setup.serves,
             max_connected_members: setup.max_connected,
@@ -199,7 +209,7 @@ impl Net {
     fn happens(&mut self, node: usize, what: Event) {
         match what {
             Event::Input(Input::Tick) => {
-                self.later(Discovery::TICK, node, Event::Input(Input::Tick));
+                self.later(self.tick, node, Event::Input(Input::Tick));
                 if self.nodes[node].state == State::Running {
                     self.input(node, Input::Tick);
                 }
@@ -208,7 +218,8 @@ impl Net {
             Event::Ping => {
                 self.later(PING, node, Event::Ping);
                 for other in 0..self.nodes.len() {
-                    if self.are_connected(node, other) && self.nodes[other].state == State::Running {
+                    let reaches = !self.cut.contains(&node) && !self.cut.contains(&other);
+                    if reaches && self.are_connected(node, other) && self.nodes[other].state == State::Running {
                         let (peer, at) = (self.nodes[other].peer, self.now);
                         self.input(node, Input::Heard { peer, at });
                     }
@@ -216,8 +227,9 @@ impl Net {
             }
             Event::Dialled { target } => {
                 let (dialler, answerer) = (self.nodes[node].peer, self.nodes[target].peer);
-                if self.nodes[target].state != State::Running || self.nodes[node].state != State::Running {
-                    return self.input(node, Input::DialFailed { peer: answerer, error: "it is gone".into() });
+                let is_running = |node: usize| self.nodes[node].state == State::Running && !self.cut.contains(&node);
+                if !is_running(target) || !is_running(node) {
+                    return self.input(node, failed(answerer, address(target + 1)));
                 }
                 let count = self.connections.entry(pair(node, target)).or_default();
                 *count += 1;
@@ -225,6 +237,12 @@ impl Net {
                 let there = address(target + 1);
                 self.input(node, Input::Connected { peer: answerer, address: there, outbound: true, first });
                 let here = address(50_000 + node);
+                for (me, other) in [(node, target), (target, node)] {
+                    if self.half_open.remove(&(me, other)) {
+                        let peer = self.nodes[other].peer;
+                        self.input(me, Input::Disconnected { peer });
+                    }
+                }
                 self.input(target, Input::Connected { peer: dialler, address: here, outbound: false, first });
                 if first {
                     for (me, other) in [(node, target), (target, node)] {
@@ -303,8 +321,14 @@ impl Net {
             let there = address(*target + 1);
             addresses.iter().any(|address| *address == there || Ok(address) == there.clone().with_p2p(peer).as_ref())
         });
-        let failed = Input::DialFailed { peer, error: "refused".into() };
+        let failed = failed(peer, addresses.first().cloned().unwrap_or_else(|| address(0)));
+        if self.cut.contains(&node) {
+            let no_route = addresses.iter().filter_map(ip).collect();
+            let failure = DialFailure { error: "network unreachable".into(), no_route, ..DialFailure::default() };
+            return self.later(REFUSAL, node, Event::Input(Input::DialFailed { peer, failure }));
+        }
         match target.map(|target| (target, self.nodes[target].state)) {
+            Some((target, _)) if self.cut.contains(&target) => self.later(PATIENCE, node, Event::Input(failed)),
             Some((target, _)) if self.blocked.contains(&(target, node)) => {
                 self.later(REFUSAL, node, Event::Input(failed));
             }
@@ -318,7 +342,10 @@ impl Net {
         let Question { peer, topics, what } = question;
         let asker = self.nodes[node].peer;
         let target = self.number(&peer).filter(|target| self.are_connected(node, *target));
-        let target = target.filter(|target| self.nodes[*target].state == State::Running);
+        let target = target.filter(|target| {
+            let reaches = !self.cut.contains(&node) && !self.cut.contains(target);
+            reaches && self.nodes[*target].state == State::Running
+        });
         let lost = || RpcError::never_sent(ErrorKind::DeadlineExceeded, "");
         let wait = if target.is_some() { ANSWER } else { TIMEOUT };
         let roster = target.map(|target| self.nodes[target].discovery.roster.clone());
@@ -334,12 +361,36 @@ impl Net {
     }
 
     pub(super) fn disconnect(&mut self, a: usize, b: usize) {
+        for (node, other) in [(a, b), (b, a)] {
+            if self.half_open.remove(&(node, other)) && !self.are_connected(a, b) {
+                let peer = self.nodes[other].peer;
+                self.later(REFUSAL, node, Event::Input(Input::Disconnected { peer }));
+            }
+        }
         if self.connections.remove(&pair(a, b)).is_some() {
             for (node, other) in [(a, b), (b, a)] {
                 let peer = self.nodes[other].peer;
                 self.later(REFUSAL, node, Event::Input(Input::Disconnected { peer }));
             }
         }
+    }
+
+    /// The cable is out. Who has it sees its connections end; the others hear nothing any more.
+    pub(super) fn cut(&mut self, node: usize) {
+        self.cut.insert(node);
+        for other in 0..self.nodes.len() {
+            if self.are_connected(node, other) {
+                let peer = self.nodes[other].peer;
+                self.later(REFUSAL, node, Event::Input(Input::Disconnected { peer }));
+                self.half_open.insert((other, node));
+                self.connections.remove(&pair(node, other));
+            }
+        }
+    }
+
+    /// It is in again.
+    pub(super) fn mend(&mut self, node: usize) {
+        self.cut.remove(&node);
     }
 
     /// `kill -9`.
@@ -390,6 +441,11 @@ impl Net {
             node.members.len() + 1 == running.len() && node.members.keys().all(|peer| running.contains(peer))
         })
     }
+}
+
+fn failed(peer: PeerId, tried: Multiaddr) -> Input {
+    let failure = DialFailure { error: "refused".into(), tried: vec![tried], ..DialFailure::default() };
+    Input::DialFailed { peer, failure }
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {

@@ -1,0 +1,68 @@
+//! The time after our own network has changed, in which everything is tried again and often.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+use rand::Rng;
+
+use super::Action;
+use super::machine::Discovery;
+
+/// A route often comes a moment after its address, and names later still.
+const EAGER_FOR: Duration = Duration::from_secs(10);
+/// The longest pause until then.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// When pauses are cut short.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Eager {
+    until: Option<Instant>,
+}
+
+impl Eager {
+    pub(super) fn starts(&mut self, now: Instant) {
+        self.until = Some(now + EAGER_FOR);
+    }
+
+    pub(super) fn is_on(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// When to try again that would be tried after `pause`.
+    pub(super) fn after(&self, pause: Duration, now: Instant, rng: &mut impl Rng) -> Instant {
+        match self.is_on(now) && pause > LONGEST_PAUSE {
+            true => now + LONGEST_PAUSE.mul_f64(rng.random_range(0.75..=1.0)),
+            false => now + pause,
+        }
+    }
+}
+
+impl Discovery {
+    /// What was dialled from an address that is no more would wait for its 10 s, with the new dial behind it.
+    fn give_up_dials(&mut self) {
+        let dialled = self.budget.peers().chain(self.redials.peers()).chain(self.bootstrap.dialled());
+        let is_lost = |peer: &&PeerId| self.connected.get(peer).is_none_or(|connected| connected.suspected);
+        let peers: BTreeSet<PeerId> = dialled.filter(is_lost).copied().collect();
+        self.actions.extend(peers.into_iter().map(|peer| Action::Close { peer }));
+    }
+
+    /// What could not be reached before may be reachable now, and what could may be no more.
+    pub(super) fn network_changed(&mut self, now: Instant) {
+        let first = self.network_changed.is_none_or(|last| now.saturating_duration_since(last) >= Discovery::TICK);
+        self.network_changed = Some(now);
+        if first {
+            self.give_up_dials();
+        }
+        self.bootstrap.network_changed(now);
+        self.former.network_changed(now);
+        self.hints.network_changed(now);
+        self.redials.network_changed(now);
+        self.providers.network_changed(now);
+        self.budget.network_changed(now);
+        // Changes come in flocks. The tick does what this leaves.
+        if first {
+            self.dial_those_due(now);
+        }
+    }
+}
