@@ -3,6 +3,7 @@
 pub mod golang;
 mod gopeer;
 pub mod hostile;
+pub mod network;
 mod peer;
 pub mod programs;
 mod waiting;

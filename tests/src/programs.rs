@@ -1,7 +1,7 @@
 //! A running program, and what it prints.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -98,6 +98,22 @@ impl Program {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (Lines::of(child.stdout.take().unwrap()), Lines::of(child.stderr.take().unwrap()));
         Program { child, out, err }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes a line to its standard input, which its command has to make a pipe. One that has ended doesn't get it.
+    ///
+    /// # Panics
+    ///
+    /// If its standard input is no pipe.
+    pub fn say(&self, line: &str) {
+        let mut input = self.child.stdin.as_ref().expect("its standard input is a pipe");
+        // What waits for its answer says so.
+        let _ = writeln!(input, "{line}");
     }
 
     /// Sends it a signal.

@@ -1,0 +1,130 @@
+//! Two hosts with two ways to each other, one of which ends.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use p2prpc_tests::network::{Host, LAN, Lab};
+
+use super::agent::{Agent, Start, meet, until};
+use super::node::now;
+use super::watching::{assert_undisturbed, judge, settle, watch};
+use super::{Transport, trial};
+
+/// The second network.
+const FAR: &str = "far";
+
+pub(crate) fn trials(transport: Transport) -> Vec<Trial> {
+    vec![
+        trial(transport, "first_of_two_networks_dies", |transport| one_dies(transport, "eth0", true)),
+        trial(transport, "second_of_two_networks_dies", |transport| one_dies(transport, "eth1", true)),
+        trial(transport, "cable_of_one_to_the_first_of_two_networks_is_cut", |transport| {
+            one_dies(transport, "eth0", false)
+        }),
+        trial(transport, "address_of_the_first_of_two_networks_is_removed", |transport| {
+            interface_ends(transport, |host| host.remove("eth0", "10.9.0.2/24"))
+        }),
+        trial(transport, "address_of_the_second_of_two_networks_is_removed", |transport| {
+            interface_ends(transport, |host| host.remove("eth1", "10.9.1.2/24"))
+        }),
+        trial(transport, "interface_to_the_first_of_two_networks_is_unplugged", |transport| {
+            interface_ends(transport, |host| host.ip("link del eth0"))
+        }),
+        trial(transport, "interface_to_the_first_of_two_networks_is_switched_off", |transport| {
+            interface_ends(transport, |host| host.down("eth0"))
+        }),
+        trial(transport, "address_of_one_of_two_interfaces_to_one_network_is_removed", one_network),
+        trial(transport, "two_healthy_connections_stay_two", stay_two),
+    ]
+}
+
+/// Two networks, with `a` and `b` on both.
+fn two_networks(lab: &Lab) -> [Host<'_>; 2] {
+    lab.bridge(FAR);
+    [("a", "10.9.0.1/24", "10.9.1.1/24"), ("b", "10.9.0.2/24", "10.9.1.2/24")].map(|(name, near, far)| {
+        let host = lab.host(name, &[near]);
+        host.plug("eth1", FAR, &[far]);
+        host
+    })
+}
+
+/// Two nodes, with connections over both networks.
+fn two_nodes(transport: Transport, hosts: &[Host<'_>; 2]) -> [Agent; 2] {
+    let a = Start::new(transport).on(&hosts[0]);
+    let b = Start::new(transport).bootstrap(a.at("10.9.0.1")).on(&hosts[1]);
+    meet(&[&a, &b]);
+    // Those to be had are dialled at once: which network came first isn't known.
+    b.connect_again(&a, "10.9.1.1");
+    b.connect_again(&a, "10.9.0.1");
+    if transport == Transport::Tcp {
+        assert!(until(Duration::from_secs(2), || has_both(&a)).is_some(), "both networks have a connection");
+    }
+    [a, b]
+}
+
+/// True if `a` has TCP connections with `b` over both networks.
+fn has_both(a: &Agent) -> bool {
+    a.view().tcp_connections("10.9.0.2") > 0 && a.view().tcp_connections("10.9.1.2") > 0
+}
+
+fn one_dies(transport: Transport, interface: &str, at_both: bool) -> String {
+    let lab = Lab::new();
+    let hosts = two_networks(&lab);
+    let [a, b] = two_nodes(transport, &hosts);
+    let ways = watch(&[(&a, &b)]);
+    settle(&ways);
+    hosts[1].cut(interface);
+    if at_both {
+        hosts[0].cut(interface);
+    }
+    judge(&ways, now(), transport.goal())
+}
+
+fn interface_ends(transport: Transport, end: impl FnOnce(&Host<'_>)) -> String {
+    let lab = Lab::new();
+    let hosts = two_networks(&lab);
+    let [a, b] = two_nodes(transport, &hosts);
+    let ways = watch(&[(&a, &b)]);
+    settle(&ways);
+    end(&hosts[1]);
+    judge(&ways, now(), transport.goal())
+}
+
+/// One that has a Wi-Fi and a cable to the same network.
+fn one_network(transport: Transport) -> String {
+    let lab = Lab::new();
+    let a = Start::new(transport).on(&lab.host("a", &["10.9.0.1/24"]));
+    let host = lab.host("b", &["10.9.0.2/24"]);
+    host.plug("eth1", LAN, &["10.9.0.3/24"]);
+    let b = Start::new(transport).bootstrap(a.at("10.9.0.1")).on(&host);
+    meet(&[&a, &b]);
+    let ways = watch(&[(&a, &b)]);
+    settle(&ways);
+    host.remove("eth0", "10.9.0.2/24");
+    judge(&ways, now(), transport.goal())
+}
+
+fn stay_two(transport: Transport) -> String {
+    let lab = Lab::new();
+    let hosts = two_networks(&lab);
+    let [a, b] = two_nodes(transport, &hosts);
+    // Used by calls, a connection needs nothing else to stay; with members it stays anyway.
+    let ways = watch(&[(&a, &b)]);
+    settle(&ways);
+    let since = now();
+    let over = |agent: &Agent| ["eth0", "eth1"].map(|interface| agent.view().packets_in(interface));
+    sleep(Duration::from_secs(30));
+    let before = over(&a);
+    sleep(Duration::from_secs(16));
+    let after = over(&a);
+    assert_undisturbed(&ways, since);
+    match transport {
+        Transport::Tcp => assert!(has_both(&a), "both networks have a connection after 46 s"),
+        // Each connection is kept alive by packets.
+        Transport::Quic | Transport::Both => {
+            let came = [after[0] - before[0], after[1] - before[1]];
+            assert!(came.iter().all(|came| *came >= 2), "packets in 16 s: {came:?}");
+        }
+    }
+    "two after 46 s".into()
+}
