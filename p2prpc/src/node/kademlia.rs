@@ -154,8 +154,9 @@ impl Kademlia {
         self.queries.insert(query, Query::Find { peer, since: Instant::now() });
     }
 
-    /// To be called now and then: keeps the routing table fresh, and gives searches that have found something.
+    /// To be called now and then: keeps the routing table fresh, forgets expired records, and gives searches that have found something.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Input> {
+        self.inner.store_mut().sweep(now);
         if now >= self.next_refresh {
             self.next_refresh = now + REFRESH;
             // Without a known peer there is nothing to refresh.

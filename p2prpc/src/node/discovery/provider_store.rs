@@ -19,7 +19,17 @@ const MAX_FOREIGN_KEYS: usize = 768;
 const MAX_PROVIDERS: usize = 256;
 /// Addresses of one record, in bytes together.
 const MAX_ADDRESS_BYTES: usize = 1024;
-/// A full store is searched for expired records no more often than this.
+/// A longer key is no key: Go nodes draw the same line.
+const MAX_KEY: usize = 80;
+/// All records under foreign keys together.
+const MAX_FOREIGN_BYTES: usize = 4 << 20;
+/// Of these, what one provider may have, and under how many foreign keys.
+const MAX_BYTES_A_PROVIDER: usize = MAX_FOREIGN_BYTES / 16;
+const MAX_KEYS_A_PROVIDER: usize = MAX_FOREIGN_KEYS / 4;
+/// What a record takes beside its key and its addresses, and an address beside its bytes.
+const RECORD_OVERHEAD: usize = 256;
+const ADDRESS_OVERHEAD: usize = 64;
+/// The store is searched for expired records this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// A store for [`kad::Behaviour`](libp2p::kad::Behaviour) that keeps provider records within bounds, and no value records.
@@ -34,8 +44,56 @@ pub(in crate::node) struct ProviderStore {
     own_keys: HashSet<RecordKey>,
     foreign: usize,
     keys: HashMap<RecordKey, Vec<ProviderRecord>>,
+    /// Of the records under foreign keys.
+    ledger: Ledger,
     provided: HashMap<RecordKey, ProviderRecord>,
     swept: Option<Instant>,
+}
+
+/// What records take, in all and for each provider.
+#[derive(Debug, Default)]
+struct Ledger {
+    bytes: usize,
+    providers: HashMap<PeerId, Share>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    bytes: usize,
+    records: usize,
+}
+
+impl Ledger {
+    fn cost(record: &ProviderRecord) -> usize {
+        let addresses = record.addresses.iter().map(|address| address.len() + ADDRESS_OVERHEAD);
+        RECORD_OVERHEAD + record.key.as_ref().len() + addresses.sum::<usize>()
+    }
+
+    /// False, and nothing is taken, if there is no room.
+    fn take(&mut self, record: &ProviderRecord) -> bool {
+        let cost = Self::cost(record);
+        let share = self.providers.get(&record.provider).copied().unwrap_or_default();
+        let share = Share { bytes: share.bytes + cost, records: share.records + 1 };
+        let bytes = self.bytes + cost;
+        if bytes > MAX_FOREIGN_BYTES || share.bytes > MAX_BYTES_A_PROVIDER || share.records > MAX_KEYS_A_PROVIDER {
+            return false;
+        }
+        self.bytes = bytes;
+        self.providers.insert(record.provider, share);
+        true
+    }
+
+    fn give_back(&mut self, record: &ProviderRecord) {
+        let cost = Self::cost(record);
+        self.bytes = self.bytes.saturating_sub(cost);
+        if let Some(share) = self.providers.get_mut(&record.provider) {
+            share.bytes = share.bytes.saturating_sub(cost);
+            share.records = share.records.saturating_sub(1);
+            if share.records == 0 {
+                self.providers.remove(&record.provider);
+            }
+        }
+    }
 }
 
 impl ProviderStore {
@@ -48,6 +106,7 @@ impl ProviderStore {
             own_keys: topics.iter().map(record_key).collect(),
             foreign: 0,
             keys: HashMap::new(),
+            ledger: Ledger::default(),
             provided: HashMap::new(),
             swept: None,
         }
@@ -85,7 +144,8 @@ impl ProviderStore {
         self.retain(|record| record.provider != *provider || !is_wrong(record));
     }
 
-    fn sweep(&mut self, now: Instant) {
+    /// To be called now and then: forgets what has expired.
+    pub(in crate::node) fn sweep(&mut self, now: Instant) {
         if self.swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_EVERY) {
             return;
         }
@@ -94,16 +154,61 @@ impl ProviderStore {
     }
 
     fn retain(&mut self, keep: impl Fn(&ProviderRecord) -> bool) {
-        let (own_keys, foreign) = (&self.own_keys, &mut self.foreign);
+        let (own_keys, foreign, ledger) = (&self.own_keys, &mut self.foreign, &mut self.ledger);
         self.keys.retain(|key, records| {
-            records.retain(&keep);
+            let is_own = own_keys.contains(key);
+            records.retain(|record| {
+                let kept = keep(record);
+                if !kept && !is_own {
+                    ledger.give_back(record);
+                }
+                kept
+            });
             let empty = records.is_empty();
-            if empty && !own_keys.contains(key) {
+            if empty && !is_own {
                 *foreign = foreign.saturating_sub(1);
             }
             !empty
         });
     }
+
+    /// Take a record under a foreign key, or leave everything as it is.
+    fn add_foreign(&mut self, record: ProviderRecord) -> Result<()> {
+        let known = self.keys.get(&record.key);
+        if known.is_none() && self.foreign >= MAX_FOREIGN_KEYS {
+            return Err(Error::MaxProvidedKeys);
+        }
+        let known = known.and_then(|records| records.iter().find(|known| known.provider == record.provider));
+        if let Some(known) = known {
+            self.ledger.give_back(known);
+        }
+        if !self.ledger.take(&record) {
+            if let Some(known) = known {
+                // It was there before, so there is room for it.
+                self.ledger.take(known);
+            }
+            return Err(Error::MaxProvidedKeys);
+        }
+        self.foreign += usize::from(!self.keys.contains_key(&record.key));
+        let put = put(self.keys.entry(record.key.clone()).or_default(), record);
+        put.map_err(|refused| {
+            self.ledger.give_back(&refused);
+            Error::MaxProvidedKeys
+        })
+    }
+}
+
+/// Add a record or renew it; given back if there are too many.
+fn put(records: &mut Vec<ProviderRecord>, record: ProviderRecord) -> std::result::Result<(), ProviderRecord> {
+    if let Some(known) = records.iter_mut().find(|known| known.provider == record.provider) {
+        *known = record;
+        return Ok(());
+    }
+    if records.len() >= MAX_PROVIDERS {
+        return Err(record);
+    }
+    records.push(record);
+    Ok(())
 }
 
 impl RecordStore for ProviderStore {
@@ -129,31 +234,22 @@ impl RecordStore for ProviderStore {
             self.provided.insert(record.key.clone(), record);
             return Ok(());
         }
+        if record.key.as_ref().len() > MAX_KEY {
+            return Err(Error::ValueTooLarge);
+        }
         self.shorten(&mut record);
         let now = Instant::now();
-        let is_own = self.own_keys.contains(&record.key);
-        if !is_own && !self.keys.contains_key(&record.key) {
-            if self.foreign >= MAX_FOREIGN_KEYS {
-                self.sweep(now);
+        if self.own_keys.contains(&record.key) {
+            let records = self.keys.entry(record.key.clone()).or_default();
+            if records.len() >= MAX_PROVIDERS {
+                records.retain(|known| !known.is_expired(now));
             }
-            if self.foreign >= MAX_FOREIGN_KEYS {
-                return Err(Error::MaxProvidedKeys);
-            }
-            self.foreign += 1;
+            return put(records, record).map_err(|_| Error::MaxProvidedKeys);
         }
-        let records = self.keys.entry(record.key.clone()).or_default();
-        if let Some(known) = records.iter_mut().find(|known| known.provider == record.provider) {
-            *known = record;
-            return Ok(());
+        if self.foreign >= MAX_FOREIGN_KEYS || self.ledger.bytes + Ledger::cost(&record) > MAX_FOREIGN_BYTES {
+            self.sweep(now);
         }
-        if records.len() >= MAX_PROVIDERS {
-            records.retain(|known| !known.is_expired(now));
-        }
-        if records.len() >= MAX_PROVIDERS {
-            return Err(Error::MaxProvidedKeys);
-        }
-        records.push(record);
-        Ok(())
+        self.add_foreign(record)
     }
 
     fn providers(&self, key: &RecordKey) -> Vec<ProviderRecord> {
@@ -170,11 +266,17 @@ impl RecordStore for ProviderStore {
             self.provided.remove(key);
             return;
         }
+        let is_own = self.own_keys.contains(key);
         let Some(records) = self.keys.get_mut(key) else { return };
-        records.retain(|record| record.provider != *provider);
+        if let Some(at) = records.iter().position(|record| record.provider == *provider) {
+            let gone = records.remove(at);
+            if !is_own {
+                self.ledger.give_back(&gone);
+            }
+        }
         if records.is_empty() {
             self.keys.remove(key);
-            if !self.own_keys.contains(key) {
+            if !is_own {
                 self.foreign = self.foreign.saturating_sub(1);
             }
         }
@@ -223,6 +325,54 @@ mod tests {
         assert_eq!(store.foreign, 1);
         store.remove_provider(&fresh.key, &fresh.provider);
         assert_eq!((store.foreign, store.keys.len()), (0, 0));
+        assert_eq!((store.ledger.bytes, store.ledger.providers.len()), (0, 0));
+    }
+
+    #[test]
+    fn keys_longer_than_eighty_bytes_are_refused() {
+        let mut store = store();
+        assert!(store.add_provider(record(&RecordKey::from(vec![1; MAX_KEY]))).is_ok());
+        assert!(store.add_provider(record(&RecordKey::from(vec![1; MAX_KEY + 1]))).is_err());
+        assert_eq!(store.keys.len(), 1);
+    }
+
+    #[test]
+    fn foreign_records_have_a_budget_of_bytes_and_a_provider_a_share_of_it() {
+        let mut store = store();
+        let one = PeerId::random();
+        let long: Vec<Multiaddr> = (1..9).map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()).collect();
+        let of_one =
+            |n| ProviderRecord { provider: one, addresses: long.clone(), ..record(&foreign_key(n % MAX_FOREIGN_KEYS)) };
+        let taken = (0..MAX_FOREIGN_KEYS).filter(|n| store.add_provider(of_one(*n)).is_ok()).count();
+        assert_eq!(taken, MAX_KEYS_A_PROVIDER);
+        for n in 0..40_000 {
+            let _ = store.add_provider(ProviderRecord { provider: PeerId::random(), ..of_one(n) });
+        }
+        assert!(store.ledger.bytes <= MAX_FOREIGN_BYTES && store.ledger.bytes > MAX_FOREIGN_BYTES / 2);
+        let counted: usize = store.keys.values().flatten().map(Ledger::cost).sum();
+        assert_eq!(counted, store.ledger.bytes);
+        // What is renewed stays, with room or without.
+        assert!(store.add_provider(of_one(0)).is_ok());
+        assert!(store.add_provider(record(&rendezvous_key("ours"))).is_ok());
+        assert_eq!(store.keys.values().flatten().map(Ledger::cost).sum::<usize>() - counted, {
+            Ledger::cost(&record(&rendezvous_key("ours")))
+        });
+    }
+
+    #[test]
+    fn what_has_expired_is_swept_without_anybody_adding() {
+        let mut store = store();
+        let now = Instant::now();
+        let soon = now + Duration::from_secs(60);
+        for n in 0..100 {
+            store.add_provider(ProviderRecord { expires: Some(soon), ..record(&foreign_key(n)) }).unwrap();
+        }
+        let ours = rendezvous_key("ours");
+        store.add_provider(ProviderRecord { expires: Some(soon), ..record(&ours) }).unwrap();
+        store.sweep(now + SWEEP_EVERY);
+        assert_eq!(store.keys.len(), 101);
+        store.sweep(soon + SWEEP_EVERY);
+        assert_eq!((store.keys.len(), store.foreign, store.ledger.bytes), (0, 0, 0));
     }
 
     #[test]
