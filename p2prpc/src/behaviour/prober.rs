@@ -134,7 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Prober<S> {
                 self.connection.note_heard();
                 self.answered = true;
             }
-            Poll::Ready(Err(error)) => self.open_failed(is_refusal(&error)),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(connection = %self.connection.id(), %error, "a stream for pings has ended");
+                self.open_failed(is_refusal(&error));
+            }
         }
     }
 
