@@ -60,11 +60,14 @@ pub(super) struct Driver {
     to_ask: VecDeque<Question>,
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     last_tick: Instant,
+    /// False while the node starts: where it listens is no change of the network then.
+    started: bool,
     peer_cache: Option<PeerCache>,
 }
 
 impl Driver {
     pub(super) async fn run(mut self) {
+        self.started = true;
         let mut ticks = tokio::time::interval(Discovery::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

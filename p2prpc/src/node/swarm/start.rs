@@ -116,6 +116,7 @@ impl Driver {
             to_ask: VecDeque::new(),
             farewell: None,
             last_tick: Instant::now(),
+            started: false,
             peer_cache,
         };
         if let Reachability::Public(addresses) = builder.reachability {
