@@ -1,5 +1,6 @@
 //! `echo-demo` beside echo nodes in Go, each a process. Where there is no Go, all of this is ignored.
 
+mod churn;
 mod node;
 
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use node::{Kind, Node};
 /// Every call of the first rounds is answered within this, from the start of the last node.
 const SWARM_WITHIN: Duration = Duration::from_secs(30);
 const ROUNDS: usize = 5;
+/// From the first line of a node that takes another one's place until all echo it.
+const RESTARTED_WITHIN: Duration = Duration::from_secs(5);
 const KILLED_LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -34,6 +37,9 @@ fn main() -> ExitCode {
         test("nodes_of_2021_echo_through_a_node_of_2021", || of_2021_echo(Kind::Go2021)),
         test("nodes_of_2021_echo_through_a_rust_node", || of_2021_echo(Kind::Rust)),
         test("a_rust_node_finds_a_go_node_that_it_is_not_told_of", found_through_the_dht),
+        test("nodes_that_are_killed_and_started_again_are_echoed", || churn::churn(3, SWARM_WITHIN)),
+        // On request: `--ignored`.
+        test("three_minutes_of_kills_and_restarts", || churn::churn(18, RESTARTED_WITHIN)).with_ignored_flag(true),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }

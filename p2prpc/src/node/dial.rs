@@ -62,21 +62,24 @@ pub(super) fn failure(error: &DialError) -> DialFailure {
 
 /// Nothing was sent, or nothing on the way knew where to.
 fn has_no_route(error: &TransportError<io::Error>) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    let kind = io_kind(error);
+    matches!(kind, Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown))
+}
+
+/// What the system said, below all that the transports put around it.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let mut cause = Some(error);
     while let Some(error) = cause {
-        let io = error.downcast_ref::<io::Error>();
-        if let Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown) =
-            io.map(io::Error::kind)
-        {
-            return true;
-        }
-        // An error in an I/O error isn't its source.
-        cause = match io.and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
+        cause = match error.downcast_ref::<io::Error>() {
+            // An error in an I/O error isn't its source.
+            Some(io) => match io.get_ref() {
+                Some(inner) => Some(inner),
+                None => return Some(io.kind()),
+            },
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 pub(super) fn connect_error(address: Multiaddr, error: DialError) -> ConnectError {
@@ -107,7 +110,25 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
 mod tests {
     use std::net::IpAddr;
 
+    use libp2p::Transport;
+    use libp2p::core::Endpoint;
+    use libp2p::core::transport::{DialOpts, PortUse};
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_the_system_says_is_found_below_the_transports() {
+        let keypair = libp2p::identity::Keypair::generate_ed25519();
+        let mut transport = crate::node::transport::build(&keypair, false).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
+        let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let error = match transport.dial(address, options) {
+            Ok(dial) => TransportError::Other(dial.await.unwrap_err()),
+            Err(error) => error,
+        };
+        assert_eq!(io_kind(&error), Some(ErrorKind::ConnectionRefused), "{error:?}");
+    }
 
     #[test]
     fn what_our_network_has_no_way_to_tells_nothing_of_the_peer() {

@@ -12,8 +12,8 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::kad::store::RecordStore;
 use libp2p::kad::{
-    self, BucketInserts, Event, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, KBucketKey, Mode,
-    QueryId, QueryResult, RecordKey, StoreInserts,
+    self, BucketInserts, Event, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, InboundRequest, KBucketKey,
+    Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{

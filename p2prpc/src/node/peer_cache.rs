@@ -218,7 +218,9 @@ fn replace(path: &Path, aside: bool, content: &[u8]) -> io::Result<()> {
         name.push(ASIDE);
         match fs::rename(path, &name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => tracing::warn!("peer cache {}: what was there is in {} now", path.display(), Path::new(&name).display()),
+            _ => {
+                tracing::warn!("peer cache {}: what was there is in {} now", path.display(), Path::new(&name).display())
+            }
         }
     }
     let folder = match path.parent() {

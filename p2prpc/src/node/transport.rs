@@ -39,6 +39,7 @@ fn without_dns(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, Stre
     yamux.set_max_num_streams(if gorpc { MAX_STREAMS_GORPC } else { MAX_STREAMS });
     let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
     let transport = FreshPorts(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)))
+        .map_err(Tcp)
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)
@@ -59,6 +60,11 @@ fn quic(keypair: &Keypair, gorpc: bool) -> Boxed<(PeerId, StreamMuxerBox)> {
     }
     libp2p::quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
+
+/// What the system says, so that it is found below the layers above: libp2p's own would hide it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Tcp(#[source] io::Error);
 
 /// Dials from a fresh port each time, never from the listening one.
 ///

@@ -156,6 +156,9 @@ async fn records_of_others_are_not_kept() {
     met(&node, &guest).await;
 }
 
+const GET_PROVIDERS: u8 = 3;
+const FIND_NODE: u8 = 4;
+
 /// What a node answers to a question of the DHT, as it goes over the wire.
 async fn answer(raw: &RawPeer, node: PeerId, kind: u8, key: &[u8]) -> Vec<u8> {
     let mut question = vec![0x08, kind, 0x12, u8::try_from(key.len()).unwrap()];
@@ -174,8 +177,6 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 #[tokio::test]
 async fn addresses_are_told_as_those_of_2021_can_dial_them() {
-    const GET_PROVIDERS: u8 = 3;
-    const FIND_NODE: u8 = 4;
     let hub = started(local()).await;
     let server = started(serving().bootstrap([address(&hub)])).await;
     met(&hub, &server).await;
@@ -205,11 +206,11 @@ async fn one_that_leaves_is_told_of_no_more() {
     let hub = started(local()).await;
     let server = started(serving().bootstrap([address(&hub)])).await;
     met(&hub, &server).await;
-    let mut swarm = stranger(&hub).await;
-    let key = rendezvous_key("test");
-    let is_provider = async |swarm: &mut Swarm<Stranger>, peer| providers(swarm, key.clone()).await.contains(&peer);
-    let peer = server.peer_id();
-    soon("it is a provider", async { while !is_provider(&mut swarm, peer).await {} }).await;
+    let mut raw = RawPeer::speaking("/ipfs/kad/1.0.0").await;
+    raw.connect(&address(&hub)).await;
+    let (key, id) = (rendezvous_key("test").to_vec(), server.peer_id().to_bytes());
+    let is_told_of = async || contains(&answer(&raw, hub.peer_id(), GET_PROVIDERS, &key).await, &id);
+    soon("it is a provider", async { while !is_told_of().await {} }).await;
     server.shutdown(std::time::Duration::ZERO).await;
-    soon("it is none any more", async { while is_provider(&mut swarm, peer).await {} }).await;
+    soon("it is none any more", async { while is_told_of().await {} }).await;
 }

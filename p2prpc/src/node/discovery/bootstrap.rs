@@ -72,10 +72,10 @@ impl Bootstrap {
         }
     }
 
-    /// Those that are being dialled.
-    pub(super) fn dialled(&self) -> impl Iterator<Item = &PeerId> {
-        let dialled = self.targets.iter().filter(|(_, target)| matches!(target.state, State::Dialling { .. }));
-        dialled.map(|(peer, _)| peer)
+    /// Those that have been dialled since then.
+    pub(super) fn dialled_before(&self, then: Instant) -> impl Iterator<Item = &PeerId> {
+        let is_old = move |state: &State| matches!(state, State::Dialling { since } if *since <= then);
+        self.targets.iter().filter(move |(_, target)| is_old(&target.state)).map(|(peer, _)| peer)
     }
 
     pub(super) fn contains(&self, peer: &PeerId) -> bool {

@@ -202,9 +202,9 @@ impl DialBudget {
         self.ips.entry(ip).or_insert_with(Vec::new).push(now);
     }
 
-    /// Whose dials are under way.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
-        self.under_way.keys()
+    /// Whose dials have been under way since then.
+    pub(super) fn dialled_before(&self, then: Instant) -> impl Iterator<Item = &PeerId> {
+        self.under_way.iter().filter(move |(_, dial)| dial.since <= then).map(|(peer, _)| peer)
     }
 
     /// The dial of this peer, if there was one, has ended.

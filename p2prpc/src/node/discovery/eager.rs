@@ -13,6 +13,8 @@ use super::machine::Discovery;
 const EAGER_FOR: Duration = Duration::from_secs(10);
 /// The longest pause until then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A younger dial may have been made for this very change: they come in flocks.
+const OLD_DIAL: Duration = Duration::from_secs(1);
 
 /// When pauses are cut short.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,8 +42,10 @@ impl Eager {
 
 impl Discovery {
     /// What was dialled from an address that is no more would wait for its 10 s, with the new dial behind it.
-    fn give_up_dials(&mut self) {
-        let dialled = self.budget.peers().chain(self.redials.peers()).chain(self.bootstrap.dialled());
+    fn give_up_dials(&mut self, now: Instant) {
+        let since = now.checked_sub(OLD_DIAL).unwrap_or(now);
+        let dialled = self.budget.dialled_before(since).chain(self.redials.dialled_before(since));
+        let dialled = dialled.chain(self.bootstrap.dialled_before(since));
         let is_lost = |peer: &&PeerId| self.connected.get(peer).is_none_or(|connected| connected.suspected);
         let peers: BTreeSet<PeerId> = dialled.filter(is_lost).copied().collect();
         self.actions.extend(peers.into_iter().map(|peer| Action::Close { peer }));
@@ -52,7 +56,7 @@ impl Discovery {
         let first = self.network_changed.is_none_or(|last| now.saturating_duration_since(last) >= Discovery::TICK);
         self.network_changed = Some(now);
         if first {
-            self.give_up_dials();
+            self.give_up_dials(now);
         }
         self.bootstrap.network_changed(now);
         self.former.network_changed(now);

@@ -59,14 +59,7 @@ impl Former {
     }
 
     /// It is looked for from now on.
-    pub(super) fn add(
-        &mut self,
-        peer: PeerId,
-        why: Why,
-        addresses: Vec<Multiaddr>,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) {
+    pub(super) fn add(&mut self, peer: PeerId, why: Why, addresses: Vec<Multiaddr>, now: Instant, rng: &mut impl Rng) {
         let is_more = self.table.peek(&peer).is_some_and(|lost| lost.why != Why::Helper);
         if addresses.is_empty() || (why == Why::Helper && is_more) {
             return;
@@ -138,12 +131,7 @@ impl Former {
     }
 
     /// Those that are due, helpers too if they are of use; `dial` says if it could be dialled.
-    pub(super) fn try_due(
-        &mut self,
-        helpers: bool,
-        now: Instant,
-        mut dial: impl FnMut(PeerId, &[Multiaddr]) -> bool,
-    ) {
+    pub(super) fn try_due(&mut self, helpers: bool, now: Instant, mut dial: impl FnMut(PeerId, &[Multiaddr]) -> bool) {
         let is_wanted = |peer: &PeerId| self.table.peek(peer).is_some_and(|lost| helpers || lost.why != Why::Helper);
         let due = self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, peer)| *peer);
         let due: Vec<PeerId> = due.filter(is_wanted).collect();

@@ -97,9 +97,9 @@ impl Redials {
         now < attempt.until
     }
 
-    /// Those that are being dialled.
-    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
-        self.running.keys()
+    /// Those that have been dialled since then.
+    pub(super) fn dialled_before(&self, then: Instant) -> impl Iterator<Item = &PeerId> {
+        self.running.iter().filter(move |(_, attempt)| attempt.since <= then).map(|(peer, _)| peer)
     }
 
     /// There may be a way now to those to whom there was none.

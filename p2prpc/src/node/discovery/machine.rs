@@ -326,7 +326,8 @@ impl Discovery {
         for ip in &failure.no_route {
             self.budget.not_sent(*ip);
         }
-        if let Some((address, error)) = self.bootstrap.failed(&peer, &failure.error, now, &mut self.rng) {
+        let worth_a_word = self.bootstrap.failed(&peer, &failure.error, now, &mut self.rng);
+        if let Some((address, error)) = worth_a_word.filter(|_| !failure.aborted) {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
         self.former.failed(&peer, self.members.is_empty(), now, &mut self.rng);

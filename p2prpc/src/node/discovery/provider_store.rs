@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::time::{Duration, Instant};
 
-use libp2p::{Multiaddr, PeerId};
 use libp2p::kad::store::{Error, RecordStore, Result};
 use libp2p::kad::{ProviderRecord, Record, RecordKey};
 use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
 
 use super::address_filter::{Scope, filter};
 use super::key::{Topic, record_key};
@@ -137,9 +137,8 @@ impl ProviderStore {
     /// This peer isn't there: records that have it nowhere else go.
     pub(in crate::node) fn forget_at(&mut self, provider: &PeerId, addresses: &[Multiaddr]) {
         let failed = filter(provider, addresses, Scope::Loopback);
-        let is_failed = |address: &Multiaddr| {
-            address.clone().with_p2p(*provider).is_ok_and(|address| failed.contains(&address))
-        };
+        let is_failed =
+            |address: &Multiaddr| address.clone().with_p2p(*provider).is_ok_and(|address| failed.contains(&address));
         let is_wrong = |record: &ProviderRecord| !record.addresses.is_empty() && record.addresses.iter().all(is_failed);
         self.retain(|record| record.provider != *provider || !is_wrong(record));
     }

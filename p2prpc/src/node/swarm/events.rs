@@ -88,7 +88,7 @@ impl Driver {
             self.swarm.add_external_address(address.clone());
             self.addresses_changed();
         }
-        self.feed(Input::NetworkChanged);
+        self.network_changed();
     }
 
     fn listening_ended(&mut self, address: &Multiaddr) {
@@ -97,7 +97,13 @@ impl Driver {
             self.swarm.remove_external_address(address);
             self.addresses_changed();
         }
-        self.feed(Input::NetworkChanged);
+        self.network_changed();
+    }
+
+    fn network_changed(&mut self) {
+        if self.started {
+            self.feed(Input::NetworkChanged);
+        }
     }
 
     pub(super) fn addresses_changed(&mut self) {

@@ -66,11 +66,14 @@ pub(super) struct Driver {
     /// The local address of each connection, as far as it is known.
     local_ips: HashMap<ConnectionId, (PeerId, IpAddr)>,
     last_tick: Instant,
+    /// False while the node starts: where it listens is no change of the network then.
+    started: bool,
     peer_cache: Option<PeerCache>,
 }
 
 impl Driver {
     pub(super) async fn run(mut self) {
+        self.started = true;
         let mut ticks = tokio::time::interval(Discovery::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -121,6 +121,7 @@ impl Driver {
             interfaces: Interfaces::new(),
             local_ips: HashMap::new(),
             last_tick: Instant::now(),
+            started: false,
             peer_cache,
         };
         if let Reachability::Public(addresses) = builder.reachability {

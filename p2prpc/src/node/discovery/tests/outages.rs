@@ -25,7 +25,7 @@ fn meet_again_after(outage: Duration, n: usize, cut: usize) {
     for node in &all[..cut] {
         net.cut(*node);
     }
-    if outage > HOUR {
+    if outage >= HOUR {
         net.tick = secs(1);
     }
     net.run(outage);
