@@ -315,7 +315,8 @@ impl Discovery {
             if connected.identified && !connected.is_ours {
                 self.hints.fruitless(peer, now);
             }
-            if helped && !connected.leaving && !self.bootstrap.contains(&peer) {
+            let seeks = !self.roster.topics().is_empty();
+            if seeks && helped && !connected.leaving && !self.bootstrap.contains(&peer) {
                 self.former.add(peer, Why::Helper, connected.addresses, now, &mut self.rng);
             }
         }
