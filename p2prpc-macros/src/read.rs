@@ -54,7 +54,7 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
     let carried = Carried::from(&item.attrs);
     Service {
         krate: options.krate.unwrap_or_else(|| syn::parse_quote!(::p2prpc)),
-        names: ServiceNames::of(&item.ident),
+        names: ServiceNames::of(&item.ident, options.module),
         wire_name: service.wire_name,
         gorpc_name: service.gorpc_name,
         doc_text: doc_text(&item.attrs, Span::mixed_site()),

@@ -195,11 +195,11 @@ async fn a_server_shares_its_service_and_asks_its_rules() {
             true
         })
         .authorize(|call| call.method() != "Divide");
-    let client = p2prpc::__private::Client::local("EchoService", server);
-    let own = client.local_peer_id().unwrap();
-    let error = client.call::<guest::Divide>(own, guest::divide()).await.unwrap_err();
+    let client = guest::GuestClient::local(server);
+    let guest = client.peer(client.local_peer_id().unwrap());
+    let error = guest.divide(1, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotServed);
-    client.call::<guest::Nothing>(own, guest::nothing()).await.unwrap();
+    guest.nothing().await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     assert_eq!(service.nothings.load(Ordering::Relaxed), 1);
 }
@@ -212,16 +212,6 @@ mod guest {
     pub(super) trait Guest {
         async fn divide(&self, a: i64, b: i64) -> i64;
         async fn nothing(&self);
-    }
-
-    pub(super) use self::guest::{Divide, Nothing};
-
-    pub(super) fn divide() -> <Divide as Method>::Args {
-        __GuestDivideArgs { a: 1, b: 1 }
-    }
-
-    pub(super) fn nothing() -> <Nothing as Method>::Args {
-        __GuestNothingArgs {}
     }
 }
 

@@ -22,7 +22,7 @@ use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
-use crate::service::Method;
+use crate::service::{Method, Received};
 
 /// Bodies past this size are shared with the network instead of copied.
 const SHARED_FROM: usize = 16 * 1024;
@@ -285,14 +285,15 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
 
 /// What the handler gave, or why that can't be read.
 fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+    let received = |Received(value): Received<M::Output>| Ok(value);
     let decoded = caught(|| match reply {
         RawReply::Response(body) => {
-            codec::decode(codec, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+            codec::decode(codec, &body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
         #[cfg(feature = "gorpc")]
         RawReply::GorpcResponse(body) => {
-            codec::gorpc::decode(&body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+            codec::gorpc::decode(&body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         #[cfg(feature = "gorpc")]
         RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),
