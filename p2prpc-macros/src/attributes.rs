@@ -18,6 +18,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) gorpc: Option<LitStr>,
     /// The name of the module of the methods' types.
     pub(crate) module: Option<Ident>,
+    /// One of the library's own services, which may have a reserved name. It is for the library and its tests.
+    pub(crate) internal: bool,
 }
 
 /// The options that `#[p2p_service(..)]` takes, as they are listed for whoever writes another.
@@ -37,6 +39,8 @@ impl ServiceOptions {
             } else if meta.path().is_ident("crate") {
                 let path = misuses.note(string(&meta)).and_then(|path| misuses.note(parse_path(&path)));
                 set_once(&mut options.krate, path, &meta, misuses);
+            } else if meta.path().is_ident("internal") {
+                set_flag(&mut options.internal, &meta, misuses);
             } else if meta.path().is_ident("module") {
                 let name = misuses.note(string(&meta)).and_then(|name| misuses.note(parse_module(&name)));
                 set_once(&mut options.module, name, &meta, misuses);

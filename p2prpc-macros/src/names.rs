@@ -7,6 +7,9 @@ use syn::ext::IdentExt;
 
 use crate::crates;
 
+/// Services whose names on the wire begin so are the library's own.
+pub(crate) const RESERVED_PREFIX: &str = "p2prpc-";
+
 /// The longest `Service.Method`, in bytes: what a request has room for.
 const MAX_FULL_NAME: usize = 256;
 

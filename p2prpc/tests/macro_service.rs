@@ -215,6 +215,30 @@ mod guest {
     }
 }
 
+/// As if it were one of the library's own, for which a node's rule isn't asked.
+#[p2p_service(name = "p2prpc-admin", internal)]
+trait Admin {
+    async fn secret(&self) -> u8;
+}
+
+struct Secret;
+
+impl Admin for Secret {
+    async fn secret(&self) -> u8 {
+        42
+    }
+}
+
+#[tokio::test]
+async fn nobody_serves_a_service_named_as_the_librarys_own() {
+    let config = p2prpc::behaviour::Config::new("/app").unwrap();
+    let behaviour = p2prpc::Behaviour::new(PeerId::random(), config);
+    let error = behaviour.serve(AdminServer::new(Secret)).unwrap_err();
+    assert_eq!(error, p2prpc::ServeError::Reserved("p2prpc-admin"));
+    let started = Node::builder().listen("/ip4/127.0.0.1/tcp/0").serve(AdminServer::new(Secret)).start().await;
+    assert!(started.unwrap_err().to_string().contains("p2prpc-admin"));
+}
+
 /// A trait may have methods of any name.
 #[p2p_service(name = "any-name!")]
 #[allow(clippy::wrong_self_convention)]

@@ -19,6 +19,7 @@ use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{Body, Found, Link, Network, Request, Way};
 #[cfg(feature = "gorpc")]
 use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
+use crate::limits::MESSAGE_LIMIT;
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
@@ -275,7 +276,7 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
         Some(Ok(body)) => Ok(body),
         Some(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
             ErrorKind::TooLarge,
-            format_args!("the arguments are larger than {limit} bytes (Limits::max_message)"),
+            format_args!("the arguments are larger than {limit} bytes ({MESSAGE_LIMIT})"),
         )),
         Some(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
         Some(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),

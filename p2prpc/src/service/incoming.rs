@@ -12,7 +12,7 @@ use crate::codec::{self, CodecError, CodecId};
 use crate::context::Context;
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, Wraps};
-use crate::limits::PeerAccount;
+use crate::limits::{MESSAGE_LIMIT, PeerAccount};
 use crate::panics::caught;
 use crate::scratch::Scratch;
 use crate::service::{Method, Sent, Value};
@@ -246,9 +246,10 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, ended: f
             body.trim();
             ended(body)
         }
-        Some(Err(CodecError::TooLarge { limit })) => {
-            Ended::Failed(ErrorKind::TooLarge, format!("the reply is larger than {limit} bytes"))
-        }
+        Some(Err(CodecError::TooLarge { limit })) => Ended::Failed(
+            ErrorKind::TooLarge,
+            format!("the reply is larger than {limit} bytes ({MESSAGE_LIMIT}, there or here)"),
+        ),
         Some(Err(error)) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
         None => Ended::Failed(ErrorKind::BadReply, "encoding the reply panicked".into()),
     }
