@@ -1,6 +1,6 @@
 //! The options of `#[p2p_service(..)]` and `#[rpc(..)]`, and which other attributes are carried onto generated code.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
@@ -16,13 +16,17 @@ pub(crate) struct ServiceOptions {
     pub(crate) krate: Option<Path>,
     /// The name by which Go peers know the service.
     pub(crate) gorpc: Option<LitStr>,
+    /// The name of the module of the methods' types.
+    pub(crate) module: Option<Ident>,
+    /// One of the library's own services, which may have a reserved name. It is for the library and its tests.
+    pub(crate) internal: bool,
 }
 
 /// The options that `#[p2p_service(..)]` takes, as they are listed for whoever writes another.
 const SERVICE_OPTIONS: &str = if cfg!(feature = "gorpc") {
-    "there are `name = \"..\"`, `gorpc = \"..\"` and `crate = \"..\"`"
+    "there are `name = \"..\"`, `gorpc = \"..\"` and `crate = \"..\"`, and `module = \"..\"`"
 } else {
-    "there are `name = \"..\"` and `crate = \"..\"`"
+    "there are `name = \"..\"` and `crate = \"..\"`, and `module = \"..\"`"
 };
 
 impl ServiceOptions {
@@ -35,6 +39,11 @@ impl ServiceOptions {
             } else if meta.path().is_ident("crate") {
                 let path = misuses.note(string(&meta)).and_then(|path| misuses.note(parse_path(&path)));
                 set_once(&mut options.krate, path, &meta, misuses);
+            } else if meta.path().is_ident("internal") {
+                set_flag(&mut options.internal, &meta, misuses);
+            } else if meta.path().is_ident("module") {
+                let name = misuses.note(string(&meta)).and_then(|name| misuses.note(parse_module(&name)));
+                set_once(&mut options.module, name, &meta, misuses);
             } else if meta.path().is_ident("gorpc") && cfg!(feature = "gorpc") {
                 let name = misuses.note(string(&meta));
                 set_once(&mut options.gorpc, name, &meta, misuses);
@@ -120,6 +129,11 @@ fn parse_path(text: &LitStr) -> Result<Path> {
     text.parse_with(Path::parse_mod_style).map_err(wrong)
 }
 
+fn parse_module(text: &LitStr) -> Result<Ident> {
+    text.parse::<Ident>()
+        .map_err(|_| Error::new_spanned(text, "`module` takes the name of a module: `module = \"echo_methods\"`"))
+}
+
 fn set_once<T>(option: &mut Option<T>, value: Option<T>, meta: &Meta, misuses: &mut Misuses) {
     if option.is_some() {
         misuses.at(meta, format!("`{}` is given twice", meta.path().to_token_stream()));
@@ -170,6 +184,16 @@ pub(crate) fn is_hidden(meta: &Meta) -> bool {
 /// `expect` is not among them: it would have to be fulfilled in each place.
 pub(crate) fn is_lint(meta: &Meta) -> bool {
     ["allow", "warn", "deny", "forbid", "deprecated"].iter().any(|name| meta.path().is_ident(name))
+}
+
+/// True if it is `deprecated`, or can become so.
+pub(crate) fn is_deprecation(attr: &Attribute) -> bool {
+    part(attr, |meta| meta.path().is_ident("deprecated")).is_some()
+}
+
+/// True if it is serde's, or can become so.
+pub(crate) fn is_serdes(attr: &Attribute) -> bool {
+    part(attr, |meta| meta.path().is_ident("serde")).is_some()
 }
 
 /// The attribute if it is wanted, or a `cfg_attr` with those of its attributes that are.

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod clashes;
+mod crates;
 mod misuses;
 mod model;
 mod names;

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Attribute, ItemTrait, Path, Type};
 
-use crate::attributes::Carried;
+use crate::attributes::{Carried, is_deprecation};
 use crate::names::{MethodNames, ServiceNames};
 
 pub(crate) struct Service {
@@ -22,6 +22,14 @@ pub(crate) struct Service {
     pub(crate) methods: Vec<Method>,
     /// Pairs of methods of which at most one may be there once `cfg` has been applied.
     pub(crate) clashes: Vec<Clash>,
+}
+
+impl Service {
+    /// True if its own code may name something deprecated.
+    pub(crate) fn is_deprecated(&self) -> bool {
+        let is_deprecated = |carried: &Carried| carried.lints.iter().any(is_deprecation);
+        is_deprecated(&self.carried) || self.methods.iter().any(|method| is_deprecated(&method.carried))
+    }
 }
 
 pub(crate) struct Method {
@@ -63,6 +71,8 @@ pub(crate) enum Parameter {
 pub(crate) struct Argument {
     pub(crate) ident: Ident,
     pub(crate) ty: Type,
+    /// The type need not implement serde's traits itself: an attribute may say how it travels.
+    pub(crate) by_serde_attribute: bool,
     /// What belongs on the field: serde's attributes, documentation.
     pub(crate) field_attrs: Vec<Attribute>,
     /// Lint levels, for each place the name stands in.

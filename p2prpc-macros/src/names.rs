@@ -1,9 +1,14 @@
 //! Names: on the wire, and of the generated items.
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use proc_macro2::{Ident, Span};
-use quote::format_ident;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
+
+use crate::crates;
+
+/// Services whose names on the wire begin so are the library's own.
+pub(crate) const RESERVED_PREFIX: &str = "p2prpc-";
 
 /// The longest `Service.Method`, in bytes: what a request has room for.
 const MAX_FULL_NAME: usize = 256;
@@ -75,28 +80,62 @@ pub(crate) struct ServiceNames {
     pub(crate) peer: Ident,
     pub(crate) peers: Ident,
     /// The module of the methods' marker types.
-    pub(crate) module: Ident,
+    pub(crate) module: Module,
     /// The type parameter of the server: not the trait's own name.
     pub(crate) implementor: Ident,
+    /// The trait of what can be called without a network.
+    pub(crate) local: Ident,
+}
+
+/// Where the marker types are, and what their module is called.
+pub(crate) enum Module {
+    /// In a module that the user has named.
+    Given(Ident),
+    /// In the module `name` inside of the module `around`, whose own name nobody writes.
+    Default {
+        around: Ident,
+        name: Ident,
+        /// What is in `around` can be named without it.
+        imported: bool,
+    },
+}
+
+impl Module {
+    fn default(service: &str, span: Span) -> Self {
+        let mut name = service.to_snake_case();
+        // A trait in snake case lives in the same namespace as the module.
+        if name == service {
+            name.push('_');
+        }
+        let imported = !crates::is_crate(&name);
+        let around = format_ident!("__p2prpc_methods_of_{service}", span = span);
+        Module::Default { around, name: ident(&name, span), imported }
+    }
+
+    /// The path of the module.
+    pub(crate) fn path(&self) -> TokenStream {
+        match self {
+            Module::Given(name) => name.to_token_stream(),
+            Module::Default { around, name, .. } => quote!(#around::#name),
+        }
+    }
 }
 
 impl ServiceNames {
-    pub(crate) fn of(service: &Ident) -> Self {
+    /// `module` is the name that the user has given to the module of the marker types.
+    pub(crate) fn of(service: &Ident, module: Option<Ident>) -> Self {
         let span = generated_at(service.span());
         let suffixed = |suffix: &str| format_ident!("{service}{suffix}", span = span);
         let plain = service.unraw().to_string();
-        let mut module = plain.to_snake_case();
-        // A trait in snake case lives in the same namespace as the module.
-        if module == plain {
-            module.push('_');
-        }
+        let module = module.map_or_else(|| Module::default(&plain, span), Module::Given);
         let implementor = if plain == "T" { "S" } else { "T" };
         ServiceNames {
             server: suffixed("Server"),
             client: suffixed("Client"),
             peer: suffixed("Peer"),
             peers: suffixed("Peers"),
-            module: ident(&module, span),
+            module,
+            local: format_ident!("__P2prpcLocal_{service}", span = span),
             implementor: Ident::new(implementor, Span::mixed_site()),
         }
     }
@@ -108,6 +147,8 @@ pub(crate) struct MethodNames {
     pub(crate) marker: Ident,
     /// The struct of its arguments.
     pub(crate) args: Ident,
+    /// The method of the stubs.
+    pub(crate) stub: Ident,
     /// The client's method that calls all members.
     pub(crate) all: Ident,
 }
@@ -117,7 +158,9 @@ impl MethodNames {
         let span = generated_at(method.span());
         let marker = ident(&method_wire_name(method), span);
         MethodNames {
-            args: format_ident!("__{service}{marker}Args", span = span),
+            // A marker has no '_' past its beginning, so no other pair of a service and a method gives the same name.
+            args: format_ident!("__P2prpcArgs_{marker}_{service}", span = span),
+            stub: generated(method),
             all: format_ident!("{method}_all", span = span),
             marker,
         }
@@ -129,9 +172,19 @@ pub(crate) fn generated_at(span: Span) -> Span {
     Span::mixed_site().located_at(span)
 }
 
+/// The same name, as one that isn't the user's: what lints say of it is none of their concern.
+fn generated(name: &Ident) -> Ident {
+    ident(&name.unraw().to_string(), generated_at(name.span()))
+}
+
+/// Generated code is of this crate's edition, which reserves a word that the user's edition may not.
+const RESERVED_SINCE_2024: &str = "gen";
+
 /// The name as an identifier, changed as little as the language needs.
 fn ident(name: &str, span: Span) -> Ident {
-    if let Ok(ident) = syn::parse_str::<Ident>(name) {
+    if let Ok(ident) = syn::parse_str::<Ident>(name)
+        && name != RESERVED_SINCE_2024
+    {
         return Ident::new(&ident.to_string(), span);
     }
     let starts_well = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');

@@ -11,7 +11,8 @@ use crate::clashes;
 use crate::misuses::Misuses;
 use crate::model::{Method, Service};
 use crate::names::{
-    MethodNames, ServiceNames, check_full_name, check_gorpc_name, check_gorpc_names, check_wire_name, method_wire_name,
+    MethodNames, RESERVED_PREFIX, ServiceNames, check_full_name, check_gorpc_name, check_gorpc_names, check_wire_name,
+    method_wire_name,
 };
 use crate::signature;
 
@@ -30,6 +31,10 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
     let (wire_name, named_at) = wire_name(options.name, item.ident.unraw().to_string(), item.ident.span());
     if let Err(message) = check_wire_name(&wire_name) {
         misuses.at_span(named_at, message);
+    }
+    if wire_name.starts_with(RESERVED_PREFIX) && !options.internal {
+        misuses
+            .at_span(named_at, format!("names that begin with `{RESERVED_PREFIX}` are p2prpc's own: choose another"));
     }
     let gorpc_name = options.gorpc.map(|given| {
         if let Err(message) = check_gorpc_name(&given.value()) {
@@ -54,7 +59,7 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
     let carried = Carried::from(&item.attrs);
     Service {
         krate: options.krate.unwrap_or_else(|| syn::parse_quote!(::p2prpc)),
-        names: ServiceNames::of(&item.ident),
+        names: ServiceNames::of(&item.ident, options.module),
         wire_name: service.wire_name,
         gorpc_name: service.gorpc_name,
         doc_text: doc_text(&item.attrs, Span::mixed_site()),

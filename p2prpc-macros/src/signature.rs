@@ -2,7 +2,7 @@
 
 use syn::{Attribute, FnArg, Pat, PatType, Receiver, ReturnType, Signature, Type};
 
-use crate::attributes::{has_cfg, is_lint};
+use crate::attributes::{has_cfg, is_lint, is_serdes};
 use crate::misuses::Misuses;
 use crate::model::{Argument, Parameter, Returns};
 use crate::types::{Role, check_return, is_result, role};
@@ -96,13 +96,14 @@ fn read_argument(input: &mut PatType, misuses: &mut Misuses) -> Option<Argument>
     for attr in input.attrs.iter().filter(|attr| has_cfg(attr)) {
         cfg_on_argument(attr, misuses);
     }
-    let field_attrs = input.attrs.extract_if(.., |attr| !stays_on_parameter(attr)).collect();
+    let field_attrs: Vec<_> = input.attrs.extract_if(.., |attr| !stays_on_parameter(attr)).collect();
     let lints = input.attrs.iter().filter(|attr| is_lint(&attr.meta)).cloned().collect();
     let Some(ident) = plain_name(&input.pat) else {
         misuses.at(&input.pat, "an argument has a plain name, not a pattern: it travels under that name");
         return None;
     };
-    Some(Argument { ident: ident.clone(), ty: Type::clone(&input.ty), field_attrs, lints })
+    let by_serde_attribute = field_attrs.iter().any(is_serdes);
+    Some(Argument { ident: ident.clone(), ty: Type::clone(&input.ty), by_serde_attribute, field_attrs, lints })
 }
 
 fn cfg_on_argument(attr: &Attribute, misuses: &mut Misuses) {

@@ -90,16 +90,20 @@ pub(crate) fn is_result(ty: &Type) -> bool {
 
 /// The second generic argument of a `Result`.
 fn result_error(ty: &Type) -> Option<&Type> {
-    let PathArguments::AngleBracketed(arguments) =
-        &last_segment(ty).filter(|segment| segment.ident == "Result")?.arguments
-    else {
-        return None;
+    result_types(ty).nth(1)
+}
+
+/// The types that are written out of a `Result`.
+pub(crate) fn result_types(ty: &Type) -> impl Iterator<Item = &Type> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Result");
+    let arguments = match segment.map(|segment| &segment.arguments) {
+        Some(PathArguments::AngleBracketed(arguments)) => Some(&arguments.args),
+        _ => None,
     };
-    let mut types = arguments.args.iter().filter_map(|argument| match argument {
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
-    });
-    types.nth(1)
+    })
 }
 
 /// True for `Streaming<..>`, `impl Stream`, and a `Result` of one of them.

@@ -3,10 +3,12 @@
 use std::fmt::{self, Debug, Display};
 
 use libp2p::PeerId;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, CodecId};
+use crate::codec::{self, CodecError, CodecId};
 use crate::printable::{cut, printable};
+use crate::service::Form;
 
 /// Whether the handler can have run when a call ends in an error.
 ///
@@ -254,7 +256,7 @@ impl<E> CallError<E> {
     }
 }
 
-impl<E: Display> Display for CallError<E> {
+impl<E: OwnError> Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallError::Application(error) => Display::fmt(&printable(error), f),
@@ -263,7 +265,7 @@ impl<E: Display> Display for CallError<E> {
     }
 }
 
-impl<E: Debug + Display> std::error::Error for CallError<E> {}
+impl<E: OwnError> std::error::Error for CallError<E> {}
 
 impl<E> From<RpcError> for CallError<E> {
     fn from(error: RpcError) -> Self {
@@ -295,10 +297,31 @@ impl Failure for RpcError {
     }
 }
 
-impl<E> Failure for CallError<E>
-where
-    E: DeserializeOwned + Debug + Display + Send + Sync + 'static,
-{
+/// What a method can fail with: all types that are `Serialize + DeserializeOwned + Debug + Display + Send + Sync + 'static`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a service's method: it cannot travel, or be told",
+    label = "an error is `Serialize`, `Deserialize`, `Debug`, `Display`, `Send`, `Sync` and `'static`",
+    note = "`String` is, and so is an enum with `#[derive(Debug, serde::Serialize, serde::Deserialize, thiserror::Error)]`",
+    note = "`anyhow::Error`, `Box<dyn Error>` and `io::Error` cannot travel: send their text, `error.to_string()`"
+)]
+pub trait OwnError: Serialize + DeserializeOwned + Debug + Display + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Serialize + DeserializeOwned + Debug + Display + Send + Sync + 'static> OwnError for E {}
+
+/// Made of a handler's own error, whatever that is.
+pub trait Wraps<E> {
+    /// Wrap it.
+    fn wrap(error: E) -> Self;
+}
+
+impl<E> Wraps<E> for CallError<E> {
+    fn wrap(error: E) -> Self {
+        CallError::Application(error)
+    }
+}
+
+impl<E: OwnError> Failure for CallError<E> {
     fn kind(&self) -> ErrorKind {
         self.as_rpc().map_or(ErrorKind::Application, RpcError::kind)
     }
@@ -321,6 +344,8 @@ pub(crate) mod sealed {
     /// How an error comes out of a reply.
     pub trait FromReply {
         fn from_rpc(error: RpcError) -> Self;
+        /// The handler's own error, as it is sent to a caller.
+        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError>;
         /// The handler's own error, unless that can't be read.
         fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError>
         where
@@ -340,13 +365,24 @@ pub(crate) mod sealed {
             error
         }
 
+        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+            form.encode_error(&self.to_string(), out, max)
+        }
+
         fn from_application(_: CodecId, _: &[u8]) -> Result<Self, RpcError> {
             let detail = "an error of the handler's came, and the method here cannot fail";
             Err(RpcError::answered(ErrorKind::BadReply, detail))
         }
     }
 
-    impl<E: DeserializeOwned> FromReply for CallError<E> {
+    impl<E: OwnError> FromReply for CallError<E> {
+        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+            match self {
+                CallError::Application(error) => form.encode_error(error, out, max),
+                CallError::Rpc(error) => form.encode_error(&error.to_string(), out, max),
+            }
+        }
+
         fn from_rpc(error: RpcError) -> Self {
             CallError::Rpc(error)
         }

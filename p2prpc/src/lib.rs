@@ -67,8 +67,19 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::client::Client;
-    pub use crate::service::{Handler, HandlerFuture, Incoming, ServiceBuilder, fallible, infallible};
+    pub use crate::error::{OwnError, Wraps};
+    pub use crate::service::{
+        Argument, Handler, HandlerFuture, Incoming, ServiceBuilder, Taken, Takes, Value, run, run_fallible,
+    };
     pub use serde;
+
+    /// How a service is given: by what implements its trait.
+    #[derive(Debug)]
+    pub struct ByTrait;
+
+    /// How a service is given: by a server of it.
+    #[derive(Debug)]
+    pub struct ByServer;
 
     /// The two types of a `Result`, whatever alias named it.
     pub trait ResultTypes: sealed::Sealed {

@@ -11,6 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// The limits of a node. Each has a default; each is kept over all connections of a peer.
+///
+/// A limit that is raised past its default raises those that would hold before it does: `max_message` raises
+/// `max_bytes_per_peer` to itself and `max_bytes` to four times itself, `max_calls_per_peer` raises `max_calls` to 16 times
+/// itself. One that isn't holds as far as these others let it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -35,6 +39,13 @@ pub struct Limits {
     pub max_deadline: Duration,
 }
 
+/// One peer has at most such a part of all calls.
+const SHARE_OF_A_PEER: usize = 16;
+/// One public IP prefix has at most such a part of all calls and bytes.
+const SHARE_OF_A_PREFIX: usize = 4;
+/// How the limit on one body is named where one is larger.
+pub(crate) const MESSAGE_LIMIT: &str = "Limits::max_message, or Limits::max_bytes_per_peer if that is less";
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
@@ -49,9 +60,26 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These limits, with no limit that was raised and that another would keep from holding.
+    pub(crate) fn settled(mut self) -> Self {
+        let defaults = Limits::default();
+        if self.max_message > defaults.max_message {
+            self.max_bytes_per_peer = self.max_bytes_per_peer.max(self.max_message);
+            self.max_bytes = self.max_bytes.max(self.max_message.saturating_mul(SHARE_OF_A_PREFIX));
+        }
+        if self.max_bytes_per_peer > defaults.max_bytes_per_peer {
+            self.max_bytes = self.max_bytes.max(self.max_bytes_per_peer);
+        }
+        if self.max_calls_per_peer > defaults.max_calls_per_peer {
+            self.max_calls = self.max_calls.max(self.max_calls_per_peer.saturating_mul(SHARE_OF_A_PEER));
+        }
+        self.max_message = self.max_message.min(self.max_bytes_per_peer).min(self.max_bytes);
+        self
+    }
+
     /// The calls that one peer may have in flight, by its own limit and by its share of all.
     pub(crate) fn calls_of_a_peer(&self) -> usize {
-        self.max_calls_per_peer.min((self.max_calls / 16).max(256)).max(1)
+        self.max_calls_per_peer.min((self.max_calls / SHARE_OF_A_PEER).max(256)).max(1)
     }
 }
 
@@ -130,7 +158,10 @@ impl Accounts {
         if let Some(tally) = prefixes.get(&prefix).and_then(Weak::upgrade) {
             return tally;
         }
-        let tally = Arc::new(Tally::new((self.limits.max_calls / 4).max(256), self.limits.max_bytes / 4));
+        let tally = Arc::new(Tally::new(
+            (self.limits.max_calls / SHARE_OF_A_PREFIX).max(256),
+            self.limits.max_bytes / SHARE_OF_A_PREFIX,
+        ));
         forget_dead(&mut prefixes);
         prefixes.insert(prefix, Arc::downgrade(&tally));
         tally
@@ -308,6 +339,21 @@ mod tests {
 
     fn accounts(limits: Limits) -> Accounts {
         Accounts::new(limits)
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_holds() {
+        let raised = Limits { max_message: 256 << 20, max_calls_per_peer: 4_096, ..Limits::default() }.settled();
+        assert_eq!((raised.max_message, raised.max_bytes_per_peer, raised.max_bytes), (256 << 20, 256 << 20, 1 << 30));
+        assert_eq!(raised.calls_of_a_peer(), 4_096);
+        let account = accounts(raised).open(PeerId::random(), Some("203.0.113.9".parse().unwrap()));
+        assert!(account.reserve(256 << 20).is_some());
+    }
+
+    #[test]
+    fn a_limit_that_is_lowered_stays() {
+        let lowered = Limits { max_bytes_per_peer: 1_000, max_calls: 8, ..Limits::default() }.settled();
+        assert_eq!((lowered.max_message, lowered.max_bytes_per_peer, lowered.max_calls), (1_000, 1_000, 8));
     }
 
     #[test]

@@ -195,11 +195,11 @@ async fn a_server_shares_its_service_and_asks_its_rules() {
             true
         })
         .authorize(|call| call.method() != "Divide");
-    let client = p2prpc::__private::Client::local("EchoService", server);
-    let own = client.local_peer_id().unwrap();
-    let error = client.call::<guest::Divide>(own, guest::divide()).await.unwrap_err();
+    let client = guest::GuestClient::local(server);
+    let guest = client.peer(client.local_peer_id().unwrap());
+    let error = guest.divide(1, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotServed);
-    client.call::<guest::Nothing>(own, guest::nothing()).await.unwrap();
+    guest.nothing().await.unwrap();
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     assert_eq!(service.nothings.load(Ordering::Relaxed), 1);
 }
@@ -213,16 +213,30 @@ mod guest {
         async fn divide(&self, a: i64, b: i64) -> i64;
         async fn nothing(&self);
     }
+}
 
-    pub(super) use self::guest::{Divide, Nothing};
+/// As if it were one of the library's own, for which a node's rule isn't asked.
+#[p2p_service(name = "p2prpc-admin", internal)]
+trait Admin {
+    async fn secret(&self) -> u8;
+}
 
-    pub(super) fn divide() -> <Divide as Method>::Args {
-        __GuestDivideArgs { a: 1, b: 1 }
+struct Secret;
+
+impl Admin for Secret {
+    async fn secret(&self) -> u8 {
+        42
     }
+}
 
-    pub(super) fn nothing() -> <Nothing as Method>::Args {
-        __GuestNothingArgs {}
-    }
+#[tokio::test]
+async fn nobody_serves_a_service_named_as_the_librarys_own() {
+    let config = p2prpc::behaviour::Config::new("/app").unwrap();
+    let behaviour = p2prpc::Behaviour::new(PeerId::random(), config);
+    let error = behaviour.serve(AdminServer::new(Secret)).unwrap_err();
+    assert_eq!(error, p2prpc::ServeError::Reserved("p2prpc-admin"));
+    let started = Node::builder().listen("/ip4/127.0.0.1/tcp/0").serve(AdminServer::new(Secret)).start().await;
+    assert!(started.unwrap_err().to_string().contains("p2prpc-admin"));
 }
 
 /// A trait may have methods of any name.

@@ -267,3 +267,20 @@ async fn a_hundred_megabytes_each_way_at_once_get_through() {
         assert_eq!(answer.unwrap_or_else(|error| panic!("{error}")).len(), 1_000_000);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_limit_past_the_bytes_of_a_peer_holds_all_the_same() {
+    let raised = || {
+        Peer::builder().limits(|limits| {
+            limits.max_bytes_per_peer = 5_000_000;
+            limits.max_bytes = 5_000_000;
+            limits.max_message = 6_000_000;
+        })
+    };
+    let (caller, server, _) = pair(raised(), raised()).await;
+    let large = "x".repeat(5_500_000);
+    assert_eq!(soon("an echo", there(&caller, &server).echo(large.clone())).await.unwrap(), large);
+    let error = soon("a refusal", there(&caller, &server).echo("x".repeat(6_000_001))).await.unwrap_err();
+    is(&error, ErrorKind::TooLarge, Delivery::NeverSent);
+    assert!(error.detail().contains("Limits::max_message"), "{error}");
+}

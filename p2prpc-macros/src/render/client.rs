@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Ident;
 
-use super::{doc, docs_or, item_attributes};
+use super::{doc, docs_or, item_attributes, visibility};
 use crate::model::{Method, Service};
 
 pub(super) fn render(service: &Service) -> TokenStream {
@@ -16,12 +16,34 @@ pub(super) fn render(service: &Service) -> TokenStream {
 
 fn render_client(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, interface, server, client, peer, peers) =
-        (&item.vis, &item.ident, &names.server, &names.client, &names.peer, &names.peers);
+    let (vis, interface, server, local, client, peer, peers) =
+        (visibility(&item.vis), &item.ident, &names.server, &names.local, &names.client, &names.peer, &names.peers);
     let attributes = item_attributes(service);
     let methods = service.methods.iter().map(|method| render_all_method(service, method));
     let docs = doc(format_args!("Calls `{wire_name}` at peers. Cheap to clone; it keeps no node alive."));
     quote_spanned! {Span::mixed_site()=>
+        /// What can be called without a network.
+        #[doc(hidden)]
+        #attributes
+        #vis trait #local<__Kind> {
+            /// The service.
+            fn into_service(self) -> #krate::Service;
+        }
+
+        #attributes
+        impl<__S: #interface> #local<#krate::__private::ByTrait> for __S {
+            fn into_service(self) -> #krate::Service {
+                ::core::convert::Into::into(#server::new(self))
+            }
+        }
+
+        #attributes
+        impl<__S: ::core::convert::Into<#krate::Service>> #local<#krate::__private::ByServer> for __S {
+            fn into_service(self) -> #krate::Service {
+                ::core::convert::Into::into(self)
+            }
+        }
+
         #docs
         #attributes
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -33,28 +55,29 @@ fn render_client(service: &Service) -> TokenStream {
         impl #client {
             /// A client that calls through a node, a handle or a handler's context.
             #[must_use]
-            #vis fn new(handle: impl ::core::convert::Into<#krate::Handle>) -> Self {
-                Self { client: #krate::__private::Client::new(#wire_name, handle) }
+            #vis fn new(__handle: impl ::core::convert::Into<#krate::Handle>) -> Self {
+                Self { client: #krate::__private::Client::new(#wire_name, __handle) }
             }
 
-            /// A client of a service in this process, without a network: for tests. Calls run the same path, with codec and
-            /// limits, and whatever peer is called, it is this service; `all` is this service alone.
+            /// A client of a service in this process, without a network: for tests. It takes what implements the trait, or a
+            /// server of it with its rules. Calls run the same path, with codec and limits, and whatever peer is called, it is
+            /// this service; `all` is this service alone. The caller is a peer with an id of its own, `local_peer_id`.
             #[must_use]
-            #vis fn local(service: impl #interface) -> Self {
-                Self { client: #krate::__private::Client::local(#wire_name, #server::new(service)) }
+            #vis fn local<__Kind>(__service: impl #local<__Kind>) -> Self {
+                Self { client: #krate::__private::Client::local(#wire_name, #local::into_service(__service)) }
             }
 
             /// Call one peer.
             #[must_use]
-            #vis fn peer(&self, peer: #krate::PeerId) -> #peer {
-                #peer { client: ::core::clone::Clone::clone(&self.client), peer }
+            #vis fn peer(&self, __peer: #krate::PeerId) -> #peer {
+                #peer { client: ::core::clone::Clone::clone(&self.client), peer: __peer }
             }
 
             /// Call these peers. One that is given twice is called twice.
             #[must_use]
-            #vis fn peers(&self, peers: impl ::core::iter::IntoIterator<Item = #krate::PeerId>) -> #peers {
-                let peers = ::core::iter::FromIterator::from_iter(peers);
-                #peers { client: ::core::clone::Clone::clone(&self.client), peers: ::core::option::Option::Some(peers) }
+            #vis fn peers(&self, __peers: impl ::core::iter::IntoIterator<Item = #krate::PeerId>) -> #peers {
+                let __peers = ::core::iter::FromIterator::from_iter(__peers);
+                #peers { client: ::core::clone::Clone::clone(&self.client), peers: ::core::option::Option::Some(__peers) }
             }
 
             /// Call all members that serve this service or may, as they are when a call is first polled, without the node itself.
@@ -65,30 +88,30 @@ fn render_client(service: &Service) -> TokenStream {
 
             /// Let calls give up after this time, unless they say otherwise. Default 10 s.
             #[must_use]
-            #vis fn timeout(self, timeout: ::core::time::Duration) -> Self {
-                Self { client: self.client.timeout(timeout) }
+            #vis fn timeout(self, __timeout: ::core::time::Duration) -> Self {
+                Self { client: self.client.timeout(__timeout) }
             }
 
             /// Encode calls with this codec, unless they say otherwise.
             #[must_use]
-            #vis fn codec(self, codec: #krate::CodecId) -> Self {
-                Self { client: self.client.codec(codec) }
+            #vis fn codec(self, __codec: #krate::CodecId) -> Self {
+                Self { client: self.client.codec(__codec) }
             }
 
             /// Send a key and a value along with each call. A pair that cannot be sent makes calls fail, never sent.
             #[must_use]
             #vis fn metadata(
                 self,
-                key: impl ::core::convert::AsRef<::core::primitive::str>,
-                value: impl ::core::convert::Into<::std::string::String>,
+                __key: impl ::core::convert::AsRef<::core::primitive::str>,
+                __value: impl ::core::convert::Into<::std::string::String>,
             ) -> Self {
-                Self { client: self.client.metadata(key, value) }
+                Self { client: self.client.metadata(__key, __value) }
             }
 
             /// Let `all` mean the members of this rendezvous only.
             #[must_use]
-            #vis fn rendezvous(self, rendezvous: impl ::core::convert::AsRef<::core::primitive::str>) -> Self {
-                Self { client: self.client.rendezvous(rendezvous) }
+            #vis fn rendezvous(self, __rendezvous: impl ::core::convert::AsRef<::core::primitive::str>) -> Self {
+                Self { client: self.client.rendezvous(__rendezvous) }
             }
 
             /// Whom `all` would call now, in the order of their peer ids; nobody if the node isn't running.
@@ -103,9 +126,9 @@ fn render_client(service: &Service) -> TokenStream {
             /// If the node has not been started or is gone.
             #vis async fn wait_for(
                 &self,
-                n: ::core::primitive::usize,
+                __n: ::core::primitive::usize,
             ) -> ::core::result::Result<::std::vec::Vec<#krate::PeerId>, #krate::RpcError> {
-                self.client.wait_for(n).await
+                self.client.wait_for(__n).await
             }
 
             /// The peer id of the node behind the client.
@@ -123,13 +146,13 @@ fn render_client(service: &Service) -> TokenStream {
 
 fn render_peer(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, client, peer) = (&item.vis, &names.client, &names.peer);
+    let (vis, client, peer) = (visibility(&item.vis), &names.client, &names.peer);
     let attributes = item_attributes(service);
     let docs = doc(format_args!("The methods of `{wire_name}` at one peer, from `{client}::peer`."));
     let methods = service.methods.iter().map(|method| {
         let Stub { args, call, .. } = Stub::of(service, method);
         let body = quote_spanned!(Span::mixed_site()=> self.client.call(self.peer, #args));
-        render_stub(service, method, &method.ident, &call, &body)
+        render_stub(service, method, &method.names.stub, &call, &body)
     });
     quote_spanned! {Span::mixed_site()=>
         #docs
@@ -149,7 +172,7 @@ fn render_peer(service: &Service) -> TokenStream {
 
 fn render_peers(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, client, peers) = (&item.vis, &names.client, &names.peers);
+    let (vis, client, peers) = (visibility(&item.vis), &names.client, &names.peers);
     let attributes = item_attributes(service);
     let docs =
         doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
@@ -157,11 +180,11 @@ fn render_peers(service: &Service) -> TokenStream {
         let Stub { args, multicall, .. } = Stub::of(service, method);
         let body = quote_spanned! {Span::mixed_site()=>
             match &self.peers {
-                ::core::option::Option::Some(peers) => self.client.call_peers(peers, #args),
+                ::core::option::Option::Some(__peers) => self.client.call_peers(__peers, #args),
                 ::core::option::Option::None => self.client.call_all(#args),
             }
         };
-        render_stub(service, method, &method.ident, &multicall, &body)
+        render_stub(service, method, &method.names.stub, &multicall, &body)
     });
     quote_spanned! {Span::mixed_site()=>
         #docs
@@ -196,8 +219,15 @@ struct Stub {
 
 impl Stub {
     fn of(Service { krate, names, .. }: &Service, method: &Method) -> Self {
-        let (module, marker, args_type) = (&names.module, &method.names.marker, &method.names.args);
-        let fields = method.arguments().map(|argument| &argument.ident);
+        let (module, marker, args_type) = (names.module.path(), &method.names.marker, &method.names.args);
+        let fields = method.arguments().map(|argument| {
+            let ident = &argument.ident;
+            if argument.by_serde_attribute {
+                quote!(#ident)
+            } else {
+                quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(#ident))
+            }
+        });
         Stub {
             args: quote!(#args_type { #(#fields),* }),
             call: quote_spanned!(Span::mixed_site()=> #krate::Call<#module::#marker>),
@@ -213,7 +243,7 @@ fn render_stub(
     returned: &TokenStream,
     body: &TokenStream,
 ) -> TokenStream {
-    let vis = &service.item.vis;
+    let vis = visibility(&service.item.vis);
     let (cfg, lints) = (&method.carried.cfg, &method.carried.lints);
     let docs = docs_or(&method.carried.docs, format_args!("Calls `{}`.", method.full_name));
     let parameters = method.arguments().map(|argument| {

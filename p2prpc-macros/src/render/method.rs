@@ -2,13 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Path, Token, VisRestricted, Visibility, parse_quote};
+use syn::{Ident, Path, Token, VisRestricted, Visibility, parse_quote};
 
-use super::{at, doc, item_attributes, lint_levels, type_or_unit};
+use super::{at, doc, item_attributes, lint_levels, type_or_unit, visibility};
 use crate::model::{Method, Returns, Service};
-use crate::names::generated_at;
+use crate::names::{Module, generated_at};
 use crate::read::path_text;
-use crate::types::last_segment;
+use crate::types::{last_segment, result_types};
 
 pub(super) fn render_all(service: &Service) -> TokenStream {
     let module = render_module(service);
@@ -23,25 +23,45 @@ pub(super) fn render_all(service: &Service) -> TokenStream {
 /// The module names none of the user's types: a trait inside a function can't be reached from it.
 fn render_module(service: &Service) -> TokenStream {
     let Service { item, names, wire_name, .. } = service;
-    let (vis, module) = (&item.vis, &names.module);
+    let vis = visibility(&item.vis);
     let attributes = item_attributes(service);
     let docs = doc(format_args!("The methods of `{wire_name}`, a type for each."));
-    let marker_vis = one_module_deeper(vis);
-    let markers = service.methods.iter().map(|method| {
-        let (cfg, marker) = (&method.carried.cfg, &method.names.marker);
-        let docs = doc(format_args!("`{}`.", method.full_name));
+    let inside = one_module_deeper(&item.vis);
+    let module = |name: &Ident, inside: &Visibility| {
+        let vis = visibility(inside);
+        let marker_vis = visibility(&one_module_deeper(inside));
+        let markers = service.methods.iter().map(|method| {
+            let (cfg, marker) = (&method.carried.cfg, &method.names.marker);
+            let docs = doc(format_args!("`{}`.", method.full_name));
+            quote_spanned! {Span::mixed_site()=>
+                #docs
+                #(#cfg)*
+                #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
+                #marker_vis struct #marker;
+            }
+        });
         quote_spanned! {Span::mixed_site()=>
             #docs
-            #(#cfg)*
-            #[derive(::core::fmt::Debug, ::core::clone::Clone, ::core::marker::Copy)]
-            #marker_vis struct #marker;
+            #attributes
+            #vis mod #name {
+                #(#markers)*
+            }
         }
-    });
-    quote_spanned! {Span::mixed_site()=>
-        #docs
-        #attributes
-        #vis mod #module {
-            #(#markers)*
+    };
+    match &names.module {
+        Module::Given(name) => module(name, &item.vis),
+        Module::Default { around, name, imported } => {
+            let cfg = &service.carried.cfg;
+            // Whatever else has the name in the user's module goes before what is imported by `*`.
+            let import = imported.then(|| quote_spanned!(Span::mixed_site()=> #(#cfg)* #vis use #around::*;));
+            let module = module(name, &inside);
+            quote_spanned! {Span::mixed_site()=>
+                #(#cfg)*
+                mod #around {
+                    #module
+                }
+                #import
+            }
         }
     }
 }
@@ -70,38 +90,71 @@ fn one_module_deeper(vis: &Visibility) -> Visibility {
 }
 
 fn render_args(service: &Service, method: &Method) -> TokenStream {
-    let Service { item, krate, .. } = service;
-    let (vis, args, cfg) = (&item.vis, &method.names.args, &method.carried.cfg);
+    let Service { item, krate, names, .. } = service;
+    let (vis, args, cfg) = (visibility(&item.vis), &method.names.args, &method.carried.cfg);
     let attributes = item_attributes(service);
     let serde = format!("{}::__private::serde", path_text(krate));
-    let fields = method.arguments().map(|argument| {
-        let (ident, ty, attrs) = (&argument.ident, &argument.ty, &argument.field_attrs);
-        quote!(#(#attrs)* #ident: #ty)
-    });
-    // The compiler asks the struct, not its field, how a field may be named.
-    let lints = lint_levels(&method.carried.lints).chain(method.arguments().flat_map(|argument| &argument.lints));
     let site = generated_at(method.ident.span());
     let krate = at(krate.to_token_stream(), site);
+    let (module, marker) = (names.module.path(), &method.names.marker);
+    let of = quote_spanned!(site=> __M);
+    let fields = method.arguments().enumerate().map(|(index, argument)| {
+        let (ident, ty, attrs) = (&argument.ident, &argument.ty, &argument.field_attrs);
+        if argument.by_serde_attribute {
+            quote!(#(#attrs)* #ident: #ty)
+        } else {
+            quote!(#(#attrs)* #ident: #krate::__private::Taken<#of, #index>)
+        }
+    });
+    // What is wrong with a type is said once, and where it stands: everything else has it from here.
+    let taken: Vec<_> = method.arguments().enumerate().filter(|(_, argument)| !argument.by_serde_attribute).collect();
+    let takes = taken.iter().map(|(index, argument)| {
+        let ty = &argument.ty;
+        quote_spanned! {site=>
+            #attributes
+            #(#cfg)*
+            impl #krate::__private::Takes<#index> for #module::#marker {
+                type Argument = #ty;
+            }
+        }
+    });
+    let is_generic = !taken.is_empty();
+    let bounds = taken.iter().map(|(index, _)| quote!(#krate::__private::Takes<#index>));
+    let generics = is_generic.then(|| quote!(<#of: #(#bounds)+*>));
+    let parameters = is_generic.then(|| quote!(<#of>));
+    let bound = is_generic.then(|| quote!(#[serde(bound = "")]));
+    // The compiler asks the struct, not its field, how a field may be named.
+    let lints = lint_levels(&method.carried.lints).chain(method.arguments().flat_map(|argument| &argument.lints));
     let text = method.full_name.as_str();
     quote_spanned! {site=>
+        #(#takes)*
+
         #[doc(hidden)]
         #attributes
         #(#cfg)*
         #(#lints)*
         #[derive(#krate::__private::serde::Serialize, #krate::__private::serde::Deserialize)]
         #[serde(crate = #serde)]
-        #vis struct #args {
+        #bound
+        #vis struct #args #generics {
             #(#fields,)*
         }
 
         #attributes
         #(#cfg)*
-        impl ::core::fmt::Debug for #args {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#text).finish_non_exhaustive()
+        impl #generics ::core::fmt::Debug for #args #parameters {
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                __f.debug_struct(#text).finish_non_exhaustive()
             }
         }
     }
+}
+
+/// The struct of a method's arguments, as a type.
+fn args_type(service: &Service, method: &Method) -> TokenStream {
+    let (args, module, marker) = (&method.names.args, service.names.module.path(), &method.names.marker);
+    let of = method.arguments().any(|argument| !argument.by_serde_attribute).then(|| quote!(<#module::#marker>));
+    quote!(#args #of)
 }
 
 fn render_method(service: &Service, method: &Method) -> TokenStream {
@@ -113,7 +166,8 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
                 ::core::option::Option::Some((#service, #method));
         }
     });
-    let (module, marker, args, cfg) = (&names.module, &method.names.marker, &method.names.args, &method.carried.cfg);
+    let (module, marker, cfg) = (names.module.path(), &method.names.marker, &method.carried.cfg);
+    let args = args_type(service, method);
     let attributes = item_attributes(service);
     let (name, idempotent) = (&method.full_name, method.idempotent);
     let site = generated_at(method.ident.span());
@@ -136,11 +190,29 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
 fn outcome_types(krate: &Path, method: &Method) -> (TokenStream, TokenStream) {
     let Returns { ty, fallible } = &method.returns;
     let returned = type_or_unit(ty.as_ref());
-    let Some(result) = ty.as_ref().and_then(last_segment).filter(|_| *fallible) else {
+    let Some((ty, result)) =
+        ty.as_ref().and_then(|ty| last_segment(ty).map(|result| (ty, result))).filter(|_| *fallible)
+    else {
         return (returned, quote!(#krate::RpcError));
     };
-    let span = generated_at(result.ident.span());
-    let krate = at(krate.to_token_stream(), span);
-    let types = quote_spanned!(span=> <#returned as #krate::__private::ResultTypes>);
-    (quote_spanned!(span=> #types::Ok), quote_spanned!(span=> #krate::CallError<#types::Err>))
+    // Of one of its types, if that is written out.
+    let place = |index| {
+        let written = result_types(ty)
+            .nth(index)
+            .map(ToTokens::to_token_stream)
+            .unwrap_or_else(|| result.ident.to_token_stream());
+        let mut spans = written.into_iter().map(|token| generated_at(token.span()));
+        let first = spans.next().unwrap_or_else(Span::mixed_site);
+        (first, spans.last().unwrap_or(first))
+    };
+    let types = |span| {
+        let krate = at(krate.to_token_stream(), span);
+        quote_spanned!(span=> <#returned as #krate::__private::ResultTypes>)
+    };
+    let (first, last) = place(0);
+    let (types_here, name) = (types(first), Ident::new("Ok", last));
+    let output = quote_spanned!(first=> #types_here::#name);
+    let (first, last) = place(1);
+    let (types_here, krate, end) = (types(first), at(krate.to_token_stream(), first), Token![>](last));
+    (output, quote_spanned!(first=> #krate::CallError<#types_here::Err #end))
 }

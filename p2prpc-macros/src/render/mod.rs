@@ -7,10 +7,11 @@ mod server;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, Meta};
+use syn::{Attribute, Meta, Visibility};
 
 use crate::attributes::is_hidden;
 use crate::model::{Clash, Service};
+use crate::names::generated_at;
 
 /// All generated code. Names in it are hygienic where the language lets them, and absolute where not.
 pub(crate) fn render(service: &Service) -> TokenStream {
@@ -44,10 +45,11 @@ fn item_attributes(service: &Service) -> TokenStream {
     let cfg = &carried.cfg;
     let lints = lint_levels(&carried.lints);
     let hidden = carried.docs.iter().filter(|attr| is_hidden(&attr.meta));
-    // What a service doesn't use is not the user's to remove, and what is to be said of the trait need not be said again.
+    // No other level is set: the user may have forbidden it. Lints speak of code at `generated_at` to nobody, but for this one.
+    let deprecated = service.is_deprecated().then(|| quote_spanned!(Span::mixed_site()=> #[allow(deprecated)]));
     quote_spanned! {Span::mixed_site()=>
         #(#cfg)*
-        #[allow(dead_code, unreachable_pub, deprecated, clippy::too_many_arguments)]
+        #deprecated
         #(#lints)*
         #(#hidden)*
     }
@@ -78,6 +80,15 @@ fn unit() -> TokenStream {
 
 fn type_or_unit(ty: Option<&syn::Type>) -> TokenStream {
     ty.map_or_else(unit, ToTokens::to_token_stream)
+}
+
+/// The visibility of the service, on items that are not the user's own.
+fn visibility(vis: &Visibility) -> TokenStream {
+    let tokens = vis.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(generated_at(token.span()));
+        token
+    });
+    tokens.collect()
 }
 
 /// These tokens as if they stood at `span`.

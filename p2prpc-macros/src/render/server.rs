@@ -3,13 +3,13 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
-use super::{at, doc, item_attributes};
+use super::{at, doc, item_attributes, visibility};
 use crate::model::{Method, Parameter, Service};
 use crate::names::generated_at;
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, server, implementor, interface) = (&item.vis, &names.server, &names.implementor, &item.ident);
+    let (vis, server, implementor, interface) = (visibility(&item.vis), &names.server, &names.implementor, &item.ident);
     let attributes = item_attributes(service);
     let conversion = render_conversion(service);
     let docs = doc(format_args!("Serves `{wire_name}`: give it to `serve`, as `{server}::new(..)`."));
@@ -31,14 +31,14 @@ pub(super) fn render(service: &Service) -> TokenStream {
         impl<#implementor: #interface> #server<#implementor> {
             /// Serve this.
             #[must_use]
-            #vis fn new(service: #implementor) -> Self {
-                Self::from_arc(::std::sync::Arc::new(service))
+            #vis fn new(__service: #implementor) -> Self {
+                Self::from_arc(::std::sync::Arc::new(__service))
             }
 
             /// Serve what others hold too.
             #[must_use]
-            #vis fn from_arc(service: ::std::sync::Arc<#implementor>) -> Self {
-                Self { service, rules: ::std::vec::Vec::new() }
+            #vis fn from_arc(__service: ::std::sync::Arc<#implementor>) -> Self {
+                Self { service: __service, rules: ::std::vec::Vec::new() }
             }
 
             /// What is served.
@@ -52,12 +52,12 @@ pub(super) fn render(service: &Service) -> TokenStream {
             #[must_use]
             #vis fn authorize(
                 mut self,
-                rule: impl ::core::ops::Fn(&#krate::CallInfo) -> ::core::primitive::bool
+                __rule: impl ::core::ops::Fn(&#krate::CallInfo) -> ::core::primitive::bool
                     + ::core::marker::Send
                     + ::core::marker::Sync
                     + 'static,
             ) -> Self {
-                self.rules.push(::std::sync::Arc::new(rule));
+                self.rules.push(::std::sync::Arc::new(__rule));
                 self
             }
         }
@@ -74,8 +74,8 @@ pub(super) fn render(service: &Service) -> TokenStream {
 
         #attributes
         impl<#implementor> ::core::fmt::Debug for #server<#implementor> {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(::core::stringify!(#server)).finish_non_exhaustive()
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                __f.debug_struct(::core::stringify!(#server)).finish_non_exhaustive()
             }
         }
 
@@ -88,19 +88,19 @@ fn render_conversion(service: &Service) -> TokenStream {
     let gorpc = gorpc_name.as_ref().map(|name| quote_spanned!(Span::mixed_site()=> .gorpc(#name)));
     let (server, implementor, interface) = (&names.server, &names.implementor, &item.ident);
     let attributes = item_attributes(service);
-    let builder = Ident::new("builder", Span::mixed_site());
+    let builder = Ident::new("__builder", Span::mixed_site());
     let methods = service.methods.iter().map(|method| render_handler(service, method, &builder));
     quote_spanned! {Span::mixed_site()=>
         #attributes
         impl<#implementor: #interface> ::core::convert::From<#server<#implementor>> for #krate::Service {
-            fn from(server: #server<#implementor>) -> Self {
-                let #builder = #krate::__private::ServiceBuilder::new(#wire_name, #doc_text, server.service)#gorpc;
+            fn from(__server: #server<#implementor>) -> Self {
+                let #builder = #krate::__private::ServiceBuilder::new(#wire_name, #doc_text, __server.service)#gorpc;
                 #(#methods)*
-                let mut service = #builder.build();
-                for rule in server.rules {
-                    service = service.authorize(move |call| rule(call));
+                let mut __service = #builder.build();
+                for __rule in __server.rules {
+                    __service = __service.authorize(move |__call| __rule(__call));
                 }
-                service
+                __service
             }
         }
     }
@@ -109,25 +109,28 @@ fn render_conversion(service: &Service) -> TokenStream {
 /// One statement, so that `cfg` can be put on it.
 fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenStream {
     let Service { item, krate, names, .. } = service;
-    let (implementor, interface, ident, args_type) =
-        (&names.implementor, &item.ident, &method.ident, &method.names.args);
+    let (implementor, interface, ident) = (&names.implementor, &item.ident, &method.ident);
+    let (module, marker) = (names.module.path(), &method.names.marker);
+    let method_type = quote!(#module::#marker);
     let Method { wire_name, full_name, spawn, doc_text, carried, .. } = method;
     let cfg = &carried.cfg;
     // What is wrong with the method's types is to be said of the method.
     let site = generated_at(ident.span());
     let krate = at(krate.to_token_stream(), site);
-    let run = Ident::new(if method.returns.fallible { "fallible" } else { "infallible" }, site);
+    let run = Ident::new(if method.returns.fallible { "run_fallible" } else { "run" }, site);
+    let error = method.returns.fallible.then(|| quote!(, _));
     // A context that isn't asked for is dropped before the handler is made, not kept along with it.
-    let context = if method.takes_context() { quote_spanned!(site=> cx) } else { quote!(_) };
-    let args = format_ident!("args", span = site);
+    let context = if method.takes_context() { quote_spanned!(site=> __cx) } else { quote!(_) };
+    let args = format_ident!("__args", span = site);
     let values = method.parameters.iter().map(|parameter| match parameter {
         Parameter::Context(span) => {
-            let context = Ident::new("cx", Span::mixed_site().located_at(*span));
+            let context = Ident::new("__cx", Span::mixed_site().located_at(*span));
             quote_spanned!(*span=> &#context)
         }
         Parameter::Argument(argument) => {
             let field = &argument.ident;
-            quote!(#args.#field)
+            let value = (!argument.by_serde_attribute).then(|| quote!(.0));
+            quote!(#args.#field #value)
         }
     });
     let args_pattern = if method.arguments().next().is_some() { quote!(#args) } else { quote!(_) };
@@ -135,10 +138,10 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         #(#cfg)*
         let #builder = #builder.method(
             #krate::MethodDescriptor { name: #wire_name, full_name: #full_name, docs: #doc_text, spawn: #spawn },
-            |service, incoming| {
-                let service = ::core::clone::Clone::clone(service);
-                #krate::__private::#run(incoming, move |#context, #args_pattern: #args_type| async move {
-                    <#implementor as #interface>::#ident(&*service, #(#values),*).await
+            |__service, __incoming| {
+                let __service = ::core::clone::Clone::clone(__service);
+                #krate::__private::#run::<#method_type, _, _ #error>(__incoming, move |#context, #args_pattern| async move {
+                    <#implementor as #interface>::#ident(&*__service, #(#values),*).await
                 })
             },
         );

@@ -84,6 +84,7 @@ impl Core {
         idle_timeout: Duration,
         #[cfg(feature = "gorpc")] gorpc: bool,
     ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
+        let limits = limits.settled();
         let (commands, received) = mpsc::unbounded_channel();
         let handle = Handle::unstarted();
         let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));

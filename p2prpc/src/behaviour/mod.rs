@@ -313,9 +313,15 @@ impl Behaviour {
     /// Serve a service, from now on.
     ///
     /// # Errors
-    /// If one of its name is served already.
+    /// If one of its name is served already, or the name is reserved.
     pub fn serve(&self, service: impl Into<Service>) -> Result<(), ServeError> {
         self.core.server().serve(service.into())
+    }
+
+    /// Serve one of p2prpc's own services: for the library, and for tests of those who speak with it.
+    #[doc(hidden)]
+    pub fn serve_internal(&self, service: impl Into<Service>) -> Result<(), ServeError> {
+        self.core.server().serve_internal(service.into())
     }
 
     /// Let only those calls through for which `rule` says `true`, whatever service they are for; to all others nothing is served. A rule

@@ -19,10 +19,11 @@ use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{Body, Found, Link, Network, Request, Way};
 #[cfg(feature = "gorpc")]
 use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
+use crate::limits::MESSAGE_LIMIT;
 use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
-use crate::service::Method;
+use crate::service::{Method, Received};
 
 /// Bodies past this size are shared with the network instead of copied.
 const SHARED_FROM: usize = 16 * 1024;
@@ -281,7 +282,7 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
         Some(Ok(body)) => Ok(body),
         Some(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
             ErrorKind::TooLarge,
-            format_args!("the arguments are larger than {limit} bytes (Limits::max_message)"),
+            format_args!("the arguments are larger than {limit} bytes ({MESSAGE_LIMIT})"),
         )),
         Some(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
         Some(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),
@@ -291,14 +292,15 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
 
 /// What the handler gave, or why that can't be read.
 fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+    let received = |Received(value): Received<M::Output>| Ok(value);
     let decoded = caught(|| match reply {
         RawReply::Response(body) => {
-            codec::decode(codec, &body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+            codec::decode(codec, &body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
         #[cfg(feature = "gorpc")]
         RawReply::GorpcResponse(body) => {
-            codec::gorpc::decode(&body).map(Ok).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
+            codec::gorpc::decode(&body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
         }
         #[cfg(feature = "gorpc")]
         RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),

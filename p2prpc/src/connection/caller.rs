@@ -19,7 +19,7 @@ use super::outgoing::{BULK_FROM, Bulk, Outgoing};
 use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::Request;
-use crate::limits::Limits;
+use crate::limits::{Limits, MESSAGE_LIMIT};
 use crate::metadata::Metadata;
 use crate::reply::{Place, ReplySlot};
 use crate::wire::{self, Hello, MetadataBuf};
@@ -297,7 +297,8 @@ impl Shared {
             return Err(Refused::Gone);
         }
         if self.calls.len() >= self.peer.calls.min(config.limits.max_calls_per_peer) {
-            let detail = format_args!("{} calls to this peer are in flight", self.calls.len());
+            let detail =
+                format_args!("{} calls to this peer are in flight (Limits::max_calls_per_peer)", self.calls.len());
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
         }
         // What was cancelled counts no more, and still waits to be written.
@@ -310,7 +311,10 @@ impl Shared {
                 self.wanted = true;
                 return Err(Refused::NoRoomYet);
             }
-            let detail = format_args!("the peer takes at most {} bytes, the arguments have {bytes}", self.peer.message);
+            let detail = format_args!(
+                "the peer takes at most {} bytes ({MESSAGE_LIMIT}), the arguments have {bytes}",
+                self.peer.message
+            );
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
         let own = self.bytes == 0 || self.bytes + bytes <= self.peer.bytes.min(config.limits.max_bytes_per_peer);

@@ -409,7 +409,10 @@ impl PeerLink {
             }
             if waiting.queue.len() >= self.config.limits.max_calls_per_peer {
                 drop(waiting);
-                let detail = format_args!("{} calls wait to be sent", self.config.limits.max_calls_per_peer);
+                let detail = format_args!(
+                    "{} calls wait to be sent (Limits::max_calls_per_peer)",
+                    self.config.limits.max_calls_per_peer
+                );
                 call.slot.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
                 return;
             }

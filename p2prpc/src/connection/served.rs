@@ -19,7 +19,7 @@ use super::now;
 use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
-use crate::limits::{BytesPermit, CallPermit, PeerAccount};
+use crate::limits::{BytesPermit, CallPermit, MESSAGE_LIMIT, PeerAccount};
 use crate::scratch::Scratch;
 use crate::server::{Guarded, Route, Server, delivery_of};
 use crate::service::{Ended, NO_ROOM, Outcome};
@@ -249,7 +249,7 @@ fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended) {
 }
 
 fn too_large(frames: &mut Vec<u8>, id: u64, limit: usize) {
-    let detail = format!("the reply is larger than the {limit} bytes that the caller takes");
+    let detail = format!("the reply is larger than the {limit} bytes that the caller takes ({MESSAGE_LIMIT})");
     error_frame(frames, id, ErrorKind::TooLarge, Delivery::Answered, &detail);
 }
 

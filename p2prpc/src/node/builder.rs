@@ -21,6 +21,7 @@ use crate::service::{Authorize, Service};
 
 const DEFAULT_PROTOCOL: &str = "/p2prpc";
 const DEFAULT_KAD_PROTOCOL: &str = "/ipfs/kad/1.0.0";
+const DEFAULT_CONNECTED_MEMBERS: usize = 512;
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/0";
 
 type Visible = Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>;
@@ -71,7 +72,7 @@ impl NodeBuilder {
             limits: Limits::default(),
             timeout: Duration::from_secs(10),
             reachability: Reachability::default(),
-            max_connected_members: 512,
+            max_connected_members: DEFAULT_CONNECTED_MEMBERS,
             max_connections: 1024,
             #[cfg(feature = "mdns")]
             mdns: false,
@@ -264,7 +265,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Keep a connection to so many members. Default: 512. Members past it are known, and connected when they are called.
+    /// Keep a connection to so many members. Default: 512. Members past it are known, and connected when they are called. More than
+    /// 512 raise [`max_connections`](NodeBuilder::max_connections) to twice as many.
     pub fn max_connected_members(mut self, members: usize) -> Self {
         self.max_connected_members = members;
         self
@@ -310,6 +312,9 @@ impl NodeBuilder {
         }
         for address in &self.listen {
             listen::probe(address)?;
+        }
+        if self.max_connected_members > DEFAULT_CONNECTED_MEMBERS {
+            self.max_connections = self.max_connections.max(self.max_connected_members.saturating_mul(2));
         }
         self.check_external()?;
         Node::start(self).await

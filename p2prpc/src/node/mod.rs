@@ -145,7 +145,7 @@ impl Node {
     /// Serve a service, from now on. Members are told.
     ///
     /// # Errors
-    /// If one of its name is served already, or the node is closed.
+    /// If one of its name is served already, the name is reserved, or the node is closed.
     pub fn serve(&self, service: impl Into<Service>) -> Result<(), ServeError> {
         let core = self.core.upgrade().ok_or(ServeError::Closed)?;
         core.server().serve(service.into())?;

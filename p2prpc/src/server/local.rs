@@ -54,10 +54,12 @@ impl LocalLink {
                 kind => refused(kind, refusal.detail),
             },
         )?;
-        let bytes = self
-            .account
-            .reserve(request.body.as_slice().len())
-            .ok_or_else(|| refused(ErrorKind::Overloaded, "too many bytes are in flight here"))?;
+        let bytes = self.account.reserve(request.body.as_slice().len()).ok_or_else(|| {
+            refused(
+                ErrorKind::Overloaded,
+                "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)",
+            )
+        })?;
         Ok((call, bytes))
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use guarded::Guarded;
 pub(crate) use local::{LocalLink, LocalNetwork, delivery_of};
 pub(crate) use router::{Route, Router};
 
-/// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them.
+/// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them, and nobody else may serve one.
 pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 
 /// A handler whose first poll took longer is run as a task of its own until it has been quick for a while.
@@ -50,6 +50,9 @@ pub enum ServeError {
         "a service that Go peers know as {0} is served already: give one of them another name with #[p2p_service(gorpc = \"..\")]"
     )]
     DuplicateGorpc(&'static str),
+    /// The name begins with `p2prpc-`: such services are p2prpc's own.
+    #[error("a service may not be named {0}: names that begin with p2prpc- are p2prpc's own")]
+    Reserved(&'static str),
     /// The node has been shut down.
     #[error("the node is closed")]
     Closed,
@@ -119,6 +122,18 @@ impl Server {
     }
 
     pub(crate) fn serve(&self, service: Service) -> Result<(), ServeError> {
+        if service.name().starts_with(INTERNAL_PREFIX) {
+            return Err(ServeError::Reserved(service.name()));
+        }
+        self.add(service)
+    }
+
+    /// Serve one of p2prpc's own services.
+    pub(crate) fn serve_internal(&self, service: Service) -> Result<(), ServeError> {
+        self.add(service)
+    }
+
+    fn add(&self, service: Service) -> Result<(), ServeError> {
         let mut router = self.router.write();
         *router = Arc::new(router.with(service)?);
         Ok(())
@@ -173,7 +188,10 @@ impl Server {
             return Err(Refusal::new(ErrorKind::ShuttingDown, ""));
         }
         let Some(permit) = account.admit() else {
-            return Err(Refusal::new(ErrorKind::Overloaded, "too many calls are in flight here"));
+            return Err(Refusal::new(
+                ErrorKind::Overloaded,
+                "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)",
+            ));
         };
         let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
         if left.is_zero() {

@@ -10,10 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::{self, CodecError, CodecId};
 use crate::context::Context;
-use crate::error::ErrorKind;
-use crate::limits::PeerAccount;
+use crate::error::sealed::FromReply;
+use crate::error::{ErrorKind, Wraps};
+use crate::limits::{MESSAGE_LIMIT, PeerAccount};
 use crate::panics::caught;
 use crate::scratch::Scratch;
+use crate::service::{Method, Sent, Value};
 
 /// A handler under way. What it gives is the encoded reply.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
@@ -64,7 +66,7 @@ impl fmt::Debug for Outcome {
 
 /// How arguments and replies are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub enum Form {
     Native(CodecId),
     #[cfg(feature = "gorpc")]
     Gorpc,
@@ -88,7 +90,7 @@ impl Form {
     }
 
     /// In Go an error is its text.
-    fn encode_error<E: Serialize + fmt::Display>(
+    pub(crate) fn encode_error<E: Serialize + fmt::Display>(
         self,
         error: &E,
         out: &mut Vec<u8>,
@@ -123,11 +125,11 @@ impl fmt::Debug for Incoming<'_> {
     }
 }
 
-/// Decode the arguments, run a handler that cannot fail, encode what it returns. Generated code calls it.
-pub fn infallible<A, O, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+/// Decode the arguments, run a handler that cannot fail, encode what it returns.
+pub(crate) fn infallible<A, O, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
 where
     A: DeserializeOwned,
-    O: Serialize + Send + 'static,
+    O: Value,
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = O> + Send + 'static,
 {
@@ -140,18 +142,22 @@ where
     Box::pin(async move {
         let ended = {
             let value = handler.await;
-            encoded(|out| form.encode(&value, out, max_reply), Ended::Response)
+            encoded(|out| form.encode(&Sent(&value), out, max_reply), Ended::Response)
         };
         with_room(account.as_deref(), ended).await
     })
 }
 
-/// Decode the arguments, run a handler that can fail, encode its value or its error. Generated code calls it.
-pub fn fallible<A, O, E, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+/// Decode the arguments, run a handler that can fail, encode its value or its error.
+fn answer<A, O, E, F, Fut>(
+    incoming: Incoming<'_>,
+    run: F,
+    encode_error: impl FnOnce(Form, E, &mut Vec<u8>, usize) -> Result<(), CodecError> + Send + 'static,
+) -> HandlerFuture
 where
     A: DeserializeOwned,
-    O: Serialize + Send + 'static,
-    E: Serialize + fmt::Display + Send + 'static,
+    O: Value,
+    E: 'static,
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
@@ -162,12 +168,47 @@ where
     };
     let handler = run(cx, args);
     Box::pin(async move {
-        let ended = match &handler.await {
-            Ok(value) => encoded(|out| form.encode(value, out, max_reply), Ended::Response),
-            Err(error) => encoded(|out| form.encode_error(error, out, max_reply), Ended::Application),
+        let ended = match handler.await {
+            Ok(value) => encoded(|out| form.encode(&Sent(&value), out, max_reply), Ended::Response),
+            Err(error) => encoded(|out| encode_error(form, error, out, max_reply), Ended::Application),
         };
         with_room(account.as_deref(), ended).await
     })
+}
+
+/// Run a handler of `M` that cannot fail. Generated code calls it.
+pub fn run<M, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    M: Method,
+    F: FnOnce(Context, M::Args) -> Fut,
+    Fut: Future<Output = M::Output> + Send + 'static,
+{
+    infallible(incoming, run)
+}
+
+/// Run a handler of `M` that can fail. Generated code calls it.
+pub fn run_fallible<M, F, Fut, E>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    M: Method,
+    M::Error: Wraps<E>,
+    E: 'static,
+    F: FnOnce(Context, M::Args) -> Fut,
+    Fut: Future<Output = Result<M::Output, E>> + Send + 'static,
+{
+    answer(incoming, run, |form, error, out, max| M::Error::wrap(error).encode_application(form, out, max))
+}
+
+/// Run a handler that can fail.
+#[cfg(test)]
+pub(crate) fn fallible<A, O, E, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    A: DeserializeOwned,
+    O: Value,
+    E: Serialize + fmt::Display + Send + 'static,
+    F: FnOnce(Context, A) -> Fut,
+    Fut: Future<Output = Result<O, E>> + Send + 'static,
+{
+    answer(incoming, run, |form, error, out, max| form.encode_error(&error, out, max))
 }
 
 /// The arguments, or the answer to a call whose arguments can't be read.
@@ -205,9 +246,10 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, ended: f
             body.trim();
             ended(body)
         }
-        Some(Err(CodecError::TooLarge { limit })) => {
-            Ended::Failed(ErrorKind::TooLarge, format!("the reply is larger than {limit} bytes"))
-        }
+        Some(Err(CodecError::TooLarge { limit })) => Ended::Failed(
+            ErrorKind::TooLarge,
+            format!("the reply is larger than {limit} bytes ({MESSAGE_LIMIT}, there or here)"),
+        ),
         Some(Err(error)) => Ended::Failed(ErrorKind::BadReply, error.to_string()),
         None => Ended::Failed(ErrorKind::BadReply, "encoding the reply panicked".into()),
     }

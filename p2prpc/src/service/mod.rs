@@ -1,6 +1,7 @@
 //! What a service is, once its type is erased: names, and a way to call each method.
 
 mod incoming;
+mod values;
 
 use std::any::Any;
 use std::fmt;
@@ -14,7 +15,11 @@ use crate::error::Failure;
 use crate::panics::caught;
 
 pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
-pub use incoming::{HandlerFuture, Incoming, fallible, infallible};
+pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
+#[cfg(test)]
+pub(crate) use incoming::{fallible, infallible};
+pub use values::{Argument, Taken, Takes, Value};
+pub(crate) use values::{Received, Sent};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
 ///
@@ -37,7 +42,7 @@ pub trait Method: Send + Sync + 'static {
     /// The arguments, as a struct with named fields.
     type Args: Serialize + DeserializeOwned + Send + 'static;
     /// What a call gives when it goes well.
-    type Output: Serialize + DeserializeOwned + Send + 'static;
+    type Output: Value;
     /// What a call gives when it doesn't: [`RpcError`](crate::RpcError), or [`CallError<E>`](crate::CallError) if the method returns a `Result<_, E>`.
     type Error: Failure;
 }

@@ -42,7 +42,7 @@ struct Listing {
 }
 
 /// What nodes ask each other, as it is on the wire.
-#[p2p_service(name = "p2prpc-membership")]
+#[p2p_service(name = "p2prpc-membership", internal)]
 trait Membership {
     async fn describe(&self, topics: Vec<[u8; 32]>) -> Description;
     async fn list(&self, topics: Vec<[u8; 32]>, since: Cursor) -> Listing;
@@ -101,7 +101,7 @@ async fn lie_to(there: Multiaddr, liar: Liar) -> PeerId {
         .with_behaviour(|key| {
             let local = key.public().to_peer_id();
             let rpc = Behaviour::new(local, Config::new("/p2prpc").unwrap());
-            rpc.serve(MembershipServer::new(liar)).unwrap();
+            rpc.serve_internal(MembershipServer::new(liar)).unwrap();
             let identify = identify::Behaviour::new(identify::Config::new("/lies/1".into(), key.public()));
             Raw { rpc, identify, ping: ping::Behaviour::default() }
         })

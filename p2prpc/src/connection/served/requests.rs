@@ -139,10 +139,13 @@ impl Requests {
             return Err((ErrorKind::UnsupportedCodec, "the peer was built without it"));
         };
         if request.body_len > stream.server.limits().max_message as u64 {
-            return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes"));
+            return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes (Limits::max_message)"));
         }
         let Some(bytes) = stream.account.reserve(size(request.body_len)) else {
-            return Err((ErrorKind::Overloaded, "too many bytes are in flight here"));
+            return Err((
+                ErrorKind::Overloaded,
+                "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)",
+            ));
         };
         Ok(Coming { call, codec, bytes })
     }

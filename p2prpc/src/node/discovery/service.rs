@@ -110,7 +110,7 @@ pub(in crate::node) struct Listing {
 }
 
 /// Who is there, asked of one who is.
-#[p2p_service(crate = "crate", name = "p2prpc-membership")]
+#[p2p_service(crate = "crate", name = "p2prpc-membership", internal)]
 pub(in crate::node) trait Membership {
     /// Which of these topics you are in, and what you serve to me.
     async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description;

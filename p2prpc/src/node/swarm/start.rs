@@ -85,7 +85,7 @@ impl Driver {
             Instant::now(),
         );
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
-        rpc.serve(discovery.service(says_leaving))?;
+        rpc.serve_internal(discovery.service(says_leaving))?;
         let behaviour = NodeBehaviour::new(
             Gate::new(builder.admission.clone(), given, builder.max_connections),
             rpc,
