@@ -226,7 +226,9 @@ impl Host<'_> {
 
     /// Gives an interface an address, with the length of its prefix.
     pub fn add(&self, interface: &str, address: &str) {
-        self.ip(&format!("addr add {address} dev {interface}"));
+        // An IPv6 address would be of use only after a while, in which the kernel asks whether another host has it.
+        let at_once = if address.contains(':') { "nodad" } else { "" };
+        self.ip(&format!("addr add {address} dev {interface} {at_once}"));
     }
 
     /// Takes an address from an interface.

@@ -12,8 +12,8 @@ use p2prpc_tests::programs::Program;
 use p2prpc_tests::programs::Signal;
 use serde_json::Value;
 
-use super::Transport;
 use super::node::now;
+use super::{Family, Transport};
 
 /// Longer than a program needs for anything but what is measured.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,6 +41,7 @@ pub(crate) struct Agent {
 #[derive(Clone, Debug)]
 pub(crate) struct Start {
     transport: Transport,
+    family: Family,
     bootstrap: Vec<String>,
     seed: Option<u64>,
     rendezvous: bool,
@@ -48,7 +49,12 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn new(transport: Transport) -> Self {
-        Start { transport, bootstrap: Vec::new(), seed: None, rendezvous: true }
+        Start { transport, family: Family::V4, bootstrap: Vec::new(), seed: None, rendezvous: true }
+    }
+
+    pub(crate) fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
     }
 
     pub(crate) fn bootstrap(mut self, addresses: impl IntoIterator<Item = String>) -> Self {
@@ -70,7 +76,7 @@ impl Start {
     pub(crate) fn on(&self, host: &Host<'_>) -> Agent {
         let mut command = command(host, "node");
         command.args(["--name", host.name()]);
-        for address in self.transport.listen() {
+        for address in self.transport.listen(self.family) {
             command.args(["--listen", address]);
         }
         for address in &self.bootstrap {
@@ -196,7 +202,12 @@ impl Agent {
 
     /// Makes a link stand still.
     pub(crate) fn stall(&self, stall: Duration) {
-        self.program.say(&stall.as_millis().to_string());
+        self.program.say(&format!("stall {}", stall.as_millis()));
+    }
+
+    /// Makes a link lose what belongs to the connections over it, without a word. New ones are as any.
+    pub(crate) fn forget(&self) {
+        self.program.say("forget");
     }
 
     /// Stops it where it stands.

@@ -35,7 +35,7 @@ use p2prpc_tests::network;
 /// Added to each goal: a machine that runs many tests at once is late with everything.
 const MARGIN: Duration = Duration::from_secs(2);
 /// Tests that run at once unless `--test-threads` says otherwise: nearly all of their time is waiting.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 20;
 /// What the first argument begins with where this program isn't the test.
 const ROLE: &str = "role:";
 
@@ -105,12 +105,17 @@ impl Transport {
         }
     }
 
-    fn listen(self) -> &'static [&'static str] {
-        const ALL: &[&str] = &["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"];
+    fn listen(self, family: Family) -> &'static [&'static str] {
+        const V4: &[&str] = &["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"];
+        const V6: &[&str] = &["/ip6/::/tcp/4001", "/ip6/::/udp/4001/quic-v1"];
+        let all = match family {
+            Family::V4 => V4,
+            Family::V6 => V6,
+        };
         match self {
-            Transport::Tcp => &ALL[..1],
-            Transport::Quic => &ALL[1..],
-            Transport::Both => ALL,
+            Transport::Tcp => &all[..1],
+            Transport::Quic => &all[1..],
+            Transport::Both => all,
         }
     }
 
@@ -121,6 +126,13 @@ impl Transport {
             Transport::Quic => Duration::from_secs(3),
         }
     }
+}
+
+/// Which addresses a network has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
 }
 
 thread_local! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use p2prpc_tests::network::Lab;
 
-use super::agent::{Start, meet, until};
+use super::agent::{CALL_TIMEOUT, Start, meet, until};
 use super::node::now;
 use super::watching::{judge, judge_with, settle, watch};
 use super::{Transport, trial};
@@ -76,7 +76,7 @@ fn restarted(transport: Transport, times: usize) -> String {
     let start = joining.seed(9);
     let mut x = start.on(&host);
     meet(&[&a, &b, &x]);
-    let (every, timeout) = (Duration::from_millis(100), Duration::from_millis(500));
+    let (every, timeout) = (Duration::from_millis(100), CALL_TIMEOUT);
     for caller in [&a, &b] {
         caller.watch_every(&x.peer, every, timeout);
     }

@@ -1,8 +1,10 @@
 //! A link that takes its time, and sometimes longer: it takes TCP connections and UDP datagrams at one address and passes them on to another.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,16 @@ use super::node::{millis, parsed, say};
 /// Pieces that are under way in one direction of a connection.
 const UNDER_WAY: usize = 1024;
 
+/// Bytes, and when they were sent.
+type Piece = (Instant, Vec<u8>);
+
 #[derive(Clone)]
 struct Link {
     delay: Duration,
     /// Nothing arrives before that.
     stalled_until: watch::Receiver<Instant>,
+    /// How often all connections were forgotten.
+    forgotten: watch::Receiver<u64>,
 }
 
 impl Link {
@@ -38,12 +45,16 @@ impl Link {
     }
 }
 
-/// `FROM TO DELAY`: both with a port, the delay of each direction in milliseconds. A line `STALL` on the standard input makes it stand still so many milliseconds.
+/// `FROM TO DELAY`: both with a port, the delay of each direction in milliseconds.
+///
+/// Lines on the standard input: `stall MILLISECONDS` makes it stand still so long. After `forget` nothing that belongs to
+/// a connection of before arrives, and no end is told.
 pub(crate) async fn link(arguments: Vec<String>) -> Result<(), String> {
     let [from, to, delay] = &arguments[..] else { return Err("from, to, delay".into()) };
     let (from, to): (SocketAddr, SocketAddr) = (parsed(from)?, parsed(to)?);
     let (stall, stalled_until) = watch::channel(Instant::now());
-    let link = Link { delay: millis(delay)?, stalled_until };
+    let (forget, forgotten) = watch::channel(0);
+    let link = Link { delay: millis(delay)?, stalled_until, forgotten };
     let listener = TcpListener::bind(from).await.map_err(|error| error.to_string())?;
     let socket = UdpSocket::bind(from).await.map_err(|error| error.to_string())?;
     tokio::spawn(streams(listener, to, link.clone()));
@@ -51,7 +62,13 @@ pub(crate) async fn link(arguments: Vec<String>) -> Result<(), String> {
     say("started", json!({"peer": "", "addresses": []}));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        stall.send_replace(Instant::now() + millis(&line)?);
+        match line.split_once(' ') {
+            Some(("stall", time)) => {
+                stall.send_replace(Instant::now() + millis(time)?);
+            }
+            None if line == "forget" => forget.send_modify(|times| *times += 1),
+            _ => return Err(format!("{line}: what is that?")),
+        }
     }
     std::process::exit(0)
 }
@@ -63,14 +80,25 @@ async fn streams(listener: TcpListener, to: SocketAddr, link: Link) {
             // Whoever dialled sees its connection end.
             let Ok(far) = TcpStream::connect(to).await else { return };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let mut forgotten = link.forgotten.clone();
+            forgotten.mark_unchanged();
             let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
-            tokio::join!(one_way(from_near, to_far, &link), one_way(from_far, to_near, &link));
+            let (forth, back) = (one_way(from_near, to_far, &link), one_way(from_far, to_near, &link));
+            let (mut forth, mut back) = (pin!(forth), pin!(back));
+            let forgot = tokio::select! {
+                _ = async { tokio::join!(&mut forth, &mut back) } => false,
+                changed = forgotten.changed() => changed.is_ok(),
+            };
+            if forgot {
+                // Both sockets stay open, and nobody reads from them.
+                std::future::pending::<()>().await;
+            }
         });
     }
 }
 
 async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, link: &Link) {
-    let (sender, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
+    let (sender, mut arriving) = mpsc::channel::<Piece>(UNDER_WAY);
     let take = async move {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -94,22 +122,35 @@ async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
 
 /// A socket at the far side for each address at the near one.
 async fn datagrams(near: Arc<UdpSocket>, to: SocketAddr, link: Link) {
-    let mut known: HashMap<SocketAddr, mpsc::Sender<(Instant, Vec<u8>)>> = HashMap::new();
+    let mut known: HashMap<SocketAddr, mpsc::Sender<Piece>> = HashMap::new();
     let mut buffer = vec![0; 2048];
+    let mut forgotten = link.forgotten.clone();
     while let Ok((length, from)) = near.recv_from(&mut buffer).await {
-        if !known.contains_key(&from) {
-            let Ok(far) = far_socket(to).await else { continue };
-            let far = Arc::new(far);
-            let (back, arriving_back) = mpsc::channel(UNDER_WAY);
-            tokio::spawn(collect(far.clone(), back));
-            tokio::spawn(deliver(arriving_back, near.clone(), Some(from), link.clone()));
-            let (forth, arriving) = mpsc::channel(UNDER_WAY);
-            tokio::spawn(deliver(arriving, far, None, link.clone()));
-            known.insert(from, forth);
+        if forgotten.has_changed().unwrap_or(false) {
+            // A datagram of an old connection comes from a new port from now on.
+            forgotten.mark_unchanged();
+            known.clear();
         }
+        let forth = match known.entry(from) {
+            Entry::Occupied(forth) => forth.into_mut(),
+            Entry::Vacant(place) => {
+                let Ok(far) = far_socket(to).await else { continue };
+                place.insert(open(from, near.clone(), Arc::new(far), &link))
+            }
+        };
         // What is too much is lost, as on any link.
-        let _ = known[&from].try_send((Instant::now(), buffer[..length].to_vec()));
+        let _ = forth.try_send((Instant::now(), buffer[..length].to_vec()));
     }
+}
+
+/// Passes on what comes back, and takes what goes forth.
+fn open(from: SocketAddr, near: Arc<UdpSocket>, far: Arc<UdpSocket>, link: &Link) -> mpsc::Sender<Piece> {
+    let (back, arriving_back) = mpsc::channel(UNDER_WAY);
+    tokio::spawn(collect(far.clone(), back, link.forgotten.clone()));
+    tokio::spawn(deliver(arriving_back, near, Some(from), link.clone()));
+    let (forth, arriving) = mpsc::channel(UNDER_WAY);
+    tokio::spawn(deliver(arriving, far, None, link.clone()));
+    forth
 }
 
 async fn far_socket(to: SocketAddr) -> io::Result<UdpSocket> {
@@ -118,22 +159,23 @@ async fn far_socket(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(far)
 }
 
-async fn collect(from: Arc<UdpSocket>, sender: mpsc::Sender<(Instant, Vec<u8>)>) {
+async fn collect(from: Arc<UdpSocket>, sender: mpsc::Sender<Piece>, mut forgotten: watch::Receiver<u64>) {
+    forgotten.mark_unchanged();
     let mut buffer = vec![0; 2048];
     loop {
+        let received = tokio::select! {
+            received = from.recv(&mut buffer) => received,
+            // The socket stays open: a closed one would tell the sender so.
+            _ = forgotten.changed() => return std::future::pending().await,
+        };
         // An error is of one datagram: nobody listens there yet.
-        if let Ok(length) = from.recv(&mut buffer).await {
+        if let Ok(length) = received {
             let _ = sender.try_send((Instant::now(), buffer[..length].to_vec()));
         }
     }
 }
 
-async fn deliver(
-    mut arriving: mpsc::Receiver<(Instant, Vec<u8>)>,
-    socket: Arc<UdpSocket>,
-    to: Option<SocketAddr>,
-    link: Link,
-) {
+async fn deliver(mut arriving: mpsc::Receiver<Piece>, socket: Arc<UdpSocket>, to: Option<SocketAddr>, link: Link) {
     while let Some((sent, datagram)) = arriving.recv().await {
         link.arrival(sent).await;
         let _ = match to {

@@ -13,7 +13,7 @@ use super::watching::assert_undisturbed;
 #[cfg(unix)]
 use super::watching::judge;
 use super::watching::{settle, watch};
-use super::{Transport, long, trial};
+use super::{Family, Transport, long, trial};
 
 pub(crate) fn trials(transport: Transport) -> Vec<Trial> {
     let mut trials = vec![
@@ -75,22 +75,20 @@ fn slow_link(transport: Transport) -> String {
     let a = Start::new(transport).bootstrap([through]).on(&lab.host("a", &["10.9.0.1/24"]));
     meet(&[&a, &b]);
     let since = now();
-    let answered = |what: &str| {
-        for (from, to) in [(&a, &b), (&b, &a)] {
-            let call = from.rest(&to.peer, Duration::ZERO, Duration::from_secs(20));
-            call.unwrap_or_else(|error| panic!("{what}: {error}"));
-        }
-    };
-    answered("over a slow link");
+    let call = |within: Duration| [(&a, &b), (&b, &a)].map(|(from, to)| from.rest(&to.peer, Duration::ZERO, within));
+    let answered = call(Duration::from_secs(10));
+    assert!(answered.iter().all(Result::is_ok), "over a slow link: {answered:?}");
+    let mut lost = 0;
     for _ in 0..2 {
         link.stall(STALL);
-        // Begun while it stalls.
-        sleep(Duration::from_secs(2));
-        answered("over a link that stalls");
+        // Those may fail: a connection may end in a stall.
+        lost += call(STALL + Duration::from_secs(5)).iter().filter(|call| call.is_err()).count();
+        let again = until(Duration::from_secs(15), || call(Duration::from_secs(10)).iter().all(Result::is_ok));
+        assert!(again.is_some(), "after a stall calls are answered again");
         sleep(Duration::from_secs(10));
     }
     assert_nobody_left(&[&a, &b], since);
-    "all stayed members".into()
+    format!("all stayed members; {lost} of 4 calls failed that met a stall")
 }
 
 #[cfg(unix)]
@@ -125,7 +123,7 @@ fn churn(transport: Transport) -> String {
     let ways = watch(&[(&a, &b)]);
     settle(&ways);
     let crowded = lab.host("g", &["10.9.0.7/24"]);
-    let listen = transport.listen()[0].replace("4001", "0");
+    let listen = transport.listen(Family::V4)[0].replace("4001", "0");
     let round = |guests: u64| {
         let mut crowd = Agent::helper(&crowded, "crowd", &[&a.at("10.9.0.1")[0], &listen]);
         let met = until(Duration::from_secs(60), || crowd.guests() >= guests);
@@ -156,7 +154,7 @@ fn churn(transport: Transport) -> String {
 fn simultaneous(transport: Transport) -> String {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let took = runtime.block_on(async {
-        let listen = transport.listen()[0].replace("0.0.0.0", "127.0.0.1").replace("4001", "0");
+        let listen = transport.listen(Family::V4)[0].replace("0.0.0.0", "127.0.0.1").replace("4001", "0");
         let mut pairs = Vec::new();
         for _ in 0..30 {
             let [one, other] = [named("one"), named("other")].map(|builder| builder.listen(&*listen).start());
