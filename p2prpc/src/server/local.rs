@@ -47,7 +47,7 @@ impl LocalLink {
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
         let (peer, metadata) = (server.local(), request.metadata.clone());
-        let call = server.admit(&router, &self.account, peer, request.method, metadata, Some(left), now).map_err(
+        let call = server.admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now).map_err(
             |refusal| match refusal.kind {
                 // It is no peer that is leaving.
                 ErrorKind::ShuttingDown => refused(ErrorKind::Closed, ""),

@@ -14,11 +14,12 @@ use crate::connection::partial::Partial;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
-use crate::server::{Admitted, Router};
+use crate::server::{Admitted, Router, TOO_MANY_CALLS};
 use crate::service::Form;
 use crate::wire::{self, Frame, Hello, Role};
 
 const TOO_LONG: &str = "a body is longer than announced";
+const TOO_MANY_BYTES: &str = "too many bytes are in flight here";
 
 /// A call whose body is still coming in.
 pub(super) struct Coming {
@@ -110,7 +111,7 @@ impl Requests {
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
         }
-        match self.admit(request, now) {
+        match self.admit(request, rest == 0, now) {
             Err((kind, detail)) => {
                 error_frame(writer.frames(), request.id, kind, Delivery::NeverSent, detail);
                 Ok(())
@@ -127,12 +128,12 @@ impl Requests {
         }
     }
 
-    fn admit(&self, request: &wire::Request<'_>, now: Instant) -> Result<Coming, (ErrorKind, &'static str)> {
+    fn admit(&self, request: &wire::Request<'_>, whole: bool, now: Instant) -> Result<Coming, (ErrorKind, &'static str)> {
         let stream = &*self.stream;
         let metadata = Metadata::from_checked(request.metadata.iter());
         let call = stream
             .server
-            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, now)
+            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, whole, now)
             .map_err(|refusal| (refusal.kind, refusal.detail))?;
         let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
         let Some(codec) = codec else {
@@ -141,9 +142,12 @@ impl Requests {
         if request.body_len > stream.server.limits().max_message as u64 {
             return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes"));
         }
-        let Some(bytes) = stream.account.reserve(size(request.body_len)) else {
-            return Err((ErrorKind::Overloaded, "too many bytes are in flight here"));
+        let len = size(request.body_len);
+        let bytes = match whole {
+            true => stream.account.reserve(len),
+            false => stream.account.reserve_coming(len, request.chunk.len()),
         };
+        let Some(bytes) = bytes else { return Err((ErrorKind::Overloaded, TOO_MANY_BYTES)) };
         Ok(Coming { call, codec, bytes })
     }
 
@@ -153,9 +157,8 @@ impl Requests {
         }
         // The body of a call that was refused, or is over: let it go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        if partial.push(chunk, rest, now).ok_or(TOO_LONG)? {
-            self.complete(id, writer);
-        }
+        let whole = partial.push(chunk, rest, now).ok_or(TOO_LONG)?;
+        self.came(id, whole, writer);
         Ok(())
     }
 
@@ -166,15 +169,32 @@ impl Requests {
 
     /// So much of it has been put there.
     pub(super) fn fill(&mut self, id: u64, n: usize, now: Instant, writer: &mut Writer) {
-        if self.partials.get_mut(&id).is_some_and(|partial| partial.fill(n, now)) {
+        if let Some(partial) = self.partials.get_mut(&id) {
+            let whole = partial.fill(n, now);
+            self.came(id, whole, writer);
+        }
+    }
+
+    /// More of a body is there, if there is room for it.
+    fn came(&mut self, id: u64, whole: bool, writer: &mut Writer) {
+        let Some(partial) = self.partials.get_mut(&id) else { return };
+        let come = partial.received();
+        if !partial.of.bytes.came(come) {
+            self.partials.remove(&id);
+            error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_BYTES);
+        } else if whole {
             self.complete(id, writer);
         }
     }
 
     fn complete(&mut self, id: u64, writer: &mut Writer) {
         if let Some(partial) = self.partials.remove(&id) {
-            let (coming, body) = partial.into_parts();
-            self.run(id, coming, body, writer);
+            let (mut coming, body) = partial.into_parts();
+            if coming.call.permit.begin() {
+                self.run(id, coming, body, writer);
+            } else {
+                error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_CALLS);
+            }
         }
     }
 
