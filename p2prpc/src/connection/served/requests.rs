@@ -128,7 +128,12 @@ impl Requests {
         }
     }
 
-    fn admit(&self, request: &wire::Request<'_>, whole: bool, now: Instant) -> Result<Coming, (ErrorKind, &'static str)> {
+    fn admit(
+        &self,
+        request: &wire::Request<'_>,
+        whole: bool,
+        now: Instant,
+    ) -> Result<Coming, (ErrorKind, &'static str)> {
         let stream = &*self.stream;
         let metadata = Metadata::from_checked(request.metadata.iter());
         let call = stream
@@ -224,12 +229,12 @@ impl Requests {
             stream.server.start(call, Form::Native(codec), body.as_ref(), &stream.account, self.max_message);
         // The answer can have its memory.
         drop(body);
-        let unpolled = if route.spawn_first() {
+        let unpolled = if route.spawn_first(began) {
             Some(route)
         } else {
             let polled = (&mut handler).now_or_never();
             self.time = clock();
-            route.note_first_poll(self.time - began);
+            route.note_first_poll(self.time - began, self.time);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
