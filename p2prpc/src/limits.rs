@@ -7,6 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use libp2p::PeerId;
+#[cfg(feature = "node")]
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -356,12 +358,22 @@ impl Drop for BytesPermit {
 
 /// A public IP prefix: v4 /24, v6 /56. Loopback and private addresses have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Prefix {
+pub(crate) enum Prefix {
     V4([u8; 3]),
     V6([u8; 7]),
 }
 
 impl Prefix {
+    /// That of the host which an address names by its IP.
+    #[cfg(feature = "node")]
+    pub(crate) fn of_address(address: &Multiaddr) -> Option<Self> {
+        match address.iter().next()? {
+            Protocol::Ip4(ip) => Self::of(ip.into()),
+            Protocol::Ip6(ip) => Self::of(ip.into()),
+            _ => None,
+        }
+    }
+
     fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
             IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,

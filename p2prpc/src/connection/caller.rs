@@ -118,6 +118,11 @@ impl CallStream {
         }
     }
 
+    #[cfg(feature = "node")]
+    pub(super) fn has_calls(&self) -> bool {
+        self.shared.lock().calls.len() > 0
+    }
+
     pub(super) fn number(&self) -> u64 {
         self.number
     }

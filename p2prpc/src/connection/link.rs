@@ -213,6 +213,15 @@ impl PeerLink {
         }
     }
 
+    /// True while a call of ours waits or is under way.
+    #[cfg(feature = "node")]
+    pub(crate) fn is_busy(&self) -> bool {
+        let waiting = self.waiting.lock();
+        !waiting.queue.is_empty()
+            || !waiting.draining.is_empty()
+            || self.current.load().as_ref().is_some_and(|stream| stream.has_calls())
+    }
+
     /// True while calls wait for a stream to be opened.
     pub(crate) fn wants_stream(&self) -> bool {
         self.waiting.lock().opening

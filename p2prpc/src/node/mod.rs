@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod gate;
 mod given;
+mod handshakes;
 mod identity;
 mod kademlia;
 mod listen;

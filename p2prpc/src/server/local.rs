@@ -47,13 +47,13 @@ impl LocalLink {
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
         let (peer, metadata) = (server.local(), request.metadata.clone());
-        let call = server.admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now).map_err(
-            |refusal| match refusal.kind {
+        let call = server
+            .admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now)
+            .map_err(|refusal| match refusal.kind {
                 // It is no peer that is leaving.
                 ErrorKind::ShuttingDown => refused(ErrorKind::Closed, ""),
                 kind => refused(kind, refusal.detail),
-            },
-        )?;
+            })?;
         let bytes = self
             .account
             .reserve(request.body.as_slice().len())
