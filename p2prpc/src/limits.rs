@@ -7,6 +7,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use libp2p::PeerId;
+#[cfg(feature = "node")]
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -26,12 +28,16 @@ pub struct Limits {
     pub max_calls_per_peer: usize,
     /// Bytes of bodies in flight from one peer, and to one peer. Default 64 MiB. Past it senders wait, within their deadline. As many
     /// bytes of replies again may wait here for room; past that a call ends as `Overloaded`, although its handler has answered.
+    /// A peer has no more than 1/16 of [`max_bytes`](Limits::max_bytes), or one body of
+    /// [`max_message`](Limits::max_message) if that is more, whatever stands here.
     pub max_bytes_per_peer: usize,
     /// Calls of all peers that may be in flight here. Default 16,384. Past it, or past 1/16 of it (256 at least) for one
-    /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run.
+    /// peer, or 1/4 of it for one public IP prefix (v4 /24, v6 /56), a call fails as `Overloaded`, never run. A call whose
+    /// body is still coming counts for its peer, and for all peers once it is whole.
     pub max_calls: usize,
     /// Bytes of bodies in flight from all peers, and to all peers: requests that come and that go, and replies that come and
-    /// that go, are counted apart. Default 512 MiB. One public IP prefix has at most 1/4 of what comes and goes as a server. Past it a
+    /// that go, are counted apart. A body that comes is counted as it comes, not as it is announced. Default 1 GiB. One
+    /// public IP prefix has at most 1/4 of what comes and goes as a server. Past it a
     /// request fails as `Overloaded`, never run, and a reply to us as `Overloaded`, answered; our own senders wait. The last
     /// reply before the limit may go past it.
     pub max_bytes: usize,
@@ -53,7 +59,7 @@ impl Default for Limits {
             max_calls_per_peer: 1024,
             max_bytes_per_peer: 64 << 20,
             max_calls: 16_384,
-            max_bytes: 512 << 20,
+            max_bytes: 1 << 30,
             max_deadline: Duration::from_secs(3600),
         }
     }
@@ -81,7 +87,15 @@ impl Limits {
     pub(crate) fn calls_of_a_peer(&self) -> usize {
         self.max_calls_per_peer.min((self.max_calls / SHARE_OF_A_PEER).max(256)).max(1)
     }
+
+    /// The bytes that one peer may have in flight, by its own limit and by its share of all. The largest body fits always.
+    pub(crate) fn bytes_of_a_peer(&self) -> usize {
+        self.max_bytes_per_peer.min((self.max_bytes / 16).max(self.max_message))
+    }
 }
+
+/// A body that is still to come counts so much, for what is kept of its request, beside what has come.
+const COMING_OVERHEAD: usize = 1024;
 
 /// What some peers have in flight together.
 #[derive(Debug)]
@@ -122,6 +136,26 @@ fn give_back(counter: &AtomicUsize, n: usize) {
     counter.fetch_sub(n, Ordering::Relaxed);
 }
 
+/// Take from all counters or from none.
+fn take_all<'a>(
+    tallies: impl Iterator<Item = &'a Tally> + Clone,
+    n: usize,
+    counter: fn(&Tally) -> (&AtomicUsize, usize),
+) -> bool {
+    for (taken, tally) in tallies.clone().enumerate() {
+        let (count, limit) = counter(tally);
+        if !take(count, n, limit) {
+            tallies.take(taken).for_each(|tally| give_back(counter(tally).0, n));
+            return false;
+        }
+    }
+    true
+}
+
+fn calls(tally: &Tally) -> (&AtomicUsize, usize) {
+    (&tally.calls, tally.max_calls)
+}
+
 /// What all peers have in flight here.
 #[derive(Debug)]
 pub(crate) struct Accounts {
@@ -144,7 +178,7 @@ impl Accounts {
             return account;
         }
         let account = Arc::new(PeerAccount {
-            own: Tally::new(self.limits.calls_of_a_peer(), self.limits.max_bytes_per_peer),
+            own: Tally::new(self.limits.calls_of_a_peer(), self.limits.bytes_of_a_peer()),
             prefix: remote.and_then(Prefix::of).map(|prefix| self.prefix(prefix)),
             total: self.total.clone(),
         });
@@ -189,27 +223,33 @@ impl PeerAccount {
         [Some(&self.own), self.prefix.as_deref(), Some(&*self.total)].into_iter().flatten()
     }
 
-    /// Take from all counters or from none.
-    fn take(&self, n: usize, counter: fn(&Tally) -> (&AtomicUsize, usize)) -> bool {
-        for (taken, tally) in self.tallies().enumerate() {
-            let (count, limit) = counter(tally);
-            if !take(count, n, limit) {
-                self.tallies().take(taken).for_each(|tally| give_back(counter(tally).0, n));
-                return false;
-            }
-        }
-        true
+    /// Those that this peer shares with others.
+    fn shared(&self) -> impl DoubleEndedIterator<Item = &Tally> + Clone {
+        [self.prefix.as_deref(), Some(&*self.total)].into_iter().flatten()
     }
 
     /// A place for one more call; `None` past a limit.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<CallPermit> {
-        self.take(1, |tally| (&tally.calls, tally.max_calls)).then(|| CallPermit { account: self.clone() })
+        take_all(self.tallies(), 1, calls).then(|| CallPermit { account: self.clone(), shared: true })
     }
 
-    /// Room for a request body; `None` past a limit.
+    /// A place for one more call whose body is still to come: no other peer has one less for it.
+    pub(crate) fn admit_coming(self: &Arc<Self>) -> Option<CallPermit> {
+        let own = take(&self.own.calls, 1, self.own.max_calls);
+        own.then(|| CallPermit { account: self.clone(), shared: false })
+    }
+
+    /// Room for a request body that is there; `None` past a limit.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<BytesPermit> {
-        let taken = self.take(bytes, |tally| (&tally.bytes, tally.max_bytes));
-        taken.then(|| BytesPermit { account: self.clone(), bytes })
+        let taken = take_all(self.tallies(), bytes, |tally| (&tally.bytes, tally.max_bytes));
+        taken.then(|| BytesPermit { account: self.clone(), announced: bytes, charged: bytes })
+    }
+
+    /// Room for a request body of which so much has come; `None` past a limit. All that is announced counts for the peer,
+    /// and only what comes for all.
+    pub(crate) fn reserve_coming(self: &Arc<Self>, announced: usize, come: usize) -> Option<BytesPermit> {
+        let mut permit = BytesPermit { account: self.clone(), announced: 0, charged: 0 };
+        (permit.announce(announced) && permit.charge(come + COMING_OVERHEAD)).then_some(permit)
     }
 
     /// Waits until the replies that wait to be written leave room for one more, of so many bytes. False, at once, if as many
@@ -238,7 +278,7 @@ impl PeerAccount {
     }
 
     fn wait_with(&self, bytes: usize) -> Option<WaitingReply<'_>> {
-        let taken = self.take(bytes, |tally| (&tally.waiting, tally.max_bytes));
+        let taken = take_all(self.tallies(), bytes, |tally| (&tally.waiting, tally.max_bytes));
         taken.then(|| WaitingReply { account: self, bytes })
     }
 
@@ -288,11 +328,24 @@ impl Drop for WaitingReply<'_> {
 #[derive(Debug)]
 pub(crate) struct CallPermit {
     account: Arc<PeerAccount>,
+    /// It counts for all peers.
+    shared: bool,
+}
+
+impl CallPermit {
+    /// The call is whole, and is to run. False if all peers together have too many.
+    pub(crate) fn begin(&mut self) -> bool {
+        self.shared = self.shared || take_all(self.account.shared(), 1, calls);
+        self.shared
+    }
 }
 
 impl Drop for CallPermit {
     fn drop(&mut self) {
-        self.account.tallies().for_each(|tally| give_back(&tally.calls, 1));
+        give_back(&self.account.own.calls, 1);
+        if self.shared {
+            self.account.shared().for_each(|tally| give_back(&tally.calls, 1));
+        }
     }
 }
 
@@ -300,23 +353,58 @@ impl Drop for CallPermit {
 #[derive(Debug)]
 pub(crate) struct BytesPermit {
     account: Arc<PeerAccount>,
-    bytes: usize,
+    /// For the peer itself.
+    announced: usize,
+    /// For all peers.
+    charged: usize,
+}
+
+impl BytesPermit {
+    /// So many more bytes are announced. False past the peer's limit.
+    pub(crate) fn announce(&mut self, bytes: usize) -> bool {
+        let taken = take(&self.account.own.bytes, bytes, self.account.own.max_bytes);
+        self.announced += if taken { bytes } else { 0 };
+        taken
+    }
+
+    /// So many bytes have come in all. False past a limit of all peers.
+    pub(crate) fn came(&mut self, bytes: usize) -> bool {
+        // A little ahead, so that the counters that all share are touched a few times a body.
+        bytes <= self.charged || self.charge(bytes + bytes / 8 - self.charged)
+    }
+
+    fn charge(&mut self, bytes: usize) -> bool {
+        let taken = take_all(self.account.shared(), bytes, |tally| (&tally.bytes, tally.max_bytes));
+        self.charged += if taken { bytes } else { 0 };
+        taken
+    }
 }
 
 impl Drop for BytesPermit {
     fn drop(&mut self) {
-        self.account.tallies().for_each(|tally| give_back(&tally.bytes, self.bytes));
+        give_back(&self.account.own.bytes, self.announced);
+        self.account.shared().for_each(|tally| give_back(&tally.bytes, self.charged));
     }
 }
 
 /// A public IP prefix: v4 /24, v6 /56. Loopback and private addresses have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Prefix {
+pub(crate) enum Prefix {
     V4([u8; 3]),
     V6([u8; 7]),
 }
 
 impl Prefix {
+    /// That of the host which an address names by its IP.
+    #[cfg(feature = "node")]
+    pub(crate) fn of_address(address: &Multiaddr) -> Option<Self> {
+        match address.iter().next()? {
+            Protocol::Ip4(ip) => Self::of(ip.into()),
+            Protocol::Ip6(ip) => Self::of(ip.into()),
+            _ => None,
+        }
+    }
+
     fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
             IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
@@ -391,6 +479,45 @@ mod tests {
         assert_eq!(count("2001:db8::1"), 256);
         assert_eq!(count("127.0.0.1"), 1_024);
         assert_eq!(count("10.1.2.3"), 1_024);
+    }
+
+    #[test]
+    fn what_is_announced_takes_nothing_from_others() {
+        let limits = Limits { max_message: 1 << 20, max_bytes: 64 << 20, ..Limits::default() };
+        let accounts = accounts(limits);
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let peer = accounts.open(PeerId::random(), None);
+            // Of all bytes a peer has 1/16, announced or not.
+            let coming: Vec<_> = std::iter::from_fn(|| peer.reserve_coming(1 << 20, 1)).collect();
+            assert_eq!(coming.len(), 4);
+            let calls: Vec<_> = std::iter::from_fn(|| peer.admit_coming()).collect();
+            assert_eq!(calls.len(), 1024);
+            held.push((coming, calls));
+        }
+        let honest = accounts.open(PeerId::random(), None);
+        assert!(honest.admit().is_some());
+        assert!(honest.reserve(4 << 20).is_some());
+        for (coming, calls) in &mut held {
+            assert!(coming.iter_mut().all(|permit| permit.came(100_000)));
+            calls.truncate(1);
+            assert!(calls[0].begin());
+        }
+        // What has come counts for all.
+        assert!(accounts.total.bytes.load(Ordering::Relaxed) >= 100 * 4 * 100_000);
+        assert_eq!(accounts.total.calls.load(Ordering::Relaxed), 100);
+        assert!(!held.iter_mut().flat_map(|(coming, _)| coming).all(|permit| permit.came(1 << 20)));
+        drop(held);
+        assert_eq!(accounts.total.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(accounts.total.calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_body_as_large_as_bodies_may_be_fits_whatever_the_share() {
+        let limits = Limits { max_message: 64 << 20, ..Limits::default() };
+        assert_eq!(limits.bytes_of_a_peer(), 64 << 20);
+        let limits = Limits { max_bytes: 128 << 20, max_message: 64 << 20, ..Limits::default() };
+        assert!(accounts(limits).open(PeerId::random(), None).reserve(64 << 20).is_some());
     }
 
     #[test]

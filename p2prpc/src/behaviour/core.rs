@@ -161,6 +161,30 @@ impl Core {
         self.link_of(peer).calls_on(connection)
     }
 
+    /// Since when nothing was heard of a peer on call streams, if nobody would miss it: it is no member, and no call is
+    /// under way either way. `None` within for one that was never heard.
+    #[cfg(feature = "node")]
+    pub(crate) fn quiet_since(&self, peer: &PeerId) -> Option<Option<Instant>> {
+        if self.members.snapshot().contains_key(peer) {
+            return None;
+        }
+        let serving = self
+            .served
+            .lock()
+            .get(peer)
+            .is_some_and(|served| served.taking.iter().chain(&served.leaving).any(|stream| stream.has_work()));
+        #[cfg(feature = "gorpc")]
+        let serving = serving
+            || self.bilingual.as_ref().is_some_and(|links| {
+                links.lock().get(peer).and_then(Weak::upgrade).is_some_and(|link| link.serving() > 0)
+            });
+        let link = self.links.lock().get(peer).and_then(Weak::upgrade);
+        if serving || link.as_ref().is_some_and(|link| link.is_busy()) {
+            return None;
+        }
+        Some(link.and_then(|link| link.last_used()))
+    }
+
     /// A peer has opened a call stream. One too many is reset.
     pub(super) fn accept<S>(&self, peer: PeerId, remote: Option<IpAddr>, io: S) -> Option<Arc<ServedStream>>
     where

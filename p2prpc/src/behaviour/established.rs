@@ -162,7 +162,7 @@ mod tests {
             Silence::Leave { to: new.id() },
             "it was not heard lately"
         );
-        new.note_heard();
+        new.note_pinged();
         assert_eq!(peer.silent(old.id(), CLOSE_AFTER, now()), Silence::Close);
         peer.is_closing(old.id());
         assert_eq!(peer.silent(old.id(), CLOSE_AFTER, now()), Silence::Wait);
@@ -175,12 +175,12 @@ mod tests {
         slow.set_suspected(true);
         fast.set_suspected(true);
         tokio::time::advance(Duration::from_secs(12)).await;
-        fast.note_heard();
+        fast.note_pinged();
         fast.set_suspected(false);
         let silent = Duration::from_secs(12);
         assert_eq!(peer.silent(slow.id(), silent, now()), Silence::Leave { to: fast.id() });
         tokio::time::advance(SOUND_FOR).await;
-        fast.note_heard();
+        fast.note_pinged();
         assert_eq!(peer.silent(slow.id(), silent, now()), Silence::Close);
     }
 

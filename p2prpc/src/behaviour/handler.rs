@@ -151,7 +151,7 @@ impl Handler {
 
     #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "there is but one of each"))]
     fn opened(&mut self, purpose: Purpose, dialect: Dialect, stream: Stream) {
-        let stream = Waking::new(stream, self.connection.clone());
+        let stream = Waking::calls(stream, self.connection.clone());
         #[cfg(feature = "gorpc")]
         if let Some(connection) = &self.gorpc {
             match (purpose, dialect) {
@@ -173,7 +173,7 @@ impl Handler {
     /// A substream that doesn't keep the connection alive.
     fn uncounted(&self, mut stream: Stream) -> Waking<Stream> {
         stream.ignore_for_keep_alive();
-        Waking::new(stream, self.connection.clone())
+        Waking::pings(stream, self.connection.clone())
     }
 
     fn tell(&mut self, tell: Tell) {
@@ -188,7 +188,7 @@ impl Handler {
             self.note_supported();
         }
         let Some(core) = self.core.upgrade() else { return };
-        let stream = Waking::new(stream, self.connection.clone());
+        let stream = Waking::calls(stream, self.connection.clone());
         #[cfg(feature = "gorpc")]
         if dialect == Dialect::Gorpc {
             if let Some(connection) = &mut self.gorpc {

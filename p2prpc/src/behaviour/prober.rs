@@ -89,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Prober<S> {
     /// `refused`: the other end has said that it knows no pings. That is as good a sign of life.
     pub(super) fn open_failed(&mut self, refused: bool) {
         if refused {
-            self.connection.note_heard();
+            self.connection.note_pinged();
             self.answered = true;
         }
         self.stream = Stream::None { not_before: now() + OPEN_AGAIN };
@@ -131,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Prober<S> {
             Poll::Pending => {}
             Poll::Ready(Ok(rtt)) => {
                 self.connection.note_rtt(rtt);
-                self.connection.note_heard();
+                self.connection.note_pinged();
                 self.answered = true;
             }
             Poll::Ready(Err(error)) => {

@@ -15,14 +15,22 @@ use crate::connection::Connection;
 pub(super) struct Waking<S> {
     io: S,
     wake: WakeOnDrop,
+    /// It is for calls, and not for pings.
+    calls: bool,
 }
 
 #[derive(Debug)]
 struct WakeOnDrop(Arc<Connection>);
 
 impl<S> Waking<S> {
-    pub(super) fn new(io: S, connection: Arc<Connection>) -> Self {
-        Waking { io, wake: WakeOnDrop(connection) }
+    /// A substream for calls.
+    pub(super) fn calls(io: S, connection: Arc<Connection>) -> Self {
+        Waking { io, wake: WakeOnDrop(connection), calls: true }
+    }
+
+    /// A substream for pings.
+    pub(super) fn pings(io: S, connection: Arc<Connection>) -> Self {
+        Waking { io, wake: WakeOnDrop(connection), calls: false }
     }
 }
 
@@ -36,8 +44,10 @@ impl Drop for WakeOnDrop {
 impl<S: AsyncRead + Unpin> AsyncRead for Waking<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        if n > 0 {
-            self.wake.0.note_heard();
+        match n {
+            0 => {}
+            _ if self.calls => self.wake.0.note_used(),
+            _ => self.wake.0.note_pinged(),
         }
         Poll::Ready(Ok(n))
     }

@@ -364,7 +364,7 @@ pub(super) fn hello(limits: &Limits) -> Hello {
     Hello {
         max_calls: limits.calls_of_a_peer() as u64,
         max_message: (limits.max_message as u64).max(least),
-        max_bytes_in_flight: (limits.max_bytes_per_peer as u64).max(least),
+        max_bytes_in_flight: (limits.bytes_of_a_peer() as u64).max(least),
         codecs: CodecId::supported().iter().map(|codec| u64::from(codec.get())).collect(),
         ..Hello::default()
     }

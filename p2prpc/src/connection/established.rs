@@ -22,8 +22,10 @@ pub(crate) struct Connection {
     remote: Multiaddr,
     outbound: bool,
     established: Instant,
-    /// When the last byte came, in µs since `established`.
-    heard: AtomicU64,
+    /// When the last byte came on a stream for calls, in µs since `established`.
+    used: AtomicU64,
+    /// When the last answer to a ping came, or a ping, in µs since `established`.
+    pinged: AtomicU64,
     /// When it was last found to live, in µs since `established`.
     sound_since: AtomicU64,
     /// The round-trip time in µs, 0 while it isn't known.
@@ -54,7 +56,8 @@ impl Connection {
             remote,
             outbound,
             established: now(),
-            heard: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            pinged: AtomicU64::new(0),
             sound_since: AtomicU64::new(0),
             rtt: AtomicU64::new(0),
             suspected: AtomicBool::new(false),
@@ -88,13 +91,29 @@ impl Connection {
         u64::try_from(at.saturating_duration_since(self.established).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A byte came.
-    pub(crate) fn note_heard(&self) {
-        self.heard.store(self.since_established(now()), Ordering::Relaxed);
+    /// A byte came on a stream for calls.
+    pub(crate) fn note_used(&self) {
+        self.used.store(self.since_established(now()), Ordering::Relaxed);
     }
 
+    /// A byte came on a stream for pings.
+    pub(crate) fn note_pinged(&self) {
+        self.pinged.store(self.since_established(now()), Ordering::Relaxed);
+    }
+
+    /// When the last byte came; at first, when the connection was made.
     pub(crate) fn heard(&self) -> Instant {
-        self.established + Duration::from_micros(self.heard.load(Ordering::Relaxed))
+        let heard = self.used.load(Ordering::Relaxed).max(self.pinged.load(Ordering::Relaxed));
+        self.established + Duration::from_micros(heard)
+    }
+
+    /// When the last byte came on a stream for calls, if one ever came.
+    #[cfg(feature = "node")]
+    pub(crate) fn used(&self) -> Option<Instant> {
+        match self.used.load(Ordering::Relaxed) {
+            0 => None,
+            used => Some(self.established + Duration::from_micros(used)),
+        }
     }
 
     pub(crate) fn sound_since(&self) -> Instant {
@@ -207,7 +226,7 @@ mod tests {
         connection.check();
         connection.note_call(now());
         assert_eq!(connection.take_wanted(), Some(Wanted::Now));
-        connection.note_heard();
+        connection.note_pinged();
         connection.note_call(now());
         connection.note_unanswered(now());
         assert_eq!(connection.take_wanted(), None);
@@ -217,7 +236,7 @@ mod tests {
     async fn the_better_connection_is_not_suspected_and_was_heard_last() {
         let (old, new) = (Connection::of_test(1), Connection::of_test(2));
         tokio::time::advance(Duration::from_secs(1)).await;
-        new.note_heard();
+        new.note_pinged();
         assert!(by_evidence(&new, &old).is_gt());
         new.set_suspected(true);
         assert!(by_evidence(&new, &old).is_lt());

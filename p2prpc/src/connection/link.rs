@@ -215,6 +215,12 @@ impl PeerLink {
         self.connections.lock().clone()
     }
 
+    /// When the last byte came on a stream for calls, if one ever came.
+    #[cfg(feature = "node")]
+    pub(crate) fn last_used(&self) -> Option<Instant> {
+        self.connections.lock().iter().filter_map(|connection| connection.used()).max()
+    }
+
     /// When this peer was last heard on any connection.
     pub(crate) fn last_heard(&self) -> Option<Instant> {
         self.connections.lock().iter().map(|connection| connection.heard()).max()
@@ -224,6 +230,15 @@ impl PeerLink {
     #[cfg(feature = "node")]
     pub(crate) fn calls_on(&self, connection: &Arc<Connection>) -> bool {
         self.current.load().as_ref().is_some_and(|stream| stream.is_on(connection))
+    }
+
+    /// True while a call of ours waits or is under way.
+    #[cfg(feature = "node")]
+    pub(crate) fn is_busy(&self) -> bool {
+        let waiting = self.waiting.lock();
+        !waiting.queue.is_empty()
+            || !waiting.draining.is_empty()
+            || self.current.load().as_ref().is_some_and(|stream| stream.has_calls())
     }
 
     /// True while calls wait for a stream to be opened.

@@ -206,7 +206,8 @@ impl Future for Call {
             Some(route) => {
                 let began = now();
                 let polled = Pin::new(&mut self.handler).poll(cx);
-                route.note_first_poll(now() - began);
+                let ended = now();
+                route.note_first_poll(ended - began, ended);
                 polled
             }
         };

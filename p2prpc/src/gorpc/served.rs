@@ -17,7 +17,7 @@ use super::record::{MAX_SERVICE_ID, Response, ServiceId, error_type};
 use super::skim::Hopeless;
 use crate::error::ErrorKind;
 use crate::limits::{BytesPermit, PeerAccount};
-use crate::server::{Admitted, GorpcRefusal, Server};
+use crate::server::{Admitted, GorpcRefusal, Server, TOO_MANY_CALLS};
 use crate::service::{Ended, Form, NO_ROOM};
 
 /// A caller that sends nothing for so long while its request isn't whole is refused.
@@ -81,7 +81,7 @@ struct Request {
     /// The names came by themselves, or something came behind the arguments: it may be a stream call of gorpc's, and then
     /// the end of its arguments is no cancellation.
     streaming: bool,
-    _bytes: Vec<BytesPermit>,
+    _bytes: BytesPermit,
 }
 
 struct Substream<R, W> {
@@ -115,7 +115,7 @@ where
             .map_err(|error| Turned::refused(format_args!("error reading service ID: {error}")))?;
         let streaming = self.reading.is_empty();
         let ServiceId { name, method } = &self.service;
-        let call = server.admit_gorpc(&self.account, peer, name, method).map_err(|refusal| match refusal {
+        let mut call = server.admit_gorpc(&self.account, peer, name, method).map_err(|refusal| match refusal {
             GorpcRefusal::NoService => Turned::refused(format_args!("rpc: can't find service {name}")),
             GorpcRefusal::NoMethod => Turned::refused(format_args!("rpc: can't find method {method}")),
             GorpcRefusal::Denied => Turned::Refused(
@@ -125,21 +125,28 @@ where
             GorpcRefusal::NoRoom(refusal) => Turned::refused(told(refusal.kind, refusal.detail)),
         })?;
         let limit = server.limits().max_message;
-        let (mut permits, mut reserved) = (Vec::new(), 0);
+        let no_room = || Turned::refused(told(ErrorKind::Overloaded, "too many bytes are in flight here"));
+        let mut announced = ROOM_STEP.min(limit);
+        let mut bytes = self.account.reserve_coming(announced, 0).ok_or_else(no_room)?;
+        // Nothing is announced: so much more is taken for granted as has come.
         let room = |held| {
-            while reserved <= held {
-                let step = reserved.clamp(ROOM_STEP.min(limit), limit.max(1));
-                let Some(permit) = self.account.reserve(step) else { return false };
-                permits.push(permit);
-                reserved += step;
+            while announced <= held {
+                let step = announced.clamp(1, limit.max(1));
+                if !bytes.announce(step) {
+                    return false;
+                }
+                announced += step;
             }
-            true
+            bytes.came(held)
         };
         let args = self.reading.value(limit, room).await;
         match args {
             Ok(args) => {
+                if !call.permit.begin() {
+                    return Err(Turned::refused(told(ErrorKind::Overloaded, TOO_MANY_CALLS)));
+                }
                 let streaming = streaming || !self.reading.is_empty();
-                Ok(Request { call, args, streaming, _bytes: permits })
+                Ok(Request { call, args, streaming, _bytes: bytes })
             }
             Err(Unread::Io(_)) => Err(Turned::Gone),
             Err(Unread::Silent) => Err(Turned::refused("the arguments took too long")),
@@ -148,7 +155,7 @@ where
                 Err(Turned::refused(format_args!("the arguments are larger than {limit} bytes")))
             }
             Err(Unread::Hopeless(Hopeless::NotAValue)) => Err(Turned::refused("the arguments are not MessagePack")),
-            Err(Unread::NoRoom) => Err(Turned::refused("too many bytes are in flight here")),
+            Err(Unread::NoRoom) => Err(no_room()),
         }
     }
 

@@ -1,37 +1,145 @@
 //! The part of the swarm that lets connections in and out: who is admitted, how many there may be, and where peers are
 //! that the user told us of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
-use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, ListenFailure};
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-    dummy,
+    CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm, dummy,
 };
 use libp2p::{Multiaddr, PeerId};
 
 use super::admission::{Admission, Direction};
 use super::given::GivenAddresses;
+use crate::behaviour::Core;
+use crate::limits::Prefix;
 
 /// Connections that one peer may have with us, both directions.
-const MAX_PER_PEER: usize = 4;
-/// Inbound connections whose handshake is under way.
-const MAX_SETTING_UP: usize = 128;
+pub(super) const MAX_PER_PEER: usize = 4;
+/// Who was heard on a call stream within this time makes room only if nobody else can.
+pub(super) const HEARD_LATELY: Duration = Duration::from_secs(10);
 
 /// Not libp2p's `connection_limits`: that keeps an entry for every peer that was ever connected.
 #[derive(Debug)]
 pub(super) struct Gate {
     admission: Admission,
     max_connections: usize,
-    setting_up: HashSet<ConnectionId>,
-    inbound: usize,
+    inbound: Inbound,
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
     given: GivenAddresses,
+    quiet: Quiet,
+}
+
+/// The inbound connections.
+#[derive(Debug, Default)]
+struct Inbound {
+    last: u64,
+    /// The oldest first.
+    open: BTreeMap<u64, Opened>,
+    numbers: HashMap<ConnectionId, u64>,
+    of_prefix: HashMap<Prefix, usize>,
+    /// Told to go, and not gone yet: they hold no place.
+    leaving: HashSet<u64>,
+    to_close: VecDeque<(PeerId, ConnectionId)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    peer: PeerId,
+    connection: ConnectionId,
+    prefix: Option<Prefix>,
+    since: Instant,
+}
+
+impl Inbound {
+    fn add(&mut self, peer: PeerId, connection: ConnectionId, remote: &Multiaddr) {
+        self.last += 1;
+        let prefix = Prefix::of_address(remote);
+        self.open.insert(self.last, Opened { peer, connection, prefix, since: Instant::now() });
+        self.numbers.insert(connection, self.last);
+        if let Some(prefix) = prefix {
+            *self.of_prefix.entry(prefix).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, connection: &ConnectionId) {
+        let Some(number) = self.numbers.remove(connection) else { return };
+        let opened = self.open.remove(&number);
+        if !self.leaving.remove(&number)
+            && let Some(opened) = opened
+        {
+            self.free(opened.prefix);
+        }
+    }
+
+    fn free(&mut self, prefix: Option<Prefix>) {
+        if let Some(prefix) = prefix
+            && let Some(count) = self.of_prefix.get_mut(&prefix)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.of_prefix.remove(&prefix);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.open.len() - self.leaving.len()
+    }
+
+    /// Whom nobody would miss, of one prefix or of all: the oldest that was not heard lately, or else the oldest.
+    fn dispensable(&self, of: Option<Prefix>, quiet: &Quiet) -> Option<u64> {
+        let now = Instant::now();
+        let mut second = None;
+        for (number, opened) in &self.open {
+            if self.leaving.contains(number) || (of.is_some() && opened.prefix != of) {
+                continue;
+            }
+            let Some(heard) = (quiet.0)(&opened.peer) else { continue };
+            if now.saturating_duration_since(heard.unwrap_or(opened.since)) >= HEARD_LATELY {
+                return Some(*number);
+            }
+            second = second.or(Some(*number));
+        }
+        second
+    }
+
+    fn dismiss(&mut self, number: u64) {
+        if let Some(opened) = self.open.get(&number).copied()
+            && self.leaving.insert(number)
+        {
+            tracing::debug!(peer = %opened.peer, "an idle connection makes room");
+            self.free(opened.prefix);
+            self.to_close.push_back((opened.peer, opened.connection));
+        }
+    }
+}
+
+/// Says since when nothing was heard of a peer that nobody would miss.
+pub(super) struct Quiet(QuietSince);
+
+type QuietSince = Box<dyn Fn(&PeerId) -> Option<Option<Instant>> + Send>;
+
+impl Quiet {
+    pub(super) fn of(core: &Arc<Core>) -> Self {
+        let core = Arc::downgrade(core);
+        Quiet(Box::new(move |peer| core.upgrade()?.quiet_since(peer)))
+    }
+}
+
+impl fmt::Debug for Quiet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quiet").finish_non_exhaustive()
+    }
 }
 
 /// Why a connection was not let through.
@@ -47,20 +155,20 @@ pub(super) enum Refusal {
     TooMany(usize),
     #[error("the limit of {0} inbound connections is reached")]
     TooManyInbound(usize),
-    #[error("the limit of {MAX_SETTING_UP} connections being set up is reached")]
-    TooManySettingUp,
+    #[error("the limit of {0} inbound connections of one network is reached")]
+    TooManyOfPrefix(usize),
 }
 
 impl Gate {
-    pub(super) fn new(admission: Admission, given: GivenAddresses, max_connections: usize) -> Self {
+    pub(super) fn new(admission: Admission, given: GivenAddresses, max_connections: usize, quiet: Quiet) -> Self {
         Gate {
             admission,
             max_connections,
-            setting_up: HashSet::new(),
-            inbound: 0,
+            inbound: Inbound::default(),
             outbound: 0,
             of_peer: HashMap::new(),
             given,
+            quiet,
         }
     }
 
@@ -74,31 +182,37 @@ impl Gate {
         }
     }
 
-    fn room(&self, direction: Direction) -> Result<(), Refusal> {
+    fn outbound_room(&self) -> Result<(), Refusal> {
+        match self.inbound.len() + self.outbound >= self.max_connections {
+            true => Err(Refusal::TooMany(self.max_connections)),
+            false => Ok(()),
+        }
+    }
+
+    /// Who makes room for one more from there: `None` if nobody has to.
+    fn inbound_room(&self, remote: &Multiaddr) -> Result<Option<u64>, Refusal> {
+        let prefix = Prefix::of_address(remote);
+        let max_of_prefix = (self.max_connections / 4).max(1);
+        let of_prefix = prefix.and_then(|prefix| self.inbound.of_prefix.get(&prefix)).copied().unwrap_or_default();
         // A quarter is kept for connections of our own making: strangers can't shut us in.
         let max_inbound = self.max_connections - self.max_connections / 4;
-        if direction == Direction::Inbound && self.inbound >= max_inbound {
-            return Err(Refusal::TooManyInbound(max_inbound));
-        }
-        if self.inbound + self.outbound >= self.max_connections {
-            return Err(Refusal::TooMany(self.max_connections));
-        }
-        Ok(())
+        let (of, refusal) = if of_prefix >= max_of_prefix {
+            (prefix, Refusal::TooManyOfPrefix(max_of_prefix))
+        } else if self.inbound.len() >= max_inbound {
+            (None, Refusal::TooManyInbound(max_inbound))
+        } else if self.inbound.len() + self.outbound >= self.max_connections {
+            (None, Refusal::TooMany(self.max_connections))
+        } else {
+            return Ok(None);
+        };
+        self.inbound.dispensable(of, &self.quiet).map(Some).ok_or(refusal)
     }
 
     fn established(&self, peer: &PeerId, direction: Direction) -> Result<(), Refusal> {
-        self.room(direction)?;
         if self.of_peer.get(peer).is_some_and(|connections| *connections >= MAX_PER_PEER) {
             return Err(Refusal::TooManyOfPeer);
         }
         self.admit(peer, direction)
-    }
-
-    fn counter(&mut self, endpoint: &ConnectedPoint) -> &mut usize {
-        match endpoint {
-            ConnectedPoint::Dialer { .. } => &mut self.outbound,
-            ConnectedPoint::Listener { .. } => &mut self.inbound,
-        }
     }
 }
 
@@ -108,27 +222,24 @@ impl NetworkBehaviour for Gate {
 
     fn handle_pending_inbound_connection(
         &mut self,
-        connection: ConnectionId,
+        _: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        self.room(Direction::Inbound).map_err(ConnectionDenied::new)?;
-        if self.setting_up.len() >= MAX_SETTING_UP {
-            return Err(ConnectionDenied::new(Refusal::TooManySettingUp));
-        }
-        self.setting_up.insert(connection);
-        Ok(())
+        self.inbound_room(remote).map(drop).map_err(ConnectionDenied::new)
     }
 
     fn handle_established_inbound_connection(
         &mut self,
-        connection: ConnectionId,
+        _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.setting_up.remove(&connection);
         self.established(&peer, Direction::Inbound).map_err(ConnectionDenied::new)?;
+        if let Some(number) = self.inbound_room(remote).map_err(ConnectionDenied::new)? {
+            self.inbound.dismiss(number);
+        }
         Ok(dummy::ConnectionHandler)
     }
 
@@ -139,7 +250,7 @@ impl NetworkBehaviour for Gate {
         _: &[Multiaddr],
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.room(Direction::Outbound).map_err(ConnectionDenied::new)?;
+        self.outbound_room().map_err(ConnectionDenied::new)?;
         let Some(peer) = peer else { return Ok(Vec::new()) };
         self.admit(&peer, Direction::Outbound).map_err(ConnectionDenied::new)?;
         Ok(self.given.of(&peer))
@@ -153,27 +264,38 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.outbound_room().map_err(ConnectionDenied::new)?;
         self.established(&peer, Direction::Outbound).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, endpoint, .. }) => {
-                *self.counter(endpoint) += 1;
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, connection_id, endpoint, .. }) => {
+                match endpoint {
+                    ConnectedPoint::Dialer { .. } => self.outbound += 1,
+                    ConnectedPoint::Listener { send_back_addr, .. } => {
+                        self.inbound.add(peer_id, connection_id, send_back_addr);
+                    }
+                }
                 *self.of_peer.entry(peer_id).or_default() += 1;
             }
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, endpoint, remaining_established, .. }) => {
-                let counter = self.counter(endpoint);
-                *counter = counter.saturating_sub(1);
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                endpoint,
+                remaining_established,
+                ..
+            }) => {
+                match endpoint {
+                    ConnectedPoint::Dialer { .. } => self.outbound = self.outbound.saturating_sub(1),
+                    ConnectedPoint::Listener { .. } => self.inbound.remove(&connection_id),
+                }
                 if remaining_established == 0 {
                     self.of_peer.remove(&peer_id);
                 } else {
                     self.of_peer.insert(peer_id, remaining_established);
                 }
-            }
-            FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
-                self.setting_up.remove(&connection_id);
             }
             _ => {}
         }
@@ -183,8 +305,14 @@ impl NetworkBehaviour for Gate {
         match event {}
     }
 
+    /// Connections are dismissed while the swarm is being polled: it asks again after each.
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        Poll::Pending
+        match self.inbound.to_close.pop_front() {
+            Some((peer_id, connection)) => {
+                Poll::Ready(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::One(connection) })
+            }
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -197,9 +325,18 @@ mod tests {
         next: usize,
     }
 
+    /// Everybody is busy.
+    fn nobody() -> Quiet {
+        Quiet(Box::new(|_| None))
+    }
+
     impl Connections {
         fn new(max: usize) -> Self {
-            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), max), next: 0 }
+            Self::with(max, nobody())
+        }
+
+        fn with(max: usize, quiet: Quiet) -> Self {
+            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), max, quiet), next: 0 }
         }
 
         fn open(&mut self, peer: PeerId, endpoint: &ConnectedPoint) -> Result<(), Refusal> {
@@ -207,10 +344,10 @@ mod tests {
             self.next += 1;
             let address = Multiaddr::empty();
             let opened = match endpoint {
-                ConnectedPoint::Listener { .. } => self
+                ConnectedPoint::Listener { send_back_addr: remote, .. } => self
                     .gate
-                    .handle_pending_inbound_connection(id, &address, &address)
-                    .and_then(|()| self.gate.handle_established_inbound_connection(id, peer, &address, &address)),
+                    .handle_pending_inbound_connection(id, &address, remote)
+                    .and_then(|()| self.gate.handle_established_inbound_connection(id, peer, &address, remote)),
                 ConnectedPoint::Dialer { .. } => {
                     self.gate.handle_pending_outbound_connection(id, Some(peer), &[], Endpoint::Dialer).and_then(|_| {
                         let port = PortUse::New;
@@ -230,9 +367,13 @@ mod tests {
         }
 
         fn close(&mut self, peer: PeerId, endpoint: &ConnectedPoint, remaining_established: usize) {
+            self.close_one(0, peer, endpoint, remaining_established);
+        }
+
+        fn close_one(&mut self, id: usize, peer: PeerId, endpoint: &ConnectedPoint, remaining_established: usize) {
             self.gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
                 peer_id: peer,
-                connection_id: ConnectionId::new_unchecked(0),
+                connection_id: ConnectionId::new_unchecked(id),
                 endpoint,
                 cause: None,
                 remaining_established,
@@ -274,14 +415,50 @@ mod tests {
         assert_eq!(connections.open(PeerId::random(), &outbound()), Err(Refusal::TooMany(8)));
     }
 
+    fn from(remote: &str) -> ConnectedPoint {
+        ConnectedPoint::Listener { local_addr: Multiaddr::empty(), send_back_addr: remote.parse().unwrap() }
+    }
+
+    fn dismissed(gate: &mut Gate) -> Vec<PeerId> {
+        std::iter::from_fn(|| gate.inbound.to_close.pop_front()).map(|(peer, _)| peer).collect()
+    }
+
     #[test]
-    fn handshakes_under_way_are_limited() {
-        let mut gate = Gate::new(Admission::default(), GivenAddresses::default(), 1_024);
-        let address = Multiaddr::empty();
-        let mut begin =
-            |id| gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &address, &address).is_ok();
-        assert!((0..MAX_SETTING_UP).all(&mut begin));
-        assert!(!begin(MAX_SETTING_UP));
+    fn the_oldest_idle_stranger_makes_room_and_nobody_else() {
+        let busy = PeerId::random();
+        let quiet = Quiet(Box::new(move |peer| (*peer != busy).then_some(None)));
+        let mut connections = Connections::with(8, quiet);
+        let peers: Vec<_> = std::iter::once(busy).chain((0..5).map(|_| PeerId::random())).collect();
+        for peer in &peers {
+            connections.open(*peer, &inbound()).unwrap();
+        }
+        for n in 1..4 {
+            connections.open(PeerId::random(), &inbound()).unwrap();
+            assert_eq!(dismissed(&mut connections.gate), [peers[n]]);
+            assert_eq!(connections.gate.inbound.len(), 6);
+        }
+        connections.close_one(1, peers[1], &inbound(), 0);
+        assert_eq!((connections.gate.inbound.len(), connections.gate.inbound.open.len()), (6, 8));
+    }
+
+    #[test]
+    fn a_prefix_has_a_quarter_and_loopback_is_none() {
+        let mut connections = Connections::new(1_024);
+        // Behind one address there may be many.
+        for _ in 0..256 {
+            connections.open(PeerId::random(), &from("/ip4/203.0.113.7/tcp/1")).unwrap();
+        }
+        let refused = connections.open(PeerId::random(), &from("/ip4/203.0.113.9/tcp/1"));
+        assert_eq!(refused, Err(Refusal::TooManyOfPrefix(256)));
+        connections.open(PeerId::random(), &from("/ip4/198.51.100.7/tcp/1")).unwrap();
+        for _ in 0..500 {
+            connections.open(PeerId::random(), &from("/ip4/127.0.0.1/tcp/1")).unwrap();
+        }
+        let mut connections = Connections::with(1_024, Quiet(Box::new(|_| Some(None))));
+        for _ in 0..1_000 {
+            connections.open(PeerId::random(), &from("/ip4/203.0.113.7/tcp/1")).unwrap();
+        }
+        assert_eq!(connections.gate.inbound.len(), 256);
     }
 
     #[test]
@@ -290,8 +467,8 @@ mod tests {
         let peer = PeerId::random();
         connections.open(peer, &inbound()).unwrap();
         connections.close(peer, &inbound(), 0);
-        assert!(connections.gate.of_peer.is_empty() && connections.gate.setting_up.is_empty());
-        assert_eq!(connections.gate.inbound, 0);
+        assert!(connections.gate.of_peer.is_empty() && connections.gate.inbound.numbers.is_empty());
+        assert_eq!(connections.gate.inbound.len(), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod gate;
 mod given;
+mod handshakes;
 mod identity;
 mod interfaces;
 mod kademlia;

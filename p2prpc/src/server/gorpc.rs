@@ -20,7 +20,8 @@ pub(crate) enum GorpcRefusal {
 }
 
 impl Server {
-    /// May this call run, and is there room for it? What the two differ in from [`Server::admit`] is what a refused caller learns.
+    /// May this call run, and is there room for it? What the two differ in from [`Server::admit`] is what a refused caller learns, and that
+    /// the arguments are always still to come.
     pub(crate) fn admit_gorpc(
         &self,
         account: &Arc<PeerAccount>,
@@ -35,6 +36,6 @@ impl Server {
         if !self.allows(route, &info) {
             return Err(GorpcRefusal::Denied);
         }
-        self.make_room(route, info, account, None, Instant::now()).map_err(GorpcRefusal::NoRoom)
+        self.make_room(route, info, account, None, false, Instant::now()).map_err(GorpcRefusal::NoRoom)
     }
 }

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::{Admitted, Server};
+use super::{Admitted, Server, TOO_MANY_BYTES};
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
@@ -47,19 +47,17 @@ impl LocalLink {
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
         let (peer, metadata) = (server.local(), request.metadata.clone());
-        let call = server.admit(&router, &self.account, peer, request.method, metadata, Some(left), now).map_err(
-            |refusal| match refusal.kind {
+        let call = server
+            .admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now)
+            .map_err(|refusal| match refusal.kind {
                 // It is no peer that is leaving.
                 ErrorKind::ShuttingDown => refused(ErrorKind::Closed, ""),
                 kind => refused(kind, refusal.detail),
-            },
-        )?;
-        let bytes = self.account.reserve(request.body.as_slice().len()).ok_or_else(|| {
-            refused(
-                ErrorKind::Overloaded,
-                "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)",
-            )
-        })?;
+            })?;
+        let bytes = self
+            .account
+            .reserve(request.body.as_slice().len())
+            .ok_or_else(|| refused(ErrorKind::Overloaded, TOO_MANY_BYTES))?;
         Ok((call, bytes))
     }
 }

@@ -34,6 +34,12 @@ pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 /// A handler whose first poll took longer is run as a task of its own until it has been quick for a while.
 pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
 
+/// What a caller is told that finds no place.
+pub(crate) const TOO_MANY_CALLS: &str =
+    "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)";
+pub(crate) const TOO_MANY_BYTES: &str =
+    "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)";
+
 /// What can't be added to the clock becomes this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -154,7 +160,7 @@ impl Server {
     }
 
     /// May this call run, and is there room for it? Authorisation comes first, so that a caller who may not call learns
-    /// nothing, not even of limits.
+    /// nothing, not even of limits. One that isn't `whole` yet has to find room again before it runs ([`CallPermit::begin`]).
     #[allow(clippy::too_many_arguments, reason = "these are the fields of a request")]
     pub(crate) fn admit(
         &self,
@@ -164,6 +170,7 @@ impl Server {
         method: &str,
         metadata: Metadata,
         left: Option<Duration>,
+        whole: bool,
         now: Instant,
     ) -> Result<Admitted, Refusal> {
         let not_served = Refusal::new(ErrorKind::NotServed, "");
@@ -172,7 +179,7 @@ impl Server {
         if !self.allows(route, &info) {
             return Err(not_served);
         }
-        self.make_room(route, info, account, left, now)
+        self.make_room(route, info, account, left, whole, now)
     }
 
     /// Is there room for a call that is allowed?
@@ -182,16 +189,14 @@ impl Server {
         info: CallInfo,
         account: &Arc<PeerAccount>,
         left: Option<Duration>,
+        whole: bool,
         now: Instant,
     ) -> Result<Admitted, Refusal> {
         if self.leaving.load(Ordering::Acquire) {
             return Err(Refusal::new(ErrorKind::ShuttingDown, ""));
         }
-        let Some(permit) = account.admit() else {
-            return Err(Refusal::new(
-                ErrorKind::Overloaded,
-                "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)",
-            ));
+        let Some(permit) = (if whole { account.admit() } else { account.admit_coming() }) else {
+            return Err(Refusal::new(ErrorKind::Overloaded, TOO_MANY_CALLS));
         };
         let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
         if left.is_zero() {

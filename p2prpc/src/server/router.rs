@@ -1,8 +1,8 @@
 //! `Service.Method` to handler.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
@@ -11,7 +11,9 @@ use crate::service::{MethodDescriptor, Service};
 
 /// So many quick first polls in a row, in tasks of their own, make up for the first slow one; twice as many for the next.
 const QUICK_POLLS: u32 = 64;
-const MAX_DOUBLINGS: u32 = 20;
+const MAX_DOUBLINGS: u32 = 4;
+/// A first poll that was slow is forgiven after this, however few came since.
+pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(2);
 
 /// One method of one service.
 #[derive(Debug)]
@@ -21,8 +23,11 @@ pub(crate) struct Route {
     pub(crate) internal: bool,
     /// Quick first polls that are still to be seen before one is done where the request was read.
     distrust: AtomicU32,
-    /// Slow first polls so far.
+    /// Slow first polls of late.
     slow: AtomicU32,
+    /// When the last one was, in ms since `made`.
+    slow_at: AtomicU64,
+    made: Instant,
 }
 
 impl Route {
@@ -31,16 +36,30 @@ impl Route {
     }
 
     /// True if the handler is to run as a task of its own from its first poll on.
-    pub(crate) fn spawn_first(&self) -> bool {
-        self.descriptor().spawn || self.distrust.load(Ordering::Relaxed) > 0
+    pub(crate) fn spawn_first(&self, now: Instant) -> bool {
+        if self.descriptor().spawn {
+            return true;
+        }
+        if self.distrust.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let slow_at = Duration::from_millis(self.slow_at.load(Ordering::Relaxed));
+        let forgiven = now.saturating_duration_since(self.made) >= slow_at + FORGIVEN_AFTER;
+        if forgiven {
+            self.slow.store(0, Ordering::Relaxed);
+            self.distrust.store(0, Ordering::Relaxed);
+        }
+        !forgiven
     }
 
-    /// The first poll took so long. A thread that lost its processor for a while looks like a slow handler, so trust
-    /// comes back, each time later.
-    pub(crate) fn note_first_poll(&self, took: Duration) {
+    /// The first poll took so long, until now. A thread that lost its processor for a while looks like a slow handler, so
+    /// trust comes back: the next time a little later, but within seconds, for whoever calls can make a handler slow.
+    pub(crate) fn note_first_poll(&self, took: Duration, now: Instant) {
         let distrust = self.distrust.load(Ordering::Relaxed);
         if took > SLOW_POLL {
             let times = self.slow.fetch_add(1, Ordering::Relaxed).min(MAX_DOUBLINGS);
+            let since = now.saturating_duration_since(self.made).as_millis();
+            self.slow_at.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.distrust.store(QUICK_POLLS << times, Ordering::Relaxed);
         } else if distrust > 0 {
             // A count that is lost to another thread is counted again.
@@ -94,6 +113,8 @@ impl Router {
                 internal: service.name().starts_with(INTERNAL_PREFIX),
                 distrust: AtomicU32::new(0),
                 slow: AtomicU32::new(0),
+                slow_at: AtomicU64::new(0),
+                made: Instant::now(),
             };
             let route = Arc::new(route);
             #[cfg(feature = "gorpc")]
@@ -104,5 +125,36 @@ impl Router {
         }
         router.services.push(service);
         Ok(router)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ServiceBuilder;
+
+    fn route() -> Arc<Route> {
+        let method = MethodDescriptor { name: "A", full_name: "S.A", docs: "", spawn: false };
+        let service = ServiceBuilder::new("S", "", Arc::new(())).method(method, |_, incoming| incoming.not_served());
+        Router::default().with(service.build()).unwrap().find("S.A").unwrap().clone()
+    }
+
+    #[test]
+    fn distrust_is_bounded_and_forgiven_in_seconds() {
+        let route = route();
+        let start = Instant::now();
+        assert!(!route.spawn_first(start));
+        for _ in 0..1000 {
+            route.note_first_poll(SLOW_POLL * 2, start);
+        }
+        let most =
+            (0..).take_while(|_| route.spawn_first(start)).inspect(|_| route.note_first_poll(SLOW_POLL / 2, start));
+        assert_eq!(most.count(), (QUICK_POLLS << MAX_DOUBLINGS) as usize);
+        route.note_first_poll(SLOW_POLL * 2, start);
+        assert!(route.spawn_first(start + FORGIVEN_AFTER / 2));
+        assert!(!route.spawn_first(start + FORGIVEN_AFTER * 2));
+        // And the next slow one counts as the first.
+        route.note_first_poll(SLOW_POLL * 2, start + FORGIVEN_AFTER * 2);
+        assert_eq!(route.distrust.load(Ordering::Relaxed), QUICK_POLLS);
     }
 }

@@ -26,6 +26,9 @@ const TURN: Duration = Duration::from_millis(1);
 /// How long a caller that was told to go away may keep a stream on which nothing happens.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A caller that makes no call for so long is told to go away.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
 enum End {
     /// The caller ended the stream, or it broke.
     Lost,
@@ -183,11 +186,16 @@ impl Driver {
         }
         let reason = self.stream.shared.lock().go_away;
         if let Some(reason) = reason {
-            let last = self.requests.last_id();
-            self.requests.last_taken = Some(last);
-            wire::encode_go_away(self.writer.frames(), last, reason, "");
-            self.left_at = Some(now());
+            self.dismiss(reason);
         }
+    }
+
+    /// Tell the caller to go away: no more calls are taken.
+    fn dismiss(&mut self, reason: GoAwayReason) {
+        let last = self.requests.last_id();
+        self.requests.last_taken = Some(last);
+        wire::encode_go_away(self.writer.frames(), last, reason, "");
+        self.left_at = Some(now());
     }
 
     fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
@@ -285,12 +293,17 @@ impl Driver {
             } else {
                 self.alarm.not_after(since + SHRINK_AFTER);
             }
-            if let Some(left) = self.left_at {
-                let at = left + LEAVE_TIMEOUT;
-                if now >= at {
-                    return Some(End::Lost);
+            match self.left_at {
+                Some(left) => {
+                    let at = left + LEAVE_TIMEOUT;
+                    if now >= at {
+                        return Some(End::Lost);
+                    }
+                    self.alarm.not_after(at);
                 }
-                self.alarm.not_after(at);
+                // Callers end their own idle streams, and much sooner.
+                None if now >= since + IDLE_TIMEOUT => self.dismiss(GoAwayReason::Idle),
+                None => self.alarm.not_after(since + IDLE_TIMEOUT),
             }
         }
         None

@@ -14,7 +14,7 @@ use crate::connection::partial::Partial;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
-use crate::server::{Admitted, Router};
+use crate::server::{Admitted, Router, TOO_MANY_BYTES, TOO_MANY_CALLS};
 use crate::service::Form;
 use crate::wire::{self, Frame, Hello, Role};
 
@@ -110,7 +110,7 @@ impl Requests {
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
         }
-        match self.admit(request, now) {
+        match self.admit(request, rest == 0, now) {
             Err((kind, detail)) => {
                 error_frame(writer.frames(), request.id, kind, Delivery::NeverSent, detail);
                 Ok(())
@@ -127,12 +127,17 @@ impl Requests {
         }
     }
 
-    fn admit(&self, request: &wire::Request<'_>, now: Instant) -> Result<Coming, (ErrorKind, &'static str)> {
+    fn admit(
+        &self,
+        request: &wire::Request<'_>,
+        whole: bool,
+        now: Instant,
+    ) -> Result<Coming, (ErrorKind, &'static str)> {
         let stream = &*self.stream;
         let metadata = Metadata::from_checked(request.metadata.iter());
         let call = stream
             .server
-            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, now)
+            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, whole, now)
             .map_err(|refusal| (refusal.kind, refusal.detail))?;
         let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
         let Some(codec) = codec else {
@@ -141,12 +146,12 @@ impl Requests {
         if request.body_len > stream.server.limits().max_message as u64 {
             return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes (Limits::max_message)"));
         }
-        let Some(bytes) = stream.account.reserve(size(request.body_len)) else {
-            return Err((
-                ErrorKind::Overloaded,
-                "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)",
-            ));
+        let len = size(request.body_len);
+        let bytes = match whole {
+            true => stream.account.reserve(len),
+            false => stream.account.reserve_coming(len, request.chunk.len()),
         };
+        let Some(bytes) = bytes else { return Err((ErrorKind::Overloaded, TOO_MANY_BYTES)) };
         Ok(Coming { call, codec, bytes })
     }
 
@@ -156,9 +161,8 @@ impl Requests {
         }
         // The body of a call that was refused, or is over: let it go by.
         let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        if partial.push(chunk, rest, now).ok_or(TOO_LONG)? {
-            self.complete(id, writer);
-        }
+        let whole = partial.push(chunk, rest, now).ok_or(TOO_LONG)?;
+        self.came(id, whole, writer);
         Ok(())
     }
 
@@ -169,15 +173,32 @@ impl Requests {
 
     /// So much of it has been put there.
     pub(super) fn fill(&mut self, id: u64, n: usize, now: Instant, writer: &mut Writer) {
-        if self.partials.get_mut(&id).is_some_and(|partial| partial.fill(n, now)) {
+        if let Some(partial) = self.partials.get_mut(&id) {
+            let whole = partial.fill(n, now);
+            self.came(id, whole, writer);
+        }
+    }
+
+    /// More of a body is there, if there is room for it.
+    fn came(&mut self, id: u64, whole: bool, writer: &mut Writer) {
+        let Some(partial) = self.partials.get_mut(&id) else { return };
+        let come = partial.received();
+        if !partial.of.bytes.came(come) {
+            self.partials.remove(&id);
+            error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_BYTES);
+        } else if whole {
             self.complete(id, writer);
         }
     }
 
     fn complete(&mut self, id: u64, writer: &mut Writer) {
         if let Some(partial) = self.partials.remove(&id) {
-            let (coming, body) = partial.into_parts();
-            self.run(id, coming, body, writer);
+            let (mut coming, body) = partial.into_parts();
+            if coming.call.permit.begin() {
+                self.run(id, coming, body, writer);
+            } else {
+                error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_CALLS);
+            }
         }
     }
 
@@ -207,12 +228,12 @@ impl Requests {
             stream.server.start(call, Form::Native(codec), body.as_ref(), &stream.account, self.max_message);
         // The answer can have its memory.
         drop(body);
-        let unpolled = if route.spawn_first() {
+        let unpolled = if route.spawn_first(began) {
             Some(route)
         } else {
             let polled = (&mut handler).now_or_never();
             self.time = clock();
-            route.note_first_poll(self.time - began);
+            route.note_first_poll(self.time - began, self.time);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));

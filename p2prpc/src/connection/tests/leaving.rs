@@ -74,11 +74,11 @@ async fn a_call_after_a_silence_and_one_that_is_not_answered_ask_for_a_sign_of_l
     assert_eq!(on.take_wanted(), None, "the connection is new");
     assert_eq!(call.error().await.kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(on.take_wanted(), Some(Wanted::Now));
-    on.note_heard();
+    on.note_pinged();
     let busy = calling.call(b"y", Duration::from_secs(1));
     assert_eq!(on.take_wanted(), None, "it was heard a moment ago");
     tokio::time::advance(Duration::from_millis(600)).await;
-    on.note_heard();
+    on.note_pinged();
     assert_eq!(busy.error().await.kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(on.take_wanted(), None, "the peer is slow and not silent");
     tokio::time::advance(Duration::from_secs(5)).await;

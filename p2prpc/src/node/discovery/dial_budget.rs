@@ -8,6 +8,7 @@ use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId};
 
 use super::address_filter::{Scope, Socket};
+use super::bucket::{Bucket, Rate};
 
 /// Dials under way at the word of others, in all and for one teller.
 const MAX_UNDER_WAY: usize = 64;
@@ -41,37 +42,6 @@ pub(super) enum Teller {
     Network,
     /// This peer.
     Peer(PeerId),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    burst: f64,
-    a_second: f64,
-}
-
-/// A token bucket.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    rate: Rate,
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn full(rate: Rate, now: Instant) -> Self {
-        Bucket { rate, tokens: rate.burst, filled: now }
-    }
-
-    fn has_one(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.rate.a_second).min(self.rate.burst);
-        self.filled = now;
-        self.tokens >= 1.0
-    }
-
-    fn take(&mut self) {
-        self.tokens -= 1.0;
-    }
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 mod address_filter;
 mod bootstrap;
+mod bucket;
 mod connected;
 mod dial_budget;
 mod eager;

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
+use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::Mutex;
 
 use super::address_filter::Scope;
+use super::bucket::{Bucket, Rate};
 use super::key::Topic;
 use super::service::{Blob, Cursor, Description, Listed, Listing};
 
@@ -16,6 +19,15 @@ use super::service::{Blob, Cursor, Description, Listed, Listing};
 pub(super) const PAGE: usize = 256;
 /// Of those that left, so many are remembered.
 const MAX_GONE: usize = 4096;
+/// Bytes of answers to one asker: twice a full list at once, and about one a minute. Past it an answer says nothing new, and
+/// the asker may ask again from where it was.
+const ANSWERS: Rate = Rate { burst: 512.0 * 1024.0, a_second: 8.0 * 1024.0 };
+/// Bytes of answers to all askers.
+const ALL_ANSWERS: Rate = Rate { burst: 64.0 * 1024.0 * 1024.0, a_second: 8.0 * 1024.0 * 1024.0 };
+/// What an answer takes, and each entry of it, beside its bytes.
+const OVERHEAD: usize = 64;
+/// So many askers are remembered; one who isn't asks for the first time.
+const MAX_ASKERS: usize = 4096;
 /// Topics of a question past these are not looked at.
 const MAX_TOPICS: usize = 1024;
 
@@ -29,6 +41,32 @@ pub(super) struct Roster {
     topics: Vec<Topic>,
     visible: VisibleServices,
     state: Mutex<State>,
+    answers: Mutex<Answers>,
+}
+
+/// How many bytes of answers were given of late.
+#[derive(Debug)]
+struct Answers {
+    all: Option<Bucket>,
+    askers: LruCache<PeerId, Bucket>,
+}
+
+impl Answers {
+    fn buckets(&mut self, asker: PeerId, now: Instant) -> [&mut Bucket; 2] {
+        let asker = self.askers.entry(asker).or_insert_with(|| Bucket::full(ANSWERS, now));
+        [self.all.get_or_insert_with(|| Bucket::full(ALL_ANSWERS, now)), asker]
+    }
+
+    fn has_room(&mut self, asker: PeerId, now: Instant) -> bool {
+        self.buckets(asker, now).into_iter().all(|bucket| bucket.has_one(now))
+    }
+
+    fn count(&mut self, asker: PeerId, listing: &Listing, now: Instant) {
+        let listed = listing.members.iter().flat_map(|listed| listed.addresses.iter().chain([&listed.peer]));
+        let bytes: usize = listed.chain(&listing.gone).map(|blob| blob.0.len() + OVERHEAD).sum();
+        let bytes = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX);
+        self.buckets(asker, now).into_iter().for_each(|bucket| bucket.take_many(bytes));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +91,8 @@ struct Entry {
 
 impl Roster {
     pub(super) fn new(topics: Vec<Topic>, visible: VisibleServices, epoch: u64) -> Self {
-        Roster { topics, visible, state: Mutex::new(State { epoch, ..State::default() }) }
+        let answers = Mutex::new(Answers { all: None, askers: LruCache::new(MAX_ASKERS) });
+        Roster { topics, visible, state: Mutex::new(State { epoch, ..State::default() }), answers }
     }
 
     pub(super) fn topics(&self) -> &[Topic] {
@@ -108,7 +147,20 @@ impl Roster {
         Description { shared, services: services.iter().map(|name| name.to_string()).collect(), version }
     }
 
-    pub(super) fn list(&self, asker: &PeerId, topics: &[Topic], since: Cursor) -> Listing {
+    /// The news since then, as far as the asker has not been given too much already.
+    pub(super) fn list(&self, asker: &PeerId, topics: &[Topic], since: Cursor, now: Instant) -> Listing {
+        let room = self.answers.lock().has_room(*asker, now);
+        let listing = self.news(asker, if room { topics } else { &[] }, since);
+        if room {
+            self.answers.lock().count(*asker, &listing, now);
+            return listing;
+        }
+        // It hasn't heard anything, so it is where it was.
+        let version = if since.epoch == listing.cursor.epoch { since.version } else { 0 };
+        Listing { cursor: Cursor { version, ..listing.cursor }, ..listing }
+    }
+
+    fn news(&self, asker: &PeerId, topics: &[Topic], since: Cursor) -> Listing {
         let shared = self.shared(topics);
         let state = self.state.lock();
         let since = if since.epoch == state.epoch { since.version } else { 0 };
@@ -227,17 +279,18 @@ mod tests {
         let (asker, one, two) = (PeerId::random(), PeerId::random(), PeerId::random());
         roster.connected(asker, in_topics(&["a"]), &somewhere());
         roster.connected(one, in_topics(&["a"]), &somewhere());
-        let first = roster.list(&asker, &[topic("a")], NEW);
+        let first = roster.list(&asker, &[topic("a")], NEW, Instant::now());
         assert_eq!(peers(&first), [one]);
         roster.connected(one, in_topics(&["a"]), &somewhere());
-        let nothing = roster.list(&asker, &[topic("a")], first.cursor);
+        let nothing = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert!(nothing.members.is_empty() && nothing.cursor == first.cursor);
         roster.connected(two, in_topics(&["a"]), &somewhere());
         roster.left(one, in_topics(&["a"]));
-        let news = roster.list(&asker, &[topic("a")], first.cursor);
+        let news = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert_eq!(peers(&news), [two]);
         assert_eq!(news.gone, [Blob(one.to_bytes())]);
-        let to_a_newcomer = roster.list(&PeerId::random(), &[topic("a")], Cursor { epoch: 5, version: 99 });
+        let to_a_newcomer =
+            roster.list(&PeerId::random(), &[topic("a")], Cursor { epoch: 5, version: 99 }, Instant::now());
         assert!(to_a_newcomer.gone.is_empty());
         assert_eq!(to_a_newcomer.members.len(), 2);
     }
@@ -251,8 +304,8 @@ mod tests {
         roster.connected(three, in_topics(&["b"]), &somewhere());
         roster.disconnected(&three);
         let asker = PeerId::random();
-        assert_eq!(peers(&roster.list(&asker, &[topic("b")], NEW)), [two]);
-        assert!(roster.list(&asker, &[topic("c")], NEW).members.is_empty());
+        assert_eq!(peers(&roster.list(&asker, &[topic("b")], NEW, Instant::now())), [two]);
+        assert!(roster.list(&asker, &[topic("c")], NEW, Instant::now()).members.is_empty());
     }
 
     #[test]
@@ -263,13 +316,46 @@ mod tests {
         }
         let (mut cursor, mut pages, mut all) = (NEW, 0, 0);
         loop {
-            let page = roster.list(&PeerId::random(), &[topic("a")], cursor);
+            let page = roster.list(&PeerId::random(), &[topic("a")], cursor, Instant::now());
             (pages, all, cursor) = (pages + 1, all + page.members.len(), page.cursor);
             if !page.more {
                 break;
             }
         }
         assert_eq!((pages, all), (3, 600));
+    }
+
+    #[test]
+    fn one_who_asks_for_everything_again_and_again_is_told_little() {
+        let roster = roster(&["a"]);
+        for _ in 0..600 {
+            roster.connected(PeerId::random(), in_topics(&["a"]), &vec![somewhere().remove(0); 8]);
+        }
+        let (asker, other, mut now) = (PeerId::random(), PeerId::random(), Instant::now());
+        let ask = |asker: &PeerId, now| roster.list(asker, &[topic("a")], NEW, now);
+        let full = ask(&asker, now);
+        assert_eq!(full.members.len(), PAGE);
+        let told = (0..10_000).filter(|_| !ask(&asker, now).members.is_empty()).count();
+        assert!(told < 10, "{told}");
+        let nothing = roster.list(&asker, &[topic("a")], full.cursor, now);
+        assert!(nothing.members.is_empty() && nothing.cursor == full.cursor && !nothing.more, "it may ask again");
+        assert!(!ask(&other, now).members.is_empty());
+        now += std::time::Duration::from_secs(60);
+        assert!(!ask(&asker, now).members.is_empty());
+    }
+
+    /// A node that comes back every five seconds knows nothing each time.
+    #[test]
+    fn one_who_is_restarted_often_is_told_all_of_a_group_each_time() {
+        let roster = roster(&["a"]);
+        for _ in 0..50 {
+            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere());
+        }
+        let (asker, start) = (PeerId::random(), Instant::now());
+        for restart in 0..100 {
+            let now = start + std::time::Duration::from_secs(5 * restart);
+            assert_eq!(roster.list(&asker, &[topic("a")], NEW, now).members.len(), 50, "{restart}");
+        }
     }
 
     #[test]

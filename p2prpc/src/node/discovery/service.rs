@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::PeerId;
@@ -133,7 +133,7 @@ impl Membership for Teller {
     }
 
     async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing {
-        self.roster.list(&cx.peer(), &topics, since)
+        self.roster.list(&cx.peer(), &topics, since, Instant::now())
     }
 
     async fn leaving(&self, cx: &Context) {

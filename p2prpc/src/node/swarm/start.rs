@@ -9,7 +9,7 @@ use futures::{FutureExt, StreamExt};
 use libp2p::core::upgrade::Version;
 use libp2p::kad::Mode;
 use libp2p::swarm::SwarmEvent;
-use libp2p::{PeerId, StreamProtocol, Swarm, TransportError};
+use libp2p::{PeerId, StreamProtocol, Swarm, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -21,8 +21,9 @@ use crate::node::builder::NodeBuilder;
 use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
-use crate::node::gate::Gate;
+use crate::node::gate::{Gate, Quiet};
 use crate::node::given::GivenAddresses;
+use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
 use crate::node::kademlia::Kademlia;
@@ -87,7 +88,7 @@ impl Driver {
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
         rpc.serve_internal(discovery.service(says_leaving))?;
         let behaviour = NodeBehaviour::new(
-            Gate::new(builder.admission.clone(), given, builder.max_connections),
+            Gate::new(builder.admission.clone(), given, builder.max_connections, Quiet::of(&core)),
             rpc,
             kademlia,
             identity.keypair(),
@@ -105,7 +106,7 @@ impl Driver {
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let transport = transport::build(identity.keypair(), builder.speaks_gorpc()).map_err(StartError::Network)?;
         let mut driver = Driver {
-            swarm: Swarm::new(transport, behaviour, local, config),
+            swarm: Swarm::new(Handshakes::new(transport).boxed(), behaviour, local, config),
             discovery,
             announcer: Arc::new(Announcer::new(local)),
             core,

@@ -353,9 +353,10 @@ impl Net {
             What::Describe => {
                 Input::Described { peer, answer: roster.map(|it| it.describe(&asker, &topics)).ok_or_else(lost) }
             }
-            What::List(since) => {
-                Input::Listed { peer, answer: roster.map(|it| it.list(&asker, &topics, since)).ok_or_else(lost) }
-            }
+            What::List(since) => Input::Listed {
+                peer,
+                answer: roster.map(|it| it.list(&asker, &topics, since, self.now)).ok_or_else(lost),
+            },
         };
         self.later(wait, node, Event::Input(input));
     }
