@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
 
 use super::address_filter::{Scope, Socket};
 use super::bucket::{Bucket, Rate};
@@ -13,14 +15,20 @@ use super::bucket::{Bucket, Rate};
 /// Dials under way at the word of others, in all and for one teller.
 const MAX_UNDER_WAY: usize = 64;
 const MAX_UNDER_WAY_A_TELLER: usize = 4;
+/// The same for the DHT's queries, which go to several peers at once, some of which are gone.
+const MAX_UNDER_WAY_OF_QUERIES: usize = 16;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 /// Dials a second to public addresses, in all and for one teller.
 const PUBLIC: Rate = Rate { burst: 16.0, a_second: 16.0 };
 const PUBLIC_A_TELLER: Rate = Rate { burst: 2.0, a_second: 2.0 };
-/// Dials to private and loopback addresses: enough for a hundred nodes of one machine that start at once.
+/// Dials a second to public addresses that the DHT's queries make.
+const PUBLIC_OF_QUERIES: Rate = Rate { burst: 8.0, a_second: 8.0 };
+/// Addresses dialled that are private or loopback: enough for a hundred nodes of one machine that start at once.
 const NEARBY: Rate = Rate { burst: 512.0, a_second: 128.0 };
 const NEARBY_A_TELLER: Rate = Rate { burst: 128.0, a_second: 32.0 };
+/// Dials of one private or loopback IP and port: of nodes that start there again and again under new names.
+const A_NEARBY_SOCKET: Rate = Rate { burst: 16.0, a_second: 1.0 };
 /// Dials of one public IP in a time.
 const DIALS_AN_IP: usize = 4;
 const IP_PERIOD: Duration = Duration::from_secs(60);
@@ -29,7 +37,9 @@ const MAX_REMEMBERED: usize = 4096;
 
 /// Who said that a peer is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Teller {
+pub(in crate::node) enum Teller {
+    /// A query in the DHT, which goes on from peer to peer.
+    Query,
     /// We were connected to it ourselves.
     Memory,
     /// A provider record.
@@ -48,8 +58,45 @@ struct Dial {
 }
 
 /// What may be dialled now. A dial counts from [`admit`](DialBudget::admit) to [`finished`](DialBudget::finished).
+///
+/// Whoever dials at the word of others holds it; clones are the same budget.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct DialBudget(Arc<Mutex<Budget>>);
+
+impl DialBudget {
+    pub(in crate::node) fn new(now: Instant) -> Self {
+        DialBudget(Arc::new(Mutex::new(Budget::new(now))))
+    }
+
+    /// True if no dial at all would be admitted now.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.0.lock().is_exhausted()
+    }
+
+    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
+    pub(in crate::node) fn admit(
+        &self,
+        peer: PeerId,
+        teller: Teller,
+        addresses: &[Multiaddr],
+        now: Instant,
+    ) -> Vec<Multiaddr> {
+        self.0.lock().admit(peer, teller, addresses, now)
+    }
+
+    /// The dial of this peer, if there was one, has ended.
+    pub(super) fn finished(&self, peer: &PeerId) {
+        self.0.lock().finished(peer);
+    }
+
+    /// Forget dials that have been under way for too long.
+    pub(super) fn tick(&self, now: Instant) {
+        self.0.lock().tick(now);
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct DialBudget {
+struct Budget {
     public: Bucket,
     nearby: Bucket,
     tellers: LruCache<(Teller, bool), Bucket>,
@@ -57,11 +104,12 @@ pub(super) struct DialBudget {
     under_way: HashMap<PeerId, Dial>,
     a_teller: HashMap<Teller, usize>,
     sockets: HashSet<Socket>,
+    nearby_sockets: LruCache<Socket, Bucket>,
 }
 
-impl DialBudget {
-    pub(super) fn new(now: Instant) -> Self {
-        DialBudget {
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Budget {
             public: Bucket::full(PUBLIC, now),
             nearby: Bucket::full(NEARBY, now),
             tellers: LruCache::new(MAX_REMEMBERED),
@@ -69,23 +117,17 @@ impl DialBudget {
             under_way: HashMap::new(),
             a_teller: HashMap::new(),
             sockets: HashSet::new(),
+            nearby_sockets: LruCache::new(MAX_REMEMBERED),
         }
     }
 
-    /// True if no dial at all would be admitted now.
-    pub(super) fn is_exhausted(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         self.under_way.len() >= MAX_UNDER_WAY
     }
 
-    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
-    pub(super) fn admit(
-        &mut self,
-        peer: PeerId,
-        teller: Teller,
-        addresses: &[Multiaddr],
-        now: Instant,
-    ) -> Vec<Multiaddr> {
-        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= MAX_UNDER_WAY_A_TELLER);
+    fn admit(&mut self, peer: PeerId, teller: Teller, addresses: &[Multiaddr], now: Instant) -> Vec<Multiaddr> {
+        let max_under_way = if teller == Teller::Query { MAX_UNDER_WAY_OF_QUERIES } else { MAX_UNDER_WAY_A_TELLER };
+        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= max_under_way);
         if busy || self.is_exhausted() || self.under_way.contains_key(&peer) {
             return Vec::new();
         }
@@ -93,10 +135,7 @@ impl DialBudget {
         for address in addresses {
             let Some(socket) = Socket::of(address) else { continue };
             let is_public = socket.scope() == Scope::Public;
-            if self.sockets.contains(&socket)
-                || sockets.contains(&socket)
-                || (is_public && !self.ip_has_room(socket.ip, now))
-            {
+            if self.sockets.contains(&socket) || sockets.contains(&socket) || !self.has_room(socket, is_public, now) {
                 continue;
             }
             public |= is_public;
@@ -106,10 +145,14 @@ impl DialBudget {
         if admitted.is_empty() || !self.take_token(teller, public, now) {
             return Vec::new();
         }
-        for socket in &sockets {
+        for (n, socket) in sockets.iter().enumerate() {
             self.sockets.insert(*socket);
             if socket.scope() == Scope::Public {
                 self.count_ip(socket.ip, now);
+            } else {
+                // The first has been paid for with the dial.
+                self.nearby.take_many(u32::from(n > 0));
+                self.nearby_sockets.entry(*socket).or_insert_with(|| Bucket::full(A_NEARBY_SOCKET, now)).take();
             }
         }
         *self.a_teller.entry(teller).or_default() += 1;
@@ -118,9 +161,10 @@ impl DialBudget {
     }
 
     fn take_token(&mut self, teller: Teller, public: bool, now: Instant) -> bool {
-        let (all, rate) = match public {
-            true => (&mut self.public, PUBLIC_A_TELLER),
-            false => (&mut self.nearby, NEARBY_A_TELLER),
+        let (all, rate) = match (public, teller) {
+            (true, Teller::Query) => (&mut self.public, PUBLIC_OF_QUERIES),
+            (true, _) => (&mut self.public, PUBLIC_A_TELLER),
+            (false, _) => (&mut self.nearby, NEARBY_A_TELLER),
         };
         if !all.has_one(now) {
             return false;
@@ -136,6 +180,13 @@ impl DialBudget {
         true
     }
 
+    fn has_room(&mut self, socket: Socket, is_public: bool, now: Instant) -> bool {
+        if is_public {
+            return self.ip_has_room(socket.ip, now);
+        }
+        self.nearby_sockets.get_mut(&socket).is_none_or(|bucket| bucket.has_one(now))
+    }
+
     fn ip_has_room(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Some(dials) = self.ips.get_mut(&ip) else { return true };
         dials.retain(|at| now.saturating_duration_since(*at) < IP_PERIOD);
@@ -146,8 +197,7 @@ impl DialBudget {
         self.ips.entry(ip).or_insert_with(Vec::new).push(now);
     }
 
-    /// The dial of this peer, if there was one, has ended.
-    pub(super) fn finished(&mut self, peer: &PeerId) {
+    fn finished(&mut self, peer: &PeerId) {
         let Some(dial) = self.under_way.remove(peer) else { return };
         for socket in &dial.sockets {
             self.sockets.remove(socket);
@@ -160,8 +210,7 @@ impl DialBudget {
         }
     }
 
-    /// Forget dials that have been under way for too long.
-    pub(super) fn tick(&mut self, now: Instant) {
+    fn tick(&mut self, now: Instant) {
         let old = |dial: &Dial| now.saturating_duration_since(dial.since) >= FORGOTTEN_AFTER;
         let forgotten: Vec<PeerId> =
             self.under_way.iter().filter(|(_, dial)| old(dial)).map(|(peer, _)| *peer).collect();
@@ -238,8 +287,25 @@ mod tests {
     }
 
     #[test]
+    fn one_neighbours_socket_is_not_dialled_under_ever_new_names() {
+        let mut clock = Clock::new();
+        let here = address("127.0.0.1", 4001);
+        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Query, &here)).count(), 16);
+        clock.wait(5.0);
+        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Memory, &here)).count(), 5);
+    }
+
+    #[test]
+    fn queries_of_the_dht_leave_half_of_all_dials_to_others() {
+        let mut clock = Clock::new();
+        assert_eq!((0..100).filter(|n| clock.dials(Teller::Query, &public(*n))).count(), 8);
+        let others = (100..200).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n)));
+        assert_eq!(others.count(), 8);
+    }
+
+    #[test]
     fn a_socket_is_dialled_once_at_a_time() {
-        let Clock(mut budget, now) = Clock::new();
+        let Clock(budget, now) = Clock::new();
         let here = address("127.0.0.1", 4001);
         let (first, second) = (PeerId::random(), PeerId::random());
         assert!(!budget.admit(first, Teller::Network, &here, now).is_empty());
@@ -254,7 +320,7 @@ mod tests {
         let teller = Teller::Peer(PeerId::random());
         let dials = (1..=100).filter(|port| clock.dials(teller, &address("127.0.0.1", *port))).count();
         assert_eq!(dials, 100);
-        let Clock(mut budget, now) = clock;
+        let Clock(budget, now) = clock;
         let dials = (1000..2000)
             .filter(|port| !budget.admit(PeerId::random(), teller, &address("127.0.0.1", *port), now).is_empty())
             .count();
@@ -263,8 +329,8 @@ mod tests {
 
     #[test]
     fn dials_without_an_outcome_do_not_count_for_ever() {
-        let Clock(mut budget, mut now) = Clock::new();
-        let fill = |budget: &mut DialBudget, now| {
+        let Clock(budget, mut now) = Clock::new();
+        let fill = |budget: &DialBudget, now| {
             (1..1000)
                 .filter(|port| {
                     let teller = Teller::Peer(PeerId::random());
@@ -272,10 +338,10 @@ mod tests {
                 })
                 .count()
         };
-        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+        assert_eq!(fill(&budget, now), MAX_UNDER_WAY);
         assert!(budget.is_exhausted());
         now += FORGOTTEN_AFTER;
         budget.tick(now);
-        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+        assert_eq!(fill(&budget, now), MAX_UNDER_WAY);
     }
 }

@@ -21,6 +21,8 @@ const OWN_STALL: Duration = Duration::from_secs(2);
 pub(super) struct Redials {
     waiting: VecDeque<PeerId>,
     running: HashMap<PeerId, Instant>,
+    /// Of those, the ones that could not be dialled yet.
+    undialled: Vec<PeerId>,
 }
 
 /// What to do about a lost member.
@@ -48,6 +50,11 @@ impl Redials {
         }
     }
 
+    /// It could not be dialled now: it is tried again until it is given up.
+    pub(super) fn refused(&mut self, peer: PeerId) {
+        self.undialled.push(peer);
+    }
+
     /// What is to be done now. `known` says if we have addresses of a peer.
     pub(super) fn due(&mut self, now: Instant, known: impl Fn(&PeerId) -> bool) -> Vec<Redial> {
         let late = self.running.iter().filter(|(_, until)| **until <= now);
@@ -57,6 +64,8 @@ impl Redials {
                 self.running.remove(peer);
             }
         }
+        let again = std::mem::take(&mut self.undialled);
+        due.extend(again.into_iter().filter(|peer| self.running.contains_key(peer)).map(Redial::Dial));
         while self.running.len() < AT_ONCE {
             let Some(peer) = self.waiting.pop_front() else { break };
             if known(&peer) {
@@ -99,6 +108,20 @@ mod tests {
         now += REACHED_WITHIN;
         assert_eq!(redials.due(now, |_| true), [Redial::GiveUp(peer)]);
         assert!(!redials.contains(&peer));
+    }
+
+    #[test]
+    fn one_that_could_not_be_dialled_is_tried_again_until_it_is_given_up() {
+        let now = Instant::now();
+        let mut redials = Redials::default();
+        let peer = PeerId::random();
+        redials.add(peer);
+        for _ in 0..5 {
+            assert_eq!(redials.due(now, |_| true), [Redial::Dial(peer)]);
+            redials.refused(peer);
+        }
+        assert_eq!(redials.due(now + REACHED_WITHIN, |_| true), [Redial::GiveUp(peer)]);
+        assert!(redials.due(now, |_| true).is_empty());
     }
 
     #[test]
