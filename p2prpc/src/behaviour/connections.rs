@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use std::{fmt, io};
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
+use super::opens::Fruitless;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
 use crate::connection::PeerLink;
@@ -18,6 +20,8 @@ pub(super) trait Opens: fmt::Debug + Send + Sync {
     fn peer(&self) -> PeerId;
     /// True while calls wait for a stream to be opened.
     fn wants_stream(&self) -> bool;
+    /// When the peer last said something on a stream.
+    fn last_heard(&self) -> Option<Instant>;
     /// The connection ended on which a stream was being opened. True if that is worth another try.
     fn open_lost(&self) -> bool;
     /// No stream could be opened.
@@ -31,6 +35,10 @@ impl Opens for PeerLink {
 
     fn wants_stream(&self) -> bool {
         self.wants_stream()
+    }
+
+    fn last_heard(&self) -> Option<Instant> {
+        self.last_heard()
     }
 
     fn open_lost(&self) -> bool {
@@ -50,6 +58,10 @@ impl Opens for BilingualLink {
 
     fn wants_stream(&self) -> bool {
         self.wants_stream()
+    }
+
+    fn last_heard(&self) -> Option<Instant> {
+        self.last_heard()
     }
 
     fn open_lost(&self) -> bool {
@@ -83,6 +95,7 @@ struct Peer {
     /// The oldest first.
     connections: Vec<ConnectionId>,
     opening_on: Option<ConnectionId>,
+    fruitless: Fruitless,
 }
 
 #[derive(Debug)]
@@ -122,6 +135,10 @@ impl Connections {
         let id = link.peer();
         if let Some(peer) = self.peers.get_mut(&id) {
             return match (peer.opening_on, peer.connections.first()) {
+                (None, Some(_)) if !peer.fruitless.may_open(link.last_heard(), Instant::now()) => {
+                    let error = "the peer has said nothing on the streams that were opened to it of late";
+                    Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error))
+                }
                 (None, Some(connection)) => {
                     peer.opening_on = Some(*connection);
                     Next::Open(id, *connection)
@@ -146,7 +163,8 @@ impl Connections {
 
     pub(super) fn established(&mut self, peer: PeerId, connection: ConnectionId, link: Arc<dyn Opens>) -> Next {
         self.dialing.remove(&peer);
-        let known = self.peers.entry(peer).or_insert_with(|| Peer { link, connections: Vec::new(), opening_on: None });
+        let new = || Peer { link, connections: Vec::new(), opening_on: None, fruitless: Fruitless::default() };
+        let known = self.peers.entry(peer).or_insert_with(new);
         known.connections.push(connection);
         let link = known.link.clone();
         if link.wants_stream() { self.open(link) } else { Next::Nothing }

@@ -33,6 +33,7 @@ mod core;
 #[cfg(feature = "gorpc")]
 mod gorpc;
 mod handler;
+mod opens;
 mod protocols;
 mod swarm;
 mod waking;
