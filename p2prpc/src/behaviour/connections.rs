@@ -12,7 +12,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::established::{Peer, Silence};
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
-use crate::connection::{Connection, PeerLink};
+use crate::connection::{Connection, PeerLink, now};
 use crate::error::{ErrorKind, RpcError};
 
 /// The way to a peer, which needs a stream now and then.
@@ -20,6 +20,8 @@ pub(super) trait Opens: fmt::Debug + Send + Sync {
     fn peer(&self) -> PeerId;
     /// True while calls wait for a stream to be opened.
     fn wants_stream(&self) -> bool;
+    /// When the peer last said something on a stream.
+    fn last_used(&self) -> Option<Instant>;
     /// The connection ended on which a stream was being opened. True if that is worth another try.
     fn open_lost(&self) -> bool;
     /// No stream could be opened.
@@ -35,6 +37,10 @@ impl Opens for PeerLink {
 
     fn wants_stream(&self) -> bool {
         self.wants_stream()
+    }
+
+    fn last_used(&self) -> Option<Instant> {
+        self.last_used()
     }
 
     fn open_lost(&self) -> bool {
@@ -58,6 +64,10 @@ impl Opens for BilingualLink {
 
     fn wants_stream(&self) -> bool {
         self.wants_stream()
+    }
+
+    fn last_used(&self) -> Option<Instant> {
+        self.last_used()
     }
 
     fn open_lost(&self) -> bool {
@@ -130,6 +140,10 @@ impl Connections {
                 return Next::Nothing;
             }
             if let Some(connection) = peer.best().map(|best| best.id()) {
+                if !peer.fruitless.may_open(link.last_used(), now()) {
+                    let error = "the peer has said nothing on the streams that were opened to it of late";
+                    return Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error));
+                }
                 peer.opening_on = Some(connection);
                 return Next::Open(id, connection);
             }

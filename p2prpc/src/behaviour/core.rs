@@ -214,6 +214,14 @@ impl Core {
         self.served.lock().remove(peer);
     }
 
+    /// Callers that have made no call since then are told to go away.
+    #[cfg(feature = "node")]
+    pub(crate) fn dismiss_idle(&self, since: Instant) {
+        for stream in self.served.lock().values().flat_map(|served| &served.taking) {
+            stream.go_away_if_idle(since);
+        }
+    }
+
     /// Take no new calls and make none.
     pub(super) fn go_away(&self) {
         self.server.leave();

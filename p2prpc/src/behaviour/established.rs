@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use libp2p::swarm::ConnectionId;
 
 use super::connections::Opens;
+use super::opens::Fruitless;
 use crate::connection::{Connection, by_evidence};
 
 /// A silent connection is closed after so long, or so many round trips, if another to the same peer lives.
@@ -33,6 +34,7 @@ pub(super) struct Peer {
     /// Those that are being closed: it may take minutes until they are.
     closing: Vec<ConnectionId>,
     pub(super) opening_on: Option<ConnectionId>,
+    pub(super) fruitless: Fruitless,
     dialled: Option<Instant>,
 }
 
@@ -51,7 +53,14 @@ pub(super) enum Silence {
 
 impl Peer {
     pub(super) fn new(link: Arc<dyn Opens>) -> Self {
-        Peer { link, connections: Vec::new(), closing: Vec::new(), opening_on: None, dialled: None }
+        Peer {
+            link,
+            connections: Vec::new(),
+            closing: Vec::new(),
+            opening_on: None,
+            fruitless: Fruitless::default(),
+            dialled: None,
+        }
     }
 
     pub(super) fn connections(&self) -> &[Arc<Connection>] {
@@ -136,6 +145,9 @@ mod tests {
             false
         }
         fn open_failed(&self, _: &RpcError) {}
+        fn last_used(&self) -> Option<Instant> {
+            None
+        }
         fn leave(&self, _: &Arc<Connection>) -> bool {
             true
         }

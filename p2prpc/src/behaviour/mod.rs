@@ -34,6 +34,7 @@ mod established;
 #[cfg(feature = "gorpc")]
 mod gorpc;
 mod handler;
+mod opens;
 mod ping;
 mod prober;
 mod protocols;

@@ -108,7 +108,6 @@ impl Connection {
     }
 
     /// When the last byte came on a stream for calls, if one ever came.
-    #[cfg(feature = "node")]
     pub(crate) fn used(&self) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,

@@ -216,7 +216,6 @@ impl PeerLink {
     }
 
     /// When the last byte came on a stream for calls, if one ever came.
-    #[cfg(feature = "node")]
     pub(crate) fn last_used(&self) -> Option<Instant> {
         self.connections.lock().iter().filter_map(|connection| connection.used()).max()
     }

@@ -41,6 +41,8 @@ struct Shared {
     /// No deadline of `running` is earlier.
     next_deadline: Option<Instant>,
     go_away: Option<GoAwayReason>,
+    /// Since when no call is under way.
+    idle_since: Option<Instant>,
     /// What the caller takes.
     max_bytes: usize,
     max_message: usize,
@@ -73,6 +75,7 @@ impl ServedStream {
                 running: HashMap::new(),
                 next_deadline: None,
                 go_away: None,
+                idle_since: None,
                 max_bytes: size(defaults.max_bytes_in_flight),
                 max_message: size(defaults.max_message),
                 lost: false,
@@ -108,6 +111,15 @@ impl ServedStream {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.lock().closed
+    }
+
+    /// Tell the caller to go away if it has made no call since then.
+    #[cfg(feature = "node")]
+    pub(crate) fn go_away_if_idle(&self, since: Instant) {
+        let idle = self.shared.lock().idle_since.is_some_and(|idle| idle <= since);
+        if idle {
+            self.go_away(GoAwayReason::Idle);
+        }
     }
 
     /// Handlers that run, and replies that wait to be written.

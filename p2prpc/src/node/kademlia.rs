@@ -3,7 +3,7 @@
 
 mod told;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,12 +16,14 @@ use libp2p::kad::{
     Mode, QueryId, QueryResult, RecordKey, StoreInserts,
 };
 use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+    THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use super::discovery::{Input, ProviderStore, Scope, may_tell};
+use super::discovery::{DialBudget, Input, ProviderStore, Scope, Teller, may_tell};
 
 /// Records that aren't renewed are gone after this. Discovery renews ours more often.
 pub(super) const PROVIDER_TTL: Duration = Duration::from_secs(15 * 60);
@@ -35,6 +37,10 @@ const REFRESH: Duration = Duration::from_secs(5 * 60);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Addresses of one peer that are kept, told, and dialled at Kademlia's word.
 const MAX_ADDRESSES: usize = 8;
+/// A dial of a query waits no longer than this for leave, and then counts as failed: the query asks somebody else.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+/// Dials of queries that wait. One more has failed.
+const MAX_WAITING_DIALS: usize = 64;
 
 pub(super) struct Kademlia {
     local: PeerId,
@@ -43,6 +49,10 @@ pub(super) struct Kademlia {
     scope: Scope,
     queries: HashMap<QueryId, Query>,
     next_refresh: Instant,
+    budget: DialBudget,
+    /// Dials that queries want and that may not be made yet.
+    waiting: VecDeque<(PeerId, Instant)>,
+    admitted: VecDeque<DialOpts>,
 }
 
 enum Query {
@@ -52,7 +62,13 @@ enum Query {
 }
 
 impl Kademlia {
-    pub(super) fn new(local: PeerId, protocol: StreamProtocol, store: ProviderStore, scope: Scope) -> Self {
+    pub(super) fn new(
+        local: PeerId,
+        protocol: StreamProtocol,
+        store: ProviderStore,
+        scope: Scope,
+        budget: DialBudget,
+    ) -> Self {
         let mut config = kad::Config::new(protocol);
         config
             .set_replication_factor(REPLICATION)
@@ -70,6 +86,9 @@ impl Kademlia {
             scope,
             queries: HashMap::new(),
             next_refresh: Instant::now() + REFRESH,
+            budget,
+            waiting: VecDeque::new(),
+            admitted: VecDeque::new(),
         }
     }
 
@@ -157,6 +176,9 @@ impl Kademlia {
     /// To be called now and then: keeps the routing table fresh, forgets expired records, and gives searches that have found something.
     pub(super) fn tick(&mut self, now: Instant) -> Vec<Input> {
         self.inner.store_mut().sweep(now);
+        for (peer, since) in std::mem::take(&mut self.waiting) {
+            self.want_dial(peer, since, now);
+        }
         if now >= self.next_refresh {
             self.next_refresh = now + REFRESH;
             // Without a known peer there is nothing to refresh.
@@ -180,6 +202,27 @@ impl Kademlia {
             }
         }
         found
+    }
+
+    /// A query wants a peer dialled, at the word of whoever answered it.
+    fn want_dial(&mut self, peer: PeerId, since: Instant, now: Instant) {
+        let addresses = self.addresses_of(peer);
+        if addresses.is_empty() {
+            // Others may know where it is: the user, or a connection there was.
+            self.admitted.push_back(DialOpts::peer_id(peer).build());
+            return;
+        }
+        let addresses = self.budget.admit(peer, Teller::Query, &addresses, now);
+        if !addresses.is_empty() {
+            self.admitted.push_back(DialOpts::peer_id(peer).addresses(addresses).build());
+        } else if self.waiting.len() < MAX_WAITING_DIALS && now.saturating_duration_since(since) < LEAVE_WITHIN {
+            self.waiting.push_back((peer, since));
+        } else {
+            tracing::debug!(%peer, "a query of the DHT goes on without it: too many dials at the word of others");
+            let (error, connection_id) = (DialError::Aborted, ConnectionId::new_unchecked(usize::MAX));
+            let failure = DialFailure { peer_id: Some(peer), error: &error, connection_id };
+            self.inner.on_swarm_event(FromSwarm::DialFailure(failure));
+        }
     }
 
     /// What the routing table and the running queries know of a peer, filtered.
@@ -314,8 +357,17 @@ impl NetworkBehaviour for Kademlia {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         loop {
+            if let Some(opts) = self.admitted.pop_front() {
+                return Poll::Ready(ToSwarm::Dial { opts });
+            }
             match self.inner.poll(cx) {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(ToSwarm::Dial { opts }) => {
+                    if let Some(peer) = opts.get_peer_id() {
+                        let now = Instant::now();
+                        self.want_dial(peer, now, now);
+                    }
+                }
                 Poll::Ready(ToSwarm::GenerateEvent(event)) => {
                     if let Some(input) = self.translate(event) {
                         return Poll::Ready(ToSwarm::GenerateEvent(input));
@@ -338,7 +390,8 @@ mod tests {
     fn kademlia(scope: Scope) -> Kademlia {
         let local = PeerId::random();
         let protocol = StreamProtocol::new("/test/kad");
-        Kademlia::new(local, protocol, ProviderStore::new(local, ["test"], scope), scope)
+        let store = ProviderStore::new(local, ["test"], scope);
+        Kademlia::new(local, protocol, store, scope, DialBudget::new(Instant::now()))
     }
 
     fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
@@ -390,6 +443,24 @@ mod tests {
         kademlia.forget(&peer);
         assert!(kademlia.routed_at(&peer).is_empty());
         assert!(kademlia.inner.store_mut().providers(&key).is_empty());
+    }
+
+    #[test]
+    fn queries_dial_within_the_budget_and_go_on_without_the_rest() {
+        let mut kademlia = kademlia(Scope::Public);
+        let now = Instant::now();
+        for n in 0..500 {
+            let peer = PeerId::random();
+            kademlia.set_addresses(&peer, &addresses(&[&format!("/ip4/203.0.113.{}/tcp/4001", n % 250)]));
+            if !kademlia.addresses_of(peer).is_empty() {
+                kademlia.want_dial(peer, now, now);
+            }
+        }
+        assert!((1..=8).contains(&kademlia.admitted.len()), "{}", kademlia.admitted.len());
+        assert!(kademlia.waiting.len() <= MAX_WAITING_DIALS);
+        kademlia.admitted.clear();
+        kademlia.tick(now + LEAVE_WITHIN);
+        assert!(kademlia.waiting.is_empty() && kademlia.admitted.len() <= 8);
     }
 
     #[test]

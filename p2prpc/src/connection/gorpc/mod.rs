@@ -8,6 +8,7 @@ mod substreams;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use hashbrown::HashMap;
 use libp2p::PeerId;
@@ -169,6 +170,11 @@ impl BilingualLink {
         }
     }
 
+    /// When the last byte came on a stream for calls, if one ever came.
+    pub(crate) fn last_used(&self) -> Option<Instant> {
+        self.native.last_used()
+    }
+
     /// The peer's dialect is known, by what it says of itself or by a stream that was negotiated in it.
     pub(crate) fn decided(&self, dialect: Dialect, stream: Option<Substream>) {
         let (waiting, mut stream) = {
@@ -182,10 +188,17 @@ impl BilingualLink {
             deciding.lost_opens = 0;
             (std::mem::take(&mut deciding.waiting), stream)
         };
+        let in_gorpc = stream.is_some();
         for waiting in waiting {
             if let Err(Ok(back)) = waiting.send(Ok(stream.take())) {
                 stream = back;
             }
+        }
+        // Calls may wait for the same stream that can't be made in gorpc, or that trusted in what the peer said of itself:
+        // nobody opens another for them.
+        if in_gorpc {
+            let error = "the peer has chosen gorpc, and the call can't be made in it";
+            self.native.open_failed(&RpcError::never_sent(ErrorKind::NotSupported, error));
         }
     }
 

@@ -26,9 +26,6 @@ const TURN: Duration = Duration::from_millis(1);
 /// How long a caller that was told to go away may keep a stream on which nothing happens.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A caller that makes no call for so long is told to go away.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-
 enum End {
     /// The caller ended the stream, or it broke.
     Lost,
@@ -52,7 +49,6 @@ where
         alarm: Alarm::default(),
         started: now(),
         fragment_since: None,
-        idle_since: None,
         left_at: None,
         paused: false,
     };
@@ -79,7 +75,6 @@ struct Driver {
     alarm: Alarm,
     started: Instant,
     fragment_since: Option<Instant>,
-    idle_since: Option<Instant>,
     /// When the caller was told to go away.
     left_at: Option<Instant>,
     /// Too many replies wait: nothing is read.
@@ -186,16 +181,11 @@ impl Driver {
         }
         let reason = self.stream.shared.lock().go_away;
         if let Some(reason) = reason {
-            self.dismiss(reason);
+            let last = self.requests.last_id();
+            self.requests.last_taken = Some(last);
+            wire::encode_go_away(self.writer.frames(), last, reason, "");
+            self.left_at = Some(now());
         }
-    }
-
-    /// Tell the caller to go away: no more calls are taken.
-    fn dismiss(&mut self, reason: GoAwayReason) {
-        let last = self.requests.last_id();
-        self.requests.last_taken = Some(last);
-        wire::encode_go_away(self.writer.frames(), last, reason, "");
-        self.left_at = Some(now());
     }
 
     fn write<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> io::Result<()> {
@@ -280,11 +270,11 @@ impl Driver {
             self.alarm.not_after(at);
         }
         let quiet = shared.running.is_empty() && shared.out.is_empty() && self.writer.is_empty();
+        let idle = quiet && self.requests.is_idle();
+        shared.idle_since = if idle { shared.idle_since.or(Some(now)) } else { None };
+        let idle_since = shared.idle_since;
         drop(shared);
-        if !quiet || !self.requests.is_idle() {
-            self.idle_since = None;
-        } else {
-            let since = *self.idle_since.get_or_insert(now);
+        if let Some(since) = idle_since {
             if now >= since + SHRINK_AFTER {
                 Scratch::forget_large();
                 self.incoming.shrink();
@@ -293,17 +283,12 @@ impl Driver {
             } else {
                 self.alarm.not_after(since + SHRINK_AFTER);
             }
-            match self.left_at {
-                Some(left) => {
-                    let at = left + LEAVE_TIMEOUT;
-                    if now >= at {
-                        return Some(End::Lost);
-                    }
-                    self.alarm.not_after(at);
+            if let Some(left) = self.left_at {
+                let at = left + LEAVE_TIMEOUT;
+                if now >= at {
+                    return Some(End::Lost);
                 }
-                // Callers end their own idle streams, and much sooner.
-                None if now >= since + IDLE_TIMEOUT => self.dismiss(GoAwayReason::Idle),
-                None => self.alarm.not_after(since + IDLE_TIMEOUT),
+                self.alarm.not_after(at);
             }
         }
         None

@@ -191,6 +191,25 @@ async fn a_caller_that_was_told_to_go_and_stays_is_cut_off() {
     assert_eq!(served.probe.started(), 0);
 }
 
+#[cfg(feature = "node")]
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_makes_no_call_can_be_told_to_go_and_one_that_does_stays() {
+    let mut served = Served::new(Limits::default());
+    served.peer.hello().await;
+    settle().await;
+    sleep(s(100)).await;
+    let since = Instant::now().into_std() - s(50);
+    served.peer.request(1, "Probe.Echo", &encoded(&"busy")).await;
+    assert!(matches!(served.peer.answer().await, Some(Got::Response { id: 1, .. })));
+    served.stream.go_away_if_idle(since);
+    assert!(timeout(s(20), served.peer.answer()).await.is_err(), "it was not idle");
+    sleep(s(60)).await;
+    served.stream.go_away_if_idle(Instant::now().into_std() - s(50));
+    assert!(matches!(served.peer.answer().await, Some(Got::GoAway { reason: GoAwayReason::Idle, .. })));
+    sleep(s(12)).await;
+    assert!(served.stream.is_closed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_served_stream_without_work_sleeps() {
     let mut served = Served::new(Limits::default());

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId};
+use parking_lot::Mutex;
 
 use super::address_filter::{Scope, Socket};
 use super::bucket::{Bucket, Rate};
@@ -15,14 +17,20 @@ const MAX_UNDER_WAY: usize = 64;
 const MAX_UNDER_WAY_A_TELLER: usize = 4;
 /// Of what we know ourselves more: most of it may be gone without a word, and each such dial takes its 10 s.
 const MAX_UNDER_WAY_FROM_MEMORY: usize = 16;
+/// The same for the DHT's queries, which go to several peers at once, some of which are gone.
+const MAX_UNDER_WAY_OF_QUERIES: usize = 16;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 /// Dials a second to public addresses, in all and for one teller.
 const PUBLIC: Rate = Rate { burst: 16.0, a_second: 16.0 };
 const PUBLIC_A_TELLER: Rate = Rate { burst: 2.0, a_second: 2.0 };
-/// Dials to private and loopback addresses: enough for a hundred nodes of one machine that start at once.
+/// Dials a second to public addresses that the DHT's queries make.
+const PUBLIC_OF_QUERIES: Rate = Rate { burst: 8.0, a_second: 8.0 };
+/// Addresses dialled that are private or loopback: enough for a hundred nodes of one machine that start at once.
 const NEARBY: Rate = Rate { burst: 512.0, a_second: 128.0 };
 const NEARBY_A_TELLER: Rate = Rate { burst: 128.0, a_second: 32.0 };
+/// Dials of one private or loopback IP and port: of nodes that start there again and again under new names.
+const A_NEARBY_SOCKET: Rate = Rate { burst: 16.0, a_second: 1.0 };
 /// Dials of one public IP in a time.
 const DIALS_AN_IP: usize = 4;
 const IP_PERIOD: Duration = Duration::from_secs(60);
@@ -33,7 +41,9 @@ const MAX_REMEMBERED: usize = 4096;
 
 /// Who said that a peer is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Teller {
+pub(in crate::node) enum Teller {
+    /// A query in the DHT, which goes on from peer to peer.
+    Query,
     /// We were connected to it ourselves.
     Memory,
     /// A provider record.
@@ -52,8 +62,61 @@ struct Dial {
 }
 
 /// What may be dialled now. A dial counts from [`admit`](DialBudget::admit) to [`finished`](DialBudget::finished).
+///
+/// Whoever dials at the word of others holds it; clones are the same budget.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct DialBudget(Arc<Mutex<Budget>>);
+
+impl DialBudget {
+    pub(in crate::node) fn new(now: Instant) -> Self {
+        DialBudget(Arc::new(Mutex::new(Budget::new(now))))
+    }
+
+    /// True if no dial at all would be admitted now.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.0.lock().is_exhausted()
+    }
+
+    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
+    pub(in crate::node) fn admit(
+        &self,
+        peer: PeerId,
+        teller: Teller,
+        addresses: &[Multiaddr],
+        now: Instant,
+    ) -> Vec<Multiaddr> {
+        self.0.lock().admit(peer, teller, addresses, now)
+    }
+
+    /// Nothing of what was dialled before came to where it is dialled now.
+    pub(super) fn network_changed(&self, now: Instant) {
+        self.0.lock().network_changed(now);
+    }
+
+    /// The last dial of this IP didn't leave our machine.
+    pub(super) fn not_sent(&self, ip: IpAddr) {
+        self.0.lock().not_sent(ip);
+    }
+
+    /// Whose dials have been under way since then.
+    pub(super) fn dialled_before(&self, then: Instant) -> Vec<PeerId> {
+        let budget = self.0.lock();
+        budget.under_way.iter().filter(|(_, dial)| dial.since <= then).map(|(peer, _)| *peer).collect()
+    }
+
+    /// The dial of this peer, if there was one, has ended.
+    pub(super) fn finished(&self, peer: &PeerId) {
+        self.0.lock().finished(peer);
+    }
+
+    /// Forget dials that have been under way for too long.
+    pub(super) fn tick(&self, now: Instant) {
+        self.0.lock().tick(now);
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct DialBudget {
+struct Budget {
     public: Bucket,
     nearby: Bucket,
     tellers: LruCache<(Teller, bool), Bucket>,
@@ -62,11 +125,12 @@ pub(super) struct DialBudget {
     a_teller: HashMap<Teller, usize>,
     sockets: HashSet<Socket>,
     network_changed: Option<Instant>,
+    nearby_sockets: LruCache<Socket, Bucket>,
 }
 
-impl DialBudget {
-    pub(super) fn new(now: Instant) -> Self {
-        DialBudget {
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Budget {
             public: Bucket::full(PUBLIC, now),
             nearby: Bucket::full(NEARBY, now),
             tellers: LruCache::new(MAX_REMEMBERED),
@@ -75,11 +139,11 @@ impl DialBudget {
             a_teller: HashMap::new(),
             sockets: HashSet::new(),
             network_changed: None,
+            nearby_sockets: LruCache::new(MAX_REMEMBERED),
         }
     }
 
-    /// Nothing of what was dialled before came to where it is dialled now.
-    pub(super) fn network_changed(&mut self, now: Instant) {
+    fn network_changed(&mut self, now: Instant) {
         let recent = |last| now.saturating_duration_since(last) < NETWORK_CHANGES_EVERY;
         if !self.network_changed.is_some_and(recent) {
             self.network_changed = Some(now);
@@ -87,31 +151,23 @@ impl DialBudget {
         }
     }
 
-    /// The last dial of this IP didn't leave our machine.
-    pub(super) fn not_sent(&mut self, ip: IpAddr) {
+    fn not_sent(&mut self, ip: IpAddr) {
         if let Some(dials) = self.ips.get_mut(&ip) {
             dials.pop();
         }
     }
 
-    /// True if no dial at all would be admitted now.
-    pub(super) fn is_exhausted(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         self.under_way.len() >= MAX_UNDER_WAY
     }
 
-    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
-    pub(super) fn admit(
-        &mut self,
-        peer: PeerId,
-        teller: Teller,
-        addresses: &[Multiaddr],
-        now: Instant,
-    ) -> Vec<Multiaddr> {
-        let most = match teller {
+    fn admit(&mut self, peer: PeerId, teller: Teller, addresses: &[Multiaddr], now: Instant) -> Vec<Multiaddr> {
+        let max_under_way = match teller {
+            Teller::Query => MAX_UNDER_WAY_OF_QUERIES,
             Teller::Memory => MAX_UNDER_WAY_FROM_MEMORY,
             _ => MAX_UNDER_WAY_A_TELLER,
         };
-        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= most);
+        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= max_under_way);
         if busy || self.is_exhausted() || self.under_way.contains_key(&peer) {
             return Vec::new();
         }
@@ -119,10 +175,7 @@ impl DialBudget {
         for address in addresses {
             let Some(socket) = Socket::of(address) else { continue };
             let is_public = socket.scope() == Scope::Public;
-            if self.sockets.contains(&socket)
-                || sockets.contains(&socket)
-                || (is_public && !self.ip_has_room(socket.ip, now))
-            {
+            if self.sockets.contains(&socket) || sockets.contains(&socket) || !self.has_room(socket, is_public, now) {
                 continue;
             }
             public |= is_public;
@@ -132,10 +185,14 @@ impl DialBudget {
         if admitted.is_empty() || !self.take_token(teller, public, now) {
             return Vec::new();
         }
-        for socket in &sockets {
+        for (n, socket) in sockets.iter().enumerate() {
             self.sockets.insert(*socket);
             if socket.scope() == Scope::Public {
                 self.count_ip(socket.ip, now);
+            } else {
+                // The first has been paid for with the dial.
+                self.nearby.take_many(u32::from(n > 0));
+                self.nearby_sockets.entry(*socket).or_insert_with(|| Bucket::full(A_NEARBY_SOCKET, now)).take();
             }
         }
         *self.a_teller.entry(teller).or_default() += 1;
@@ -144,9 +201,10 @@ impl DialBudget {
     }
 
     fn take_token(&mut self, teller: Teller, public: bool, now: Instant) -> bool {
-        let (all, rate) = match public {
-            true => (&mut self.public, PUBLIC_A_TELLER),
-            false => (&mut self.nearby, NEARBY_A_TELLER),
+        let (all, rate) = match (public, teller) {
+            (true, Teller::Query) => (&mut self.public, PUBLIC_OF_QUERIES),
+            (true, _) => (&mut self.public, PUBLIC_A_TELLER),
+            (false, _) => (&mut self.nearby, NEARBY_A_TELLER),
         };
         if !all.has_one(now) {
             return false;
@@ -162,6 +220,13 @@ impl DialBudget {
         true
     }
 
+    fn has_room(&mut self, socket: Socket, is_public: bool, now: Instant) -> bool {
+        if is_public {
+            return self.ip_has_room(socket.ip, now);
+        }
+        self.nearby_sockets.get_mut(&socket).is_none_or(|bucket| bucket.has_one(now))
+    }
+
     fn ip_has_room(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Some(dials) = self.ips.get_mut(&ip) else { return true };
         dials.retain(|at| now.saturating_duration_since(*at) < IP_PERIOD);
@@ -172,13 +237,7 @@ impl DialBudget {
         self.ips.entry(ip).or_insert_with(Vec::new).push(now);
     }
 
-    /// Whose dials have been under way since then.
-    pub(super) fn dialled_before(&self, then: Instant) -> impl Iterator<Item = &PeerId> {
-        self.under_way.iter().filter(move |(_, dial)| dial.since <= then).map(|(peer, _)| peer)
-    }
-
-    /// The dial of this peer, if there was one, has ended.
-    pub(super) fn finished(&mut self, peer: &PeerId) {
+    fn finished(&mut self, peer: &PeerId) {
         let Some(dial) = self.under_way.remove(peer) else { return };
         for socket in &dial.sockets {
             self.sockets.remove(socket);
@@ -191,8 +250,7 @@ impl DialBudget {
         }
     }
 
-    /// Forget dials that have been under way for too long.
-    pub(super) fn tick(&mut self, now: Instant) {
+    fn tick(&mut self, now: Instant) {
         let old = |dial: &Dial| now.saturating_duration_since(dial.since) >= FORGOTTEN_AFTER;
         let forgotten: Vec<PeerId> =
             self.under_way.iter().filter(|(_, dial)| old(dial)).map(|(peer, _)| *peer).collect();
@@ -285,8 +343,25 @@ mod tests {
     }
 
     #[test]
+    fn one_neighbours_socket_is_not_dialled_under_ever_new_names() {
+        let mut clock = Clock::new();
+        let here = address("127.0.0.1", 4001);
+        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Query, &here)).count(), 16);
+        clock.wait(5.0);
+        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Memory, &here)).count(), 5);
+    }
+
+    #[test]
+    fn queries_of_the_dht_leave_half_of_all_dials_to_others() {
+        let mut clock = Clock::new();
+        assert_eq!((0..100).filter(|n| clock.dials(Teller::Query, &public(*n))).count(), 8);
+        let others = (100..200).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n)));
+        assert_eq!(others.count(), 8);
+    }
+
+    #[test]
     fn a_socket_is_dialled_once_at_a_time() {
-        let Clock(mut budget, now) = Clock::new();
+        let Clock(budget, now) = Clock::new();
         let here = address("127.0.0.1", 4001);
         let (first, second) = (PeerId::random(), PeerId::random());
         assert!(!budget.admit(first, Teller::Network, &here, now).is_empty());
@@ -301,7 +376,7 @@ mod tests {
         let teller = Teller::Peer(PeerId::random());
         let dials = (1..=100).filter(|port| clock.dials(teller, &address("127.0.0.1", *port))).count();
         assert_eq!(dials, 100);
-        let Clock(mut budget, now) = clock;
+        let Clock(budget, now) = clock;
         let dials = (1000..2000)
             .filter(|port| !budget.admit(PeerId::random(), teller, &address("127.0.0.1", *port), now).is_empty())
             .count();
@@ -310,8 +385,8 @@ mod tests {
 
     #[test]
     fn dials_without_an_outcome_do_not_count_for_ever() {
-        let Clock(mut budget, mut now) = Clock::new();
-        let fill = |budget: &mut DialBudget, now| {
+        let Clock(budget, mut now) = Clock::new();
+        let fill = |budget: &DialBudget, now| {
             (1..1000)
                 .filter(|port| {
                     let teller = Teller::Peer(PeerId::random());
@@ -319,10 +394,10 @@ mod tests {
                 })
                 .count()
         };
-        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+        assert_eq!(fill(&budget, now), MAX_UNDER_WAY);
         assert!(budget.is_exhausted());
         now += FORGOTTEN_AFTER;
         budget.tick(now);
-        assert_eq!(fill(&mut budget, now), MAX_UNDER_WAY);
+        assert_eq!(fill(&budget, now), MAX_UNDER_WAY);
     }
 }

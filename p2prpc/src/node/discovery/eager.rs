@@ -44,7 +44,8 @@ impl Discovery {
     /// What was dialled from an address that is no more would wait for its 10 s, with the new dial behind it.
     fn give_up_dials(&mut self, now: Instant) {
         let since = now.checked_sub(OLD_DIAL).unwrap_or(now);
-        let dialled = self.budget.dialled_before(since).chain(self.redials.dialled_before(since));
+        let budgeted = self.budget.dialled_before(since);
+        let dialled = budgeted.iter().chain(self.redials.dialled_before(since));
         let dialled = dialled.chain(self.bootstrap.dialled_before(since));
         let is_lost = |peer: &&PeerId| self.connected.get(peer).is_none_or(|connected| connected.suspected);
         let peers: BTreeSet<PeerId> = dialled.filter(is_lost).copied().collect();

@@ -59,6 +59,13 @@ impl Redials {
         }
     }
 
+    /// It could not be dialled now: it is tried again until it is given up.
+    pub(super) fn refused(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(attempt) = self.running.get_mut(peer) {
+            attempt.again = Some(now);
+        }
+    }
+
     /// What is to be done now. `known` says if we have addresses of a peer.
     pub(super) fn due(&mut self, now: Instant, known: impl Fn(&PeerId) -> bool) -> Vec<Redial> {
         let late = self.running.iter().filter(|(_, attempt)| attempt.until <= now);
@@ -142,6 +149,20 @@ mod tests {
         now += REACHED_WITHIN;
         assert_eq!(redials.due(now, |_| true), [Redial::GiveUp(peer)]);
         assert!(!redials.contains(&peer));
+    }
+
+    #[test]
+    fn one_that_could_not_be_dialled_is_tried_again_until_it_is_given_up() {
+        let now = Instant::now();
+        let mut redials = Redials::default();
+        let peer = PeerId::random();
+        redials.add(peer);
+        for _ in 0..5 {
+            assert_eq!(redials.due(now, |_| true), [Redial::Dial(peer)]);
+            redials.refused(&peer, now);
+        }
+        assert_eq!(redials.due(now + REACHED_WITHIN, |_| true), [Redial::GiveUp(peer)]);
+        assert!(redials.due(now, |_| true).is_empty());
     }
 
     #[test]

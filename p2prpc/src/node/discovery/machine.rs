@@ -30,6 +30,8 @@ use super::{Action, DialFailure, DiscoveryConfig, GorpcName, Input};
 use crate::service::Service;
 
 const MAX_DEPARTED: usize = 4096;
+/// Addresses at which a lost member is dialled once more.
+const MAX_REDIALLED: usize = 4;
 /// One member after the other is heard out from the beginning this often.
 const START_OVER_EVERY: Duration = Duration::from_secs(20);
 /// Our own network works as long as somebody was heard within this: pings come every 5 s.
@@ -113,6 +115,11 @@ impl Discovery {
         }
         discovery.tick(now);
         discovery
+    }
+
+    /// For others who dial at the word of others.
+    pub(in crate::node) fn dial_budget(&self) -> DialBudget {
+        self.budget.clone()
     }
 
     fn warn_of_public_bootstrap(&mut self) {
@@ -436,8 +443,18 @@ impl Discovery {
             match redial {
                 Redial::GiveUp(peer) => self.left(peer, Departure::Vanished, now),
                 Redial::Dial(peer) => {
-                    let addresses = self.addresses_of(&peer);
-                    self.actions.push_back(Action::Dial { peer, addresses });
+                    let mut addresses = self.addresses_of(&peer);
+                    // The user's own word needs no leave.
+                    if !self.bootstrap.contains(&peer) {
+                        // Where it was reached comes first; the rest is what it said of itself.
+                        addresses.truncate(MAX_REDIALLED);
+                        addresses = self.budget.admit(peer, Teller::Memory, &addresses, now);
+                    }
+                    if addresses.is_empty() {
+                        self.redials.refused(&peer, now);
+                    } else {
+                        self.actions.push_back(Action::Dial { peer, addresses });
+                    }
                 }
             }
         }

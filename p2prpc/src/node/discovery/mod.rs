@@ -36,6 +36,7 @@ use crate::error::RpcError;
 use crate::members::Member;
 
 pub(super) use address_filter::{Scope, ip, may_tell};
+pub(super) use dial_budget::{DialBudget, Teller};
 pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
 pub(super) use provider_store::ProviderStore;

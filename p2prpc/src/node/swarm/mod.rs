@@ -34,6 +34,10 @@ use crate::handle::Handle;
 
 /// Questions to other nodes that are under way at once.
 const MAX_ASKING: usize = 256;
+/// A caller that makes no call for so long is told to go away. Callers end their own idle streams much sooner.
+pub(crate) const IDLE_CALLER: Duration = Duration::from_secs(10 * 60);
+/// How often callers are looked through.
+const LOOK_FOR_IDLE: Duration = Duration::from_secs(10);
 
 /// What a [`Node`](super::Node) asks of its task.
 #[derive(Debug)]
@@ -69,6 +73,7 @@ pub(super) struct Driver {
     /// False while the node starts: where it listens is no change of the network then.
     started: bool,
     peer_cache: Option<PeerCache>,
+    next_look_for_idle: Instant,
 }
 
 impl Driver {
@@ -112,6 +117,12 @@ impl Driver {
         for peer in peers {
             if let Some(at) = self.swarm.behaviour().rpc.last_heard(&peer).filter(|at| *at >= since) {
                 self.feed(Input::Heard { peer, at });
+            }
+        }
+        if self.next_look_for_idle <= now {
+            self.next_look_for_idle = now + LOOK_FOR_IDLE;
+            if let Some(since) = now.checked_sub(IDLE_CALLER) {
+                self.core.dismiss_idle(since);
             }
         }
         for input in self.swarm.behaviour_mut().kademlia.tick(now) {

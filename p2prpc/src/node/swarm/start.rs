@@ -56,11 +56,6 @@ impl Driver {
         let (rpc, core) = rpc(local, &builder)?;
         let scope = builder.reachability.scope(builder.bootstrap.iter().map(|(_, address)| address));
         let store = ProviderStore::new(local, builder.rendezvous.iter().map(|name| &**name), scope);
-        let mut kademlia = Kademlia::new(local, kad_protocol.clone(), store, scope);
-        kademlia.set_mode(match builder.reachability {
-            Reachability::Private | Reachability::Public(_) => Mode::Server,
-            Reachability::Client => Mode::Client,
-        });
         let (remembered, peer_cache) = match builder.peer_cache.clone() {
             Some(path) => {
                 let (peers, cache) = PeerCache::open(path, local, Instant::now()).await;
@@ -78,13 +73,18 @@ impl Driver {
                 max_connected_members: builder.max_connected_members,
                 scope,
                 private: builder.reachability == Reachability::Private,
-                kad_protocol,
+                kad_protocol: kad_protocol.clone(),
                 gorpc: gorpc_name(&builder)?,
                 visible: visible(&core, &builder),
                 seed: rand::random(),
             },
             Instant::now(),
         );
+        let mut kademlia = Kademlia::new(local, kad_protocol, store, scope, discovery.dial_budget());
+        kademlia.set_mode(match builder.reachability {
+            Reachability::Private | Reachability::Public(_) => Mode::Server,
+            Reachability::Client => Mode::Client,
+        });
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
         rpc.serve_internal(discovery.service(says_leaving))?;
         let behaviour = NodeBehaviour::new(
@@ -124,6 +124,7 @@ impl Driver {
             last_tick: Instant::now(),
             started: false,
             peer_cache,
+            next_look_for_idle: Instant::now(),
         };
         if let Reachability::Public(addresses) = builder.reachability {
             for address in addresses {
