@@ -190,6 +190,10 @@ impl Core {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if self.server.refuses(&peer) {
+            tracing::debug!(%peer, "a call stream of a peer that sent much of no use is reset");
+            return None;
+        }
         let mut served = self.served.lock();
         let streams = served.entry(peer).or_default();
         streams.taking.retain(|stream| !stream.is_closed());

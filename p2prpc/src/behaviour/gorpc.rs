@@ -85,6 +85,10 @@ impl GorpcConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if server.refuses(&self.link.peer()) {
+            tracing::debug!(peer = %self.link.peer(), "a call of a peer that sent much of no use is reset");
+            return;
+        }
         let Some(serving) = self.link.serves() else {
             tracing::debug!(peer = %self.link.peer(), "too many calls in gorpc: one is reset");
             return;

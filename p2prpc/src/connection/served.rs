@@ -2,6 +2,7 @@
 
 mod drive;
 mod requests;
+mod useless;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use hashbrown::HashMap;
 use libp2p::PeerId;
@@ -21,8 +23,8 @@ use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, MESSAGE_LIMIT, PeerAccount};
 use crate::scratch::Scratch;
-use crate::server::{Guarded, Route, Server, delivery_of};
-use crate::service::{Ended, NO_ROOM, Outcome};
+use crate::server::{Admitted, Guarded, Route, Server, delivery_of};
+use crate::service::{Ended, Form, NO_ROOM, Outcome};
 use crate::wire::{self, GoAwayReason, Hello};
 
 /// A call stream that a peer opened, as the rest of the node sees it.
@@ -142,10 +144,31 @@ impl ServedStream {
         // Held until the task is known, so that it can't end before.
         let mut shared = self.shared.lock();
         let task = tokio::spawn(call);
-        shared.running.insert(id, Running { task: task.abort_handle(), deadline });
-        if shared.next_deadline.is_none_or(|next| deadline < next) {
-            shared.next_deadline = Some(deadline);
-        }
+        shared.add(id, Running { task: task.abort_handle(), deadline });
+    }
+
+    /// Decode a large body where it holds up nobody, a few at a time, and run the handler.
+    fn spawn_large(
+        self: &Arc<Self>,
+        id: u64,
+        call: Admitted,
+        form: Form,
+        bytes: BytesPermit,
+        body: Bytes,
+        max_message: usize,
+    ) {
+        let (stream, deadline) = (self.clone(), call.deadline);
+        let run = async move {
+            let (server, account) = (stream.server.clone(), stream.account.clone());
+            let Some((handler, permit)) = server.start_large(call, form, body, account, max_message).await else {
+                return;
+            };
+            Call { stream, id, handler, permits: Some((permit, bytes)), unpolled: None }.await;
+        };
+        // Held until the task is known, so that it can't end before.
+        let mut shared = self.shared.lock();
+        let task = tokio::spawn(run);
+        shared.add(id, Running { task: task.abort_handle(), deadline });
     }
 
     fn finish(&self, id: u64, outcome: Outcome, permit: CallPermit) {
@@ -167,6 +190,13 @@ impl ServedStream {
 }
 
 impl Shared {
+    fn add(&mut self, id: u64, running: Running) {
+        if self.next_deadline.is_none_or(|next| running.deadline < next) {
+            self.next_deadline = Some(running.deadline);
+        }
+        self.running.insert(id, running);
+    }
+
     /// Give back what only a busy stream needs.
     fn shrink(&mut self) {
         self.out.shrink();

@@ -17,7 +17,7 @@ use super::record::{MAX_SERVICE_ID, Response, ServiceId, error_type};
 use super::skim::Hopeless;
 use crate::error::ErrorKind;
 use crate::limits::{BytesPermit, PeerAccount};
-use crate::server::{Admitted, GorpcRefusal, Server, TOO_MANY_CALLS};
+use crate::server::{Admitted, GorpcRefusal, LARGE_BODY, Server, TOO_MANY_CALLS};
 use crate::service::{Ended, Form, NO_ROOM};
 
 /// A caller that sends nothing for so long while its request isn't whole is refused.
@@ -58,7 +58,7 @@ where
         Ok(Err(Turned::Gone)) => return,
         Err(_) => return substream.refuse(error_type::SERVER, "the request took too long".into()).await,
     };
-    substream.run(&server, request).await;
+    substream.run(server, request).await;
 }
 
 /// Why there is no request.
@@ -159,11 +159,20 @@ where
         }
     }
 
-    async fn run(mut self, server: &Server, request: Request) {
+    async fn run(mut self, server: Arc<Server>, request: Request) {
         let Request { call, args, streaming, _bytes: bytes } = request;
         let max_reply = server.limits().max_message;
-        let (handler, permit, deadline) = server.start(call, Form::Gorpc, &args, &self.account, max_reply);
-        drop((args, bytes));
+        let deadline = call.deadline;
+        let (handler, permit) = if args.len() > LARGE_BODY {
+            let account = self.account.clone();
+            let Some(started) = server.start_large(call, Form::Gorpc, args, account, max_reply).await else { return };
+            started
+        } else {
+            let (handler, permit, _) = server.start(call, Form::Gorpc, &args, &self.account, max_reply);
+            drop(args);
+            (handler, permit)
+        };
+        drop(bytes);
         let ended = tokio::select! {
             biased;
             outcome = handler => outcome.0,

@@ -3,7 +3,9 @@
 #[cfg(feature = "gorpc")]
 mod gorpc;
 mod guarded;
+mod large;
 mod local;
+mod refused;
 mod router;
 
 use std::fmt;
@@ -25,8 +27,12 @@ use crate::service::{Authorize, Form, Incoming, Service};
 #[cfg(feature = "gorpc")]
 pub(crate) use gorpc::GorpcRefusal;
 pub(crate) use guarded::Guarded;
+pub(crate) use large::LARGE_BODY;
 pub(crate) use local::{LocalLink, LocalNetwork, delivery_of};
 pub(crate) use router::{Route, Router};
+
+use large::Large;
+use refused::Refused;
 
 /// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them, and nobody else may serve one.
 pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
@@ -86,6 +92,8 @@ pub(crate) struct Server {
     accounts: Accounts,
     handle: Handle,
     leaving: AtomicBool,
+    large: Large,
+    refused: Refused,
 }
 
 /// A call that may be run.
@@ -108,6 +116,8 @@ impl Server {
             rule: RwLock::default(),
             handle,
             leaving: AtomicBool::new(false),
+            large: Large::default(),
+            refused: Refused::default(),
         }
     }
 
@@ -152,6 +162,15 @@ impl Server {
             None => rule,
             Some(earlier) => Arc::new(move |call: &CallInfo| earlier(call) && rule(call)),
         });
+    }
+
+    /// A peer has sent too much that is of no use: its streams are refused for a while.
+    pub(crate) fn refuse_for_a_while(&self, peer: PeerId) {
+        self.refused.add(peer, Instant::now());
+    }
+
+    pub(crate) fn refuses(&self, peer: &PeerId) -> bool {
+        self.refused.contains(peer, Instant::now())
     }
 
     /// Take no new calls.

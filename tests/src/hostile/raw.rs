@@ -10,12 +10,13 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::futures::StreamExt;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     NotifyHandler, SubstreamProtocol, SwarmEvent, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, identify, noise, tcp, yamux};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -56,6 +57,18 @@ impl RawPeer {
     /// # Panics
     /// If it can't listen, or if that isn't a protocol id.
     pub async fn speaking(protocol: &str) -> Self {
+        Self::with(protocol, false).await
+    }
+
+    /// One that also says, by identify, that it speaks this protocol, and where it listens.
+    ///
+    /// # Panics
+    /// If it can't listen, or if that isn't a protocol id.
+    pub async fn identified(protocol: &str) -> Self {
+        Self::with(protocol, true).await
+    }
+
+    async fn with(protocol: &str, identified: bool) -> Self {
         let protocol = StreamProtocol::try_from_owned(protocol.into()).expect("a protocol id");
         let (accept, accepted) = mpsc::unbounded_channel();
         let mut yamux = yamux::Config::default();
@@ -65,7 +78,11 @@ impl RawPeer {
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, move || yamux)
             .expect("Noise takes any key")
-            .with_behaviour(|_| Raw { protocol, accept, events: VecDeque::new(), waker: None })
+            .with_behaviour(|key| {
+                let raw = Raw { protocol, accept, events: VecDeque::new(), waker: None };
+                let says = || identify::Behaviour::new(identify::Config::new("/raw".into(), key.public()));
+                Peer { raw, identify: identified.then(says).into() }
+            })
             .expect("it is infallible")
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
             .build();
@@ -169,7 +186,7 @@ impl fmt::Debug for RawPeer {
 }
 
 async fn run(
-    mut swarm: Swarm<Raw>,
+    mut swarm: Swarm<Peer>,
     mut orders: mpsc::UnboundedReceiver<Command>,
     connected: mpsc::UnboundedSender<PeerId>,
 ) {
@@ -188,12 +205,18 @@ async fn run(
                 None => return,
                 // It fails if the other end refuses: the test sees that no connection comes.
                 Some(Command::Dial(address)) => drop(swarm.dial(address)),
-                Some(Command::Open(peer, opened)) => swarm.behaviour_mut().open(peer, opened),
+                Some(Command::Open(peer, opened)) => swarm.behaviour_mut().raw.open(peer, opened),
                 Some(Command::Disconnect(peer)) => drop(swarm.disconnect_peer_id(peer)),
                 Some(Command::RefuseConnections) => refuse = true,
             }
         }
     }
+}
+
+#[derive(NetworkBehaviour)]
+struct Peer {
+    raw: Raw,
+    identify: Toggle<identify::Behaviour>,
 }
 
 struct Raw {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::requests::Requests;
+use super::requests::{Fault, Requests};
 use super::{ServedStream, error_frame, size};
 use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
@@ -25,6 +25,8 @@ const MAX_WAITING_REPLIES: usize = 1024 * 1024;
 const TURN: Duration = Duration::from_millis(1);
 /// How long a caller that was told to go away may keep a stream on which nothing happens.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const USELESS: &str = "too much came that is of no use";
 
 enum End {
     /// The caller ended the stream, or it broke.
@@ -49,6 +51,7 @@ where
         alarm: Alarm::default(),
         started: now(),
         fragment_since: None,
+        active: false,
         left_at: None,
         paused: false,
     };
@@ -75,6 +78,8 @@ struct Driver {
     alarm: Alarm,
     started: Instant,
     fragment_since: Option<Instant>,
+    /// Something came since it was last looked whether nothing does.
+    active: bool,
     /// When the caller was told to go away.
     left_at: Option<Instant>,
     /// Too many replies wait: nothing is read.
@@ -124,8 +129,13 @@ impl Driver {
                     if took.rest() == 0 {
                         self.fragment_since = None;
                     }
-                    if let Err(rule) = taken {
-                        return Err(End::Broken(GoAwayReason::ProtocolError, rule));
+                    match taken {
+                        Ok(()) => {}
+                        Err(Fault::Rule(rule)) => return Err(End::Broken(GoAwayReason::ProtocolError, rule)),
+                        Err(Fault::Useless) => {
+                            self.stream.server.refuse_for_a_while(self.stream.peer);
+                            return Err(End::Broken(GoAwayReason::Overloaded, USELESS.into()));
+                        }
                     }
                     if let Some(hello) = self.requests.hello.take() {
                         let mut shared = self.stream.shared.lock();
@@ -133,6 +143,7 @@ impl Driver {
                         shared.max_message = self.requests.max_message;
                     }
                     frames += 1;
+                    self.active = true;
                     if frames >= FRAMES_A_TURN || self.requests.time - began > TURN {
                         return Ok(true);
                     }
@@ -271,7 +282,9 @@ impl Driver {
         }
         let quiet = shared.running.is_empty() && shared.out.is_empty() && self.writer.is_empty();
         let idle = quiet && self.requests.is_idle();
-        shared.idle_since = if idle { shared.idle_since.or(Some(now)) } else { None };
+        let active = std::mem::take(&mut self.active);
+        let was_idle = shared.idle_since.filter(|_| !active);
+        shared.idle_since = idle.then(|| was_idle.unwrap_or(now));
         let idle_since = shared.idle_since;
         drop(shared);
         if let Some(since) = idle_since {

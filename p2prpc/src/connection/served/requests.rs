@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use hashbrown::HashMap;
 
+use super::useless::Useless;
 use super::{ServedStream, answer_at_once, body_len, error_frame, size};
 use crate::codec::CodecId;
 use crate::connection::now as clock;
@@ -14,7 +16,7 @@ use crate::connection::partial::Partial;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
-use crate::server::{Admitted, Router, TOO_MANY_BYTES, TOO_MANY_CALLS};
+use crate::server::{Admitted, LARGE_BODY, Router, TOO_MANY_BYTES, TOO_MANY_CALLS};
 use crate::service::Form;
 use crate::wire::{self, Frame, Hello, Role};
 
@@ -42,10 +44,25 @@ pub(super) struct Requests {
     pub(super) max_message: usize,
     /// The time when it was last looked at: the clock is read once a call, not more.
     pub(super) time: Instant,
+    useless: Useless,
+}
+
+/// Why a stream is to be closed.
+pub(super) enum Fault {
+    Rule(String),
+    /// The caller sends too much that is of no use.
+    Useless,
+}
+
+impl<T: Into<String>> From<T> for Fault {
+    fn from(rule: T) -> Self {
+        Fault::Rule(rule.into())
+    }
 }
 
 impl Requests {
     pub(super) fn new(stream: Arc<ServedStream>) -> Self {
+        let pardoned = stream.server.limits().bytes_of_a_peer() as u64;
         Requests {
             router: stream.server.router(),
             stream,
@@ -56,6 +73,7 @@ impl Requests {
             last_taken: None,
             max_message: size(Hello::default().max_message),
             time: clock(),
+            useless: Useless::new(pardoned, clock()),
         }
     }
 
@@ -73,14 +91,14 @@ impl Requests {
         self.partials.is_empty()
     }
 
-    /// A frame came, of whose chunk so much is still to come. An error names the rule that it breaks.
+    /// A frame came, of whose chunk so much is still to come.
     pub(super) fn take(
         &mut self,
         frame: Frame<'_>,
         rest: usize,
         now: Instant,
         writer: &mut Writer,
-    ) -> Result<(), String> {
+    ) -> Result<(), Fault> {
         if !self.greeted {
             let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
             if hello.role != Role::Calls {
@@ -92,13 +110,17 @@ impl Requests {
             return Ok(());
         }
         match frame {
-            Frame::Request(request) => self.request(&request, now, writer),
+            Frame::Request(request) => Ok(self.request(&request, now, writer)?),
             Frame::Body { id, chunk } => self.body(id, chunk, rest, now, writer),
             Frame::Cancel { id } => self.cancel(id),
-            Frame::GoAway { .. } => Ok(()),
+            Frame::GoAway { .. } => self.of_no_use(0),
             Frame::Hello(_) => Err("a second hello came".into()),
             Frame::Response(_) | Frame::Error(_) => Err("a reply came from the end that calls".into()),
         }
+    }
+
+    fn of_no_use(&mut self, bytes: usize) -> Result<(), Fault> {
+        if self.useless.frame(bytes, self.time) { Ok(()) } else { Err(Fault::Useless) }
     }
 
     fn request(&mut self, request: &wire::Request<'_>, now: Instant, writer: &mut Writer) -> Result<(), String> {
@@ -106,6 +128,7 @@ impl Requests {
             return Err("a call id repeats or falls".into());
         }
         self.last_id = request.id;
+        self.useless.request();
         let rest = request.body_len - request.chunk.len() as u64;
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
@@ -155,12 +178,12 @@ impl Requests {
         Ok(Coming { call, codec, bytes })
     }
 
-    fn body(&mut self, id: u64, chunk: &[u8], rest: usize, now: Instant, writer: &mut Writer) -> Result<(), String> {
+    fn body(&mut self, id: u64, chunk: &[u8], rest: usize, now: Instant, writer: &mut Writer) -> Result<(), Fault> {
         if id > self.last_id {
             return Err("a chunk came for a call that was never made".into());
         }
         // The body of a call that was refused, or is over: let it go by.
-        let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
+        let Some(partial) = self.partials.get_mut(&id) else { return self.of_no_use(chunk.len()) };
         let whole = partial.push(chunk, rest, now).ok_or(TOO_LONG)?;
         self.came(id, whole, writer);
         Ok(())
@@ -195,23 +218,27 @@ impl Requests {
         if let Some(partial) = self.partials.remove(&id) {
             let (mut coming, body) = partial.into_parts();
             if coming.call.permit.begin() {
-                self.run(id, coming, body, writer);
+                if body.len() > LARGE_BODY {
+                    self.run_elsewhere(id, coming, body, writer);
+                } else {
+                    self.run(id, coming, body, writer);
+                }
             } else {
                 error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_CALLS);
             }
         }
     }
 
-    fn cancel(&mut self, id: u64) -> Result<(), String> {
+    fn cancel(&mut self, id: u64) -> Result<(), Fault> {
         if id > self.last_id {
             return Err("a call was cancelled that was never made".into());
         }
-        self.partials.remove(&id);
+        let coming = self.partials.remove(&id);
         let running = self.stream.shared.lock().running.remove(&id);
-        if let Some(running) = running {
+        if let Some(running) = &running {
             running.task.abort();
         }
-        Ok(())
+        if coming.is_some() || running.is_some() { Ok(()) } else { self.of_no_use(0) }
     }
 
     /// The body is whole: run the handler, here for as long as it doesn't wait.
@@ -246,6 +273,16 @@ impl Requests {
             None
         };
         stream.spawn_handler(id, handler, deadline, permit, bytes, unpolled);
+    }
+
+    /// The body is whole and large: what decodes it is not the one who reads.
+    fn run_elsewhere(&mut self, id: u64, coming: Coming, body: Bytes, writer: &mut Writer) {
+        let Coming { call, codec, bytes } = coming;
+        if call.deadline <= self.time {
+            error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
+            return;
+        }
+        self.stream.spawn_large(id, call, Form::Native(codec), bytes, body, self.max_message);
     }
 
     /// Nothing is read: bodies don't stand still by their callers' fault.
