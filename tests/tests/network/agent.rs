@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use p2prpc_tests::network::{Host, View};
+use p2prpc_tests::network::Host;
 use p2prpc_tests::programs::Program;
 #[cfg(unix)]
 use p2prpc_tests::programs::Signal;
@@ -117,11 +117,6 @@ impl Agent {
         at
     }
 
-    /// What the kernel says of its network.
-    pub(crate) fn view(&self) -> View {
-        View::of(self.program.id())
-    }
-
     fn say(&self, question: u64, line: &str) {
         self.program.say(&format!("{question} {line}"));
     }
@@ -143,6 +138,12 @@ impl Agent {
     pub(crate) fn usage(&self) -> (u64, u64) {
         let usage = self.ask("usage", PATIENCE);
         (usage["descriptors"].as_u64().unwrap(), usage["memory"].as_u64().unwrap())
+    }
+
+    /// Its connections with a peer.
+    pub(crate) fn connections(&self, peer: &str) -> Vec<Connection> {
+        let answer = self.ask(&format!("connections {peer}"), PATIENCE);
+        answer["connections"].as_array().into_iter().flatten().map(Connection::from).collect()
     }
 
     /// Makes another connection to whoever is there: an address that names its peer would do with the one that it has.
@@ -262,6 +263,47 @@ impl From<&Value> for Called {
             ended: call["at"].as_u64().unwrap_or_default(),
             result: call["name"].as_str().map(str::to_owned).ok_or_else(|| text(&call["error"])),
         }
+    }
+}
+
+/// A connection of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    /// The other end.
+    pub(crate) address: String,
+    /// Milliseconds that it has been there.
+    pub(crate) age: u64,
+    /// Milliseconds since anything came.
+    pub(crate) silent: u64,
+    pub(crate) suspected: bool,
+    pub(crate) carries: bool,
+}
+
+impl Connection {
+    /// True if it goes there.
+    pub(crate) fn is_with(&self, ip: &str) -> bool {
+        self.address.contains(&format!("/{ip}/"))
+    }
+}
+
+impl From<&Value> for Connection {
+    fn from(connection: &Value) -> Self {
+        Connection {
+            address: text(&connection["address"]),
+            age: connection["age"].as_u64().unwrap_or_default(),
+            silent: connection["silent"].as_u64().unwrap_or_default(),
+            suspected: connection["suspected"].as_bool().unwrap_or_default(),
+            carries: connection["carries"].as_bool().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Connection { address, age, silent, suspected, carries } = self;
+        let carries = if *carries { ", carries calls" } else { "" };
+        let suspected = if *suspected { ", suspected" } else { "" };
+        write!(f, "{address} for {age} ms, silent for {silent} ms{carries}{suspected}")
     }
 }
 

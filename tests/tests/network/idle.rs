@@ -15,9 +15,6 @@ pub(crate) fn trials(transport: Transport) -> Vec<Trial> {
 
 /// A call stream is kept for a minute after its last call, a connection for 10 s more.
 const KEPT: Duration = Duration::from_secs(70);
-/// Longer than QUIC is silent on a connection that lives.
-const SILENCE: Duration = Duration::from_secs(12);
-
 fn ends(transport: Transport) -> String {
     let lab = Lab::new();
     let start = Start::new(transport).no_rendezvous();
@@ -26,17 +23,12 @@ fn ends(transport: Transport) -> String {
     b.connect(&a.at("10.9.0.1")[0]);
     b.rest(&a.peer, Duration::ZERO, Duration::from_secs(5)).unwrap();
     sleep(KEPT - Duration::from_secs(10));
-    let connections = || b.view().tcp_connections("10.9.0.1");
-    let quiet = || {
-        let before = b.view().datagrams_in();
-        sleep(SILENCE);
-        b.view().datagrams_in() == before
-    };
-    if transport == Transport::Quic {
-        assert!(until(Duration::from_secs(30), quiet).is_some(), "datagrams still come");
-    } else {
-        let closed = until(Duration::from_secs(30), || connections() == 0);
-        assert!(closed.is_some(), "{} connections are left", connections());
-    }
-    "closed".into()
+    let connections = || a.connections(&b.peer).len() + b.connections(&a.peer).len();
+    let closed = until(Duration::from_secs(30), || connections() == 0);
+    assert!(closed.is_some(), "{} connections are left", connections());
+    let closed = KEPT - Duration::from_secs(10) + closed.unwrap_or_default();
+    // Nobody dials again for what nobody uses.
+    let again = until(Duration::from_secs(15), || connections() > 0);
+    assert!(again.is_none(), "they are connected again after {again:?}");
+    format!("closed after {:.0} s", closed.as_secs_f64())
 }

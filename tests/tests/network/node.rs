@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
+use p2prpc::ConnectionInfo;
 use p2prpc::prelude::*;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -118,6 +119,12 @@ async fn obey(node: Arc<Node>) -> Result<(), String> {
                 let members: Vec<String> = node.members().keys().map(PeerId::to_string).collect();
                 say("answer", json!({"question": question, "members": members}));
             }
+            "connections" => {
+                let peer = parsed(&word()?)?;
+                let connections = node.connections().remove(&peer).unwrap_or_default();
+                let connections: Vec<Value> = connections.iter().map(connection).collect();
+                say("answer", json!({"question": question, "connections": connections}));
+            }
             "usage" => say("answer", usage(question)),
             "connect" => {
                 let (node, address) = (node.clone(), word()?);
@@ -143,6 +150,16 @@ async fn obey(node: Arc<Node>) -> Result<(), String> {
     }
     // Whoever asked is gone. Nobody is told goodbye.
     std::process::exit(0)
+}
+
+fn connection(connection: &ConnectionInfo) -> Value {
+    json!({
+        "address": connection.address.to_string(),
+        "age": connection.age.as_millis(),
+        "silent": connection.silent_for.as_millis(),
+        "suspected": connection.suspected,
+        "carries": connection.carries_calls,
+    })
 }
 
 /// Calls a peer again and again, without waiting for answers.

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::MARGIN;
-use super::agent::{Agent, CALL_TIMEOUT, Called};
+use super::agent::{Agent, CALL_TIMEOUT, Called, Connection};
 use super::node::now;
 
 /// They have to go on working for so long.
@@ -85,7 +85,9 @@ pub(crate) fn judge_with(ways: &[Way<'_>], since: u64, goal: Duration, margin: D
         };
         let _ = write!(said, "{}{}: {when}", if said.is_empty() { "" } else { "; " }, way.name());
         if !in_time {
-            let _ = write!(said, " ({})", picture(&calls, since));
+            let connections = way.from.connections(&way.to.peer);
+            let connections: Vec<String> = connections.iter().map(Connection::to_string).collect();
+            let _ = write!(said, " ({}; over [{}])", picture(&calls, since), connections.join(", "));
         }
     }
     assert!(good, "back within {goal:?} and {margin:?} for a loaded machine? {said}");
