@@ -313,6 +313,8 @@ impl Discovery {
         if !self.members.contains_key(&peer) {
             if connected.identified && !connected.is_ours {
                 self.hints.fruitless(peer, now);
+                self.former.remove(&peer);
+                self.remembered.remove(&peer);
             }
             if helped && !connected.leaving && !self.bootstrap.contains(&peer) {
                 self.former.add(peer, Why::Helper, connected.addresses, now, &mut self.rng);
