@@ -321,6 +321,8 @@ impl Discovery {
         if !self.members.contains_key(&peer) {
             if connected.identified && !connected.is_ours {
                 self.hints.fruitless(peer, now);
+                self.former.remove(&peer);
+                self.remembered.remove(&peer);
             }
             let seeks = !self.roster.topics().is_empty();
             if seeks && helped && !connected.leaving && !self.bootstrap.contains(&peer) {

@@ -1,8 +1,9 @@
 //! Who is in our rendezvous, and how to reach them: a state machine without I/O and without a clock of its own.
 //!
 //! The node's task tells it what happened ([`Input`]) and when, and carries out what it asks for ([`Action`]). Peers come
-//! from three sources: the bootstrap peers that the user named, provider records in the DHT, and what members tell each
-//! other. All that others say are hints: a peer is a member once we are connected to it and it has described itself.
+//! from four sources: the bootstrap peers that the user named, provider records in the DHT, what members tell each other,
+//! and our own memory. All but the first are hints: a peer is a member once we are connected to it and it has described
+//! itself.
 
 mod address_filter;
 mod bootstrap;

@@ -430,8 +430,8 @@ mod tests {
             ("/ip4/10.0.0.1/tcp/1".parse().unwrap(), "/ip4/10.0.0.2/tcp/1".parse().unwrap());
         let record = ProviderRecord { addresses: vec![here.clone()], ..record(&ours) };
         store.add_provider(record.clone()).unwrap();
-        store.forget_at(&record.provider, &[elsewhere.clone()]);
-        store.forget_at(&PeerId::random(), &[here.clone()]);
+        store.forget_at(&record.provider, std::slice::from_ref(&elsewhere));
+        store.forget_at(&PeerId::random(), std::slice::from_ref(&here));
         store.forget_at(&record.provider, &[]);
         assert_eq!(store.providers(&ours).len(), 1);
         store.forget_at(&record.provider, &[elsewhere, here.with_p2p(record.provider).unwrap()]);
