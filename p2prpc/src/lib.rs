@@ -26,6 +26,7 @@ mod reply;
 mod scratch;
 mod server;
 mod service;
+mod stack;
 
 pub use bytes;
 pub use libp2p;
@@ -69,7 +70,8 @@ pub mod __private {
     pub use crate::client::Client;
     pub use crate::error::{OwnError, Wraps};
     pub use crate::service::{
-        Argument, Handler, HandlerFuture, Incoming, ServiceBuilder, Taken, Takes, Value, run, run_fallible,
+        Argument, Handler, HandlerFuture, Here, Hold, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value,
+        is_large, run, run_fallible,
     };
     pub use serde;
 

@@ -225,7 +225,8 @@ impl Stub {
             if argument.by_serde_attribute {
                 quote!(#ident)
             } else {
-                quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(#ident))
+                // Not through a function of ours: each costs a debug build a copy on the caller's stack.
+                quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(#krate::__private::Hold::hold(#ident)))
             }
         });
         Stub {

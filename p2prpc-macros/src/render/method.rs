@@ -115,6 +115,8 @@ fn render_args(service: &Service, method: &Method) -> TokenStream {
             #(#cfg)*
             impl #krate::__private::Takes<#index> for #module::#marker {
                 type Argument = #ty;
+                type Held = <#krate::__private::Is<{ #krate::__private::is_large::<#ty>() }>
+                    as #krate::__private::Store<#ty>>::Held;
             }
         }
     });
@@ -172,6 +174,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let (name, idempotent) = (&method.full_name, method.idempotent);
     let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
+    let types = method.arguments().map(|argument| &argument.ty);
     quote_spanned! {site=>
         #attributes
         #(#cfg)*
@@ -179,6 +182,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             const NAME: &'static ::core::primitive::str = #name;
             const IDEMPOTENT: ::core::primitive::bool = #idempotent;
             #gorpc
+            const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;
             type Error = #error;

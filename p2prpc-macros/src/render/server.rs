@@ -129,7 +129,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         }
         Parameter::Argument(argument) => {
             let field = &argument.ident;
-            let value = (!argument.by_serde_attribute).then(|| quote!(.0));
+            let value = (!argument.by_serde_attribute).then(|| quote!(.take()));
             quote!(#args.#field #value)
         }
     });

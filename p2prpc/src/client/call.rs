@@ -24,6 +24,7 @@ use crate::panics::caught;
 use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
 use crate::service::{Method, Received};
+use crate::stack;
 
 /// Bodies past this size are shared with the network instead of copied.
 const SHARED_FROM: usize = 16 * 1024;
@@ -292,6 +293,14 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
 
 /// What the handler gave, or why that can't be read.
 fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+    let size = size_of::<(M::Output, M::Error)>();
+    if stack::needed(size) == 0 {
+        return decode_here::<M>(codec, reply);
+    }
+    *stack::with_room(size, || Box::new(decode_here::<M>(codec, reply)))
+}
+
+fn decode_here<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
     let received = |Received(value): Received<M::Output>| Ok(value);
     let decoded = caught(|| match reply {
         RawReply::Response(body) => {

@@ -18,6 +18,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error};
 use self::deserializer::Guarded;
 use super::CodecError;
 use super::limits::{MAX_DEPTH, MAX_STACK, decode_budget};
+use crate::stack;
 
 /// With `Some` and newtypes. A recursive type of nothing else would take no bytes a level.
 const MAX_LEVELS: usize = 4 * MAX_DEPTH;
@@ -71,6 +72,7 @@ struct Meter {
     budget: usize,
     left: Cell<usize>,
     stack_start: usize,
+    max_stack: usize,
     exceeded: Cell<Option<Limit>>,
 }
 
@@ -78,7 +80,8 @@ impl Meter {
     #[inline]
     fn new(body_len: usize) -> Self {
         let budget = decode_budget(body_len);
-        Self { budget, left: Cell::new(budget), stack_start: stack_position(), exceeded: Cell::new(None) }
+        let (stack_start, max_stack) = (stack_position(), MAX_STACK + stack::beyond());
+        Self { budget, left: Cell::new(budget), stack_start, max_stack, exceeded: Cell::new(None) }
     }
 
     /// After the first failure nothing is left, so that a `Deserialize` that goes on gets nowhere.
@@ -134,7 +137,7 @@ impl Place<'_> {
         if usize::from(self.level) >= MAX_LEVELS {
             return Err(self.meter.fail(Limit::Depth));
         }
-        if stack_position().abs_diff(self.meter.stack_start) > MAX_STACK {
+        if stack_position().abs_diff(self.meter.stack_start) > self.meter.max_stack {
             return Err(self.meter.fail(Limit::Stack));
         }
         Ok(Self { level: self.level + 1, ..self })

@@ -7,7 +7,8 @@ pub const MAX_DEPTH: usize = 128;
 /// The most stack that decoding one value may take, in bytes: 1 MiB, half of what a thread of tokio has by default.
 ///
 /// How much a level takes depends on the type, the codec and the optimiser: in a debug build, about 3 KiB for a small struct and 9 KiB for an
-/// enum of a dozen variants. So a large type may reach this limit before [`MAX_DEPTH`].
+/// enum of a dozen variants. So a large type may reach this limit before [`MAX_DEPTH`]. For a type that is larger than 4 KiB itself, and not
+/// behind a pointer, it is 64 times its size more: calls see to it that there is so much stack.
 pub const MAX_STACK: usize = 1 << 20;
 
 /// The memory that decoding a body of `body_len` bytes may take, in bytes: 16 times the body and 1 MiB, but at most 64 MiB, or twice the body

@@ -1,7 +1,7 @@
 //! A call on its way in: arguments to decode, a handler to run, a reply to encode.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::limits::{MESSAGE_LIMIT, PeerAccount};
 use crate::panics::caught;
 use crate::scratch::Scratch;
 use crate::service::{Method, Sent, Value};
+use crate::stack;
 
 /// A handler under way. What it gives is the encoded reply.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
@@ -183,7 +184,7 @@ where
     F: FnOnce(Context, M::Args) -> Fut,
     Fut: Future<Output = M::Output> + Send + 'static,
 {
-    infallible(incoming, run)
+    on_large_stack::<M>(|| infallible(incoming, run))
 }
 
 /// Run a handler of `M` that can fail. Generated code calls it.
@@ -195,7 +196,19 @@ where
     F: FnOnce(Context, M::Args) -> Fut,
     Fut: Future<Output = Result<M::Output, E>> + Send + 'static,
 {
-    answer(incoming, run, |form, error, out, max| M::Error::wrap(error).encode_application(form, out, max))
+    on_large_stack::<M>(|| {
+        answer(incoming, run, |form, error, out, max| M::Error::wrap(error).encode_application(form, out, max))
+    })
+}
+
+/// Makes a handler, and polls it, where there is stack enough for what it takes and gives.
+fn on_large_stack<M: Method>(make: impl FnOnce() -> HandlerFuture) -> HandlerFuture {
+    let size = M::ARGS_SIZE + size_of::<M::Output>();
+    let mut handler = stack::with_room(size, make);
+    if stack::needed(size) == 0 {
+        return handler;
+    }
+    Box::pin(poll_fn(move |cx| stack::with_room(size, || handler.as_mut().poll(cx))))
 }
 
 /// Run a handler that can fail.

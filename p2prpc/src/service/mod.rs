@@ -18,7 +18,7 @@ pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 #[cfg(test)]
 pub(crate) use incoming::{fallible, infallible};
-pub use values::{Argument, Taken, Takes, Value};
+pub use values::{Argument, Here, Hold, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.
@@ -39,6 +39,9 @@ pub trait Method: Send + Sync + 'static {
     const IDEMPOTENT: bool;
     /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
     const GORPC: Option<(&'static str, &'static str)> = None;
+    /// The bytes that the arguments take themselves, without what they point to.
+    #[doc(hidden)]
+    const ARGS_SIZE: usize = 0;
     /// The arguments, as a struct with named fields.
     type Args: Serialize + DeserializeOwned + Send + 'static;
     /// What a call gives when it goes well.

@@ -65,20 +65,106 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Value for T {
 pub trait Takes<const N: usize> {
     /// The type.
     type Argument: Argument;
+    /// How it is kept until it is sent, and until a handler takes it.
+    type Held: Hold<Self::Argument>;
+}
+
+/// Arguments of this size or less are kept where they are, larger ones on the heap: from there they aren't copied.
+const LARGE_FROM: usize = 512;
+
+/// True if a value of this type is one to keep on the heap.
+pub const fn is_large<A>() -> bool {
+    size_of::<A>() > LARGE_FROM
+}
+
+/// The answer of [`is_large`], as a type.
+#[derive(Debug)]
+pub struct Is<const LARGE: bool>;
+
+/// How an `A` is kept.
+pub trait Store<A> {
+    /// The type for it.
+    type Held: Hold<A>;
+}
+
+impl<A> Store<A> for Is<false> {
+    type Held = Here<A>;
+}
+
+impl<A> Store<A> for Is<true> {
+    type Held = Box<A>;
+}
+
+/// Keeps an `A`.
+pub trait Hold<A> {
+    /// Keep it.
+    fn hold(value: A) -> Self;
+    /// Look at it.
+    fn get(&self) -> &A;
+    /// Give it away.
+    fn take(self) -> A;
+}
+
+/// A value that is kept where it is.
+#[derive(Debug)]
+pub struct Here<A>(A);
+
+impl<A> Hold<A> for Here<A> {
+    #[inline]
+    fn hold(value: A) -> Self {
+        Here(value)
+    }
+
+    #[inline]
+    fn get(&self) -> &A {
+        &self.0
+    }
+
+    #[inline]
+    fn take(self) -> A {
+        self.0
+    }
+}
+
+impl<A> Hold<A> for Box<A> {
+    #[inline]
+    fn hold(value: A) -> Self {
+        Box::new(value)
+    }
+
+    #[inline]
+    fn get(&self) -> &A {
+        self
+    }
+
+    #[inline]
+    fn take(self) -> A {
+        *self
+    }
 }
 
 /// Argument number `N` of `M`, on its way.
-pub struct Taken<M: Takes<N>, const N: usize>(pub M::Argument);
+pub struct Taken<M: Takes<N>, const N: usize>(pub M::Held);
+
+impl<M: Takes<N>, const N: usize> Taken<M, N> {
+    /// Give it to the handler.
+    #[inline]
+    pub fn take(self) -> M::Argument {
+        self.0.take()
+    }
+}
 
 impl<M: Takes<N>, const N: usize> Serialize for Taken<M, N> {
+    #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_argument(serializer)
+        self.0.get().serialize_argument(serializer)
     }
 }
 
 impl<'de, M: Takes<N>, const N: usize> Deserialize<'de> for Taken<M, N> {
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        M::Argument::deserialize_argument(deserializer).map(Taken)
+        M::Argument::deserialize_argument(deserializer).map(|argument| Taken(M::Held::hold(argument)))
     }
 }
 
