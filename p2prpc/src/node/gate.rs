@@ -16,6 +16,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::admission::{Admission, Direction};
 use super::given::GivenAddresses;
+use super::staggered::Dials;
 
 /// Connections that one peer may have with us, both directions.
 const MAX_PER_PEER: usize = 4;
@@ -32,6 +33,7 @@ pub(super) struct Gate {
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
     given: GivenAddresses,
+    dials: Dials,
 }
 
 /// Why a connection was not let through.
@@ -52,7 +54,7 @@ pub(super) enum Refusal {
 }
 
 impl Gate {
-    pub(super) fn new(admission: Admission, given: GivenAddresses, max_connections: usize) -> Self {
+    pub(super) fn new(admission: Admission, given: GivenAddresses, dials: Dials, max_connections: usize) -> Self {
         Gate {
             admission,
             max_connections,
@@ -61,6 +63,7 @@ impl Gate {
             outbound: 0,
             of_peer: HashMap::new(),
             given,
+            dials,
         }
     }
 
@@ -140,6 +143,7 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         self.room(Direction::Outbound).map_err(ConnectionDenied::new)?;
+        self.dials.begin(peer);
         let Some(peer) = peer else { return Ok(Vec::new()) };
         self.admit(&peer, Direction::Outbound).map_err(ConnectionDenied::new)?;
         Ok(self.given.of(&peer))
@@ -191,6 +195,7 @@ impl NetworkBehaviour for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::networks::Networks;
 
     struct Connections {
         gate: Gate,
@@ -199,7 +204,7 @@ mod tests {
 
     impl Connections {
         fn new(max: usize) -> Self {
-            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), max), next: 0 }
+            Connections { gate: gate(max), next: 0 }
         }
 
         fn open(&mut self, peer: PeerId, endpoint: &ConnectedPoint) -> Result<(), Refusal> {
@@ -240,6 +245,11 @@ mod tests {
         }
     }
 
+    fn gate(max: usize) -> Gate {
+        let given = GivenAddresses::default();
+        Gate::new(Admission::default(), given.clone(), Dials::new(Networks::fixed([]), given), max)
+    }
+
     fn inbound() -> ConnectedPoint {
         ConnectedPoint::Listener { local_addr: Multiaddr::empty(), send_back_addr: Multiaddr::empty() }
     }
@@ -276,7 +286,7 @@ mod tests {
 
     #[test]
     fn handshakes_under_way_are_limited() {
-        let mut gate = Gate::new(Admission::default(), GivenAddresses::default(), 1_024);
+        let mut gate = gate(1_024);
         let address = Multiaddr::empty();
         let mut begin =
             |id| gate.handle_pending_inbound_connection(ConnectionId::new_unchecked(id), &address, &address).is_ok();

@@ -19,6 +19,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::discovery::{Input, ProviderStore, Scope, may_tell};
+use super::networks::Networks;
 
 /// Records that aren't renewed are gone after this. Discovery renews ours more often.
 pub(super) const PROVIDER_TTL: Duration = Duration::from_secs(15 * 60);
@@ -32,11 +33,14 @@ const REFRESH: Duration = Duration::from_secs(5 * 60);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Addresses of one peer that are dialled at Kademlia's word.
 const MAX_ADDRESSES: usize = 8;
+/// Addresses of one peer among which those are chosen.
+const MAX_LOOKED_AT: usize = 256;
 
 pub(super) struct Kademlia {
     inner: kad::Behaviour<ProviderStore>,
     /// Whose addresses we believe: Kademlia doesn't say who told it of an address.
     scope: Scope,
+    networks: Networks,
     queries: HashMap<QueryId, Query>,
     next_refresh: Instant,
 }
@@ -48,7 +52,13 @@ enum Query {
 }
 
 impl Kademlia {
-    pub(super) fn new(local: PeerId, protocol: StreamProtocol, store: ProviderStore, scope: Scope) -> Self {
+    pub(super) fn new(
+        local: PeerId,
+        protocol: StreamProtocol,
+        store: ProviderStore,
+        scope: Scope,
+        networks: Networks,
+    ) -> Self {
         let mut config = kad::Config::new(protocol);
         config
             .set_replication_factor(REPLICATION)
@@ -63,6 +73,7 @@ impl Kademlia {
         Kademlia {
             inner: kad::Behaviour::with_config(local, store, config),
             scope,
+            networks,
             queries: HashMap::new(),
             next_refresh: Instant::now() + REFRESH,
         }
@@ -149,10 +160,12 @@ impl Kademlia {
             if may_tell(self.scope, &address) && !believed.contains(&address) {
                 believed.push(address);
             }
-            if believed.len() == MAX_ADDRESSES {
+            if believed.len() == MAX_LOOKED_AT {
                 break;
             }
         }
+        let mut believed = self.networks.ordered(believed, None);
+        believed.truncate(MAX_ADDRESSES);
         believed
     }
 
@@ -282,7 +295,8 @@ mod tests {
     fn kademlia(scope: Scope) -> Kademlia {
         let local = PeerId::random();
         let protocol = StreamProtocol::new("/test/kad");
-        Kademlia::new(local, protocol, ProviderStore::new(local, ["test"], scope), scope)
+        let networks = Networks::fixed([]);
+        Kademlia::new(local, protocol, ProviderStore::new(local, ["test"], scope, networks.clone()), scope, networks)
     }
 
     fn addresses(texts: &[&str]) -> Vec<Multiaddr> {

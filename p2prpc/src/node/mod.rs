@@ -15,7 +15,11 @@ mod kademlia;
 mod listen;
 #[cfg(feature = "mdns")]
 mod mdns;
+mod named;
+mod networks;
 mod reachability;
+mod resolver;
+mod staggered;
 mod swarm;
 mod transport;
 
@@ -190,7 +194,8 @@ impl Node {
 
     /// Connect to whoever is at this address, and say who that is. With a `/p2p/` part it must be that peer; one that is connected already is left as it is.
     ///
-    /// The connection ends after 10 s if nothing uses it. It gives up after 20 s.
+    /// Asked for the same many times at once, it makes one connection, and all get its outcome. The connection ends after 10 s if
+    /// nothing uses it. It gives up after 20 s.
     ///
     /// # Errors
     /// If the address can't be used, nobody or somebody else answers, or the connection is not allowed.
@@ -208,8 +213,8 @@ impl Node {
         }
     }
 
-    /// Say where a peer is. Calls to it, and whatever else connects to it, try that too. At most 8 addresses of a peer are
-    /// kept, the latest, as long as the node runs.
+    /// Say where a peer is. Calls to it, and whatever else connects to it, try that first; a peer that is being dialled is dialled
+    /// there too, at once. At most 8 addresses of a peer are kept, the latest, as long as the node runs.
     ///
     /// # Errors
     /// If the address can't be used, or names another peer.
@@ -218,7 +223,8 @@ impl Node {
         if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
             return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
         }
-        self.given.add(peer, address);
+        self.given.add(peer, address.clone());
+        self.tell(Command::AddressGiven { peer, address });
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use super::providers::{Providers, Query};
 use super::roster::Roster;
 use super::service::{self, Question, What};
 use super::{Action, DiscoveryConfig, GorpcName, Input};
+use crate::node::networks::Networks;
 use crate::service::Service;
 
 const MAX_DEPARTED: usize = 4096;
@@ -48,6 +49,7 @@ pub(in crate::node) struct Discovery {
     pub(super) actions: VecDeque<Action>,
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
+    pub(super) networks: Networks,
     kad_protocol: StreamProtocol,
     gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
@@ -88,6 +90,7 @@ impl Discovery {
             actions: VecDeque::new(),
             rng,
             scope: config.scope,
+            networks: config.networks,
             kad_protocol: config.kad_protocol,
             gorpc: config.gorpc,
             budget: DialBudget::new(now),
@@ -146,7 +149,11 @@ impl Discovery {
                 self.dial_hints(now);
             }
             Input::Disconnected { peer } => self.disconnected(peer, now),
-            Input::DialFailed { peer, error } => self.dial_failed(peer, &error, now),
+            Input::DialFailed { peer, error, reasons } => self.dial_failed(peer, &error, &reasons, now),
+            Input::NetworkChanged => {
+                self.bootstrap.network_changed(now);
+                self.dial_bootstrap(now);
+            }
             Input::Supported { peer } => self.supported(peer, now),
             Input::Identified { peer, listen_addresses, protocols } => {
                 self.identified(peer, &listen_addresses, protocols.contains(&self.kad_protocol), now);
@@ -175,7 +182,7 @@ impl Discovery {
             Input::AddressesWanted { peer } => self.addresses_wanted(peer),
             Input::PeerLookedUp { peer, addresses } => self.looked_up(peer, &addresses, now),
             Input::SeenNearby { peer, addresses } => {
-                let addresses = filter(&peer, &addresses, Scope::Loopback);
+                let addresses = filter(&peer, &addresses, Scope::Loopback, &self.networks);
                 self.hint(peer, Teller::Network, addresses, now);
                 self.dial_hints(now);
             }
@@ -261,7 +268,7 @@ impl Discovery {
 
     fn identified(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
         let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.listens_at(peer, listen_addresses);
+        connected.listens_at(peer, listen_addresses, &self.networks);
         let addresses = connected.addresses.clone();
         if speaks_kad {
             // A peer gives away the user's own words for it only as far as it would be believed itself.
@@ -296,9 +303,9 @@ impl Discovery {
         }
     }
 
-    fn dial_failed(&mut self, peer: PeerId, error: &str, now: Instant) {
+    fn dial_failed(&mut self, peer: PeerId, error: &str, reasons: &[(Multiaddr, String)], now: Instant) {
         self.budget.finished(&peer);
-        if let Some((address, error)) = self.bootstrap.failed(&peer, error, now, &mut self.rng) {
+        for (address, error) in self.bootstrap.failed(&peer, error, reasons, now, &mut self.rng) {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
         self.former.failed(&peer, now, &mut self.rng);
@@ -319,9 +326,7 @@ impl Discovery {
         }
         self.last_tick = now;
         self.budget.tick(now);
-        for (peer, addresses) in self.bootstrap.due(now) {
-            self.actions.push_back(Action::Dial { peer, addresses });
-        }
+        self.dial_bootstrap(now);
         self.suspect_the_silent(now);
         self.redial(now);
         self.ask_those_due(now);
@@ -333,6 +338,12 @@ impl Discovery {
                 Query::Get(key) => Action::GetProviders { key },
                 Query::Provide(key) => Action::Provide { key },
             });
+        }
+    }
+
+    fn dial_bootstrap(&mut self, now: Instant) {
+        for (peer, addresses) in self.bootstrap.due(now) {
+            self.actions.push_back(Action::Dial { peer, addresses });
         }
     }
 

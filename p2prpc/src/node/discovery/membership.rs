@@ -259,7 +259,7 @@ impl Discovery {
                 .take(2 * PAGE)
                 .filter_map(|address| Multiaddr::try_from(address.0.clone()).ok())
                 .collect();
-            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope), now);
+            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope, &self.networks), now);
         }
         for gone in listing.gone.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };

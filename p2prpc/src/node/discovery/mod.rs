@@ -30,6 +30,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::error::RpcError;
 use crate::members::Member;
+use crate::node::networks::Networks;
 
 pub(super) use address_filter::{Scope, may_tell};
 pub use key::rendezvous_key;
@@ -51,6 +52,8 @@ pub(super) struct DiscoveryConfig {
     pub(super) max_connected_members: usize,
     /// Which addresses are believed when it isn't known who told them.
     pub(super) scope: Scope,
+    /// Which of a peer's addresses are likeliest to work.
+    pub(super) networks: Networks,
     /// True for [`Reachability::Private`](super::Reachability::Private).
     pub(super) private: bool,
     /// The DHT's protocol: a peer that has it belongs into the routing table.
@@ -88,8 +91,16 @@ pub(super) enum Input {
     /// The last connection to the peer is gone.
     Disconnected { peer: PeerId },
     /// A dial failed, whoever asked for it. Also when the swarm refused it at once, unless a dial of that peer was
-    /// under way already or it was connected: then its outcome is to come.
-    DialFailed { peer: PeerId, error: String },
+    /// under way already or it was connected: then its outcome is to come. Of several dials of one peer at a time the
+    /// last to end says so for all.
+    DialFailed {
+        peer: PeerId,
+        error: String,
+        /// Each address that was tried, and how it failed there.
+        reasons: Vec<(Multiaddr, String)>,
+    },
+    /// The network is another one now: what could not be reached before may be reached.
+    NetworkChanged,
     /// The peer speaks the application's protocol.
     Supported { peer: PeerId },
     /// What identify says of a connected peer.

@@ -12,6 +12,7 @@ use libp2p::multiaddr::Protocol;
 
 use super::address_filter::{Scope, filter};
 use super::key::{Topic, record_key};
+use crate::node::networks::Networks;
 
 /// Keys that are not ours. Ours are always taken, so that no number of foreign ones keeps us from meeting.
 const MAX_FOREIGN_KEYS: usize = 768;
@@ -31,6 +32,7 @@ pub(in crate::node) struct ProviderStore {
     local: PeerId,
     /// Who stores a record says where it is, from an unknown distance.
     scope: Scope,
+    networks: Networks,
     own_keys: HashSet<RecordKey>,
     foreign: usize,
     keys: HashMap<RecordKey, Vec<ProviderRecord>>,
@@ -40,11 +42,17 @@ pub(in crate::node) struct ProviderStore {
 
 impl ProviderStore {
     /// A store of `local`, whose own keys are those of `rendezvous`. `scope` is the widest that addresses may have.
-    pub(in crate::node) fn new<'a>(local: PeerId, rendezvous: impl IntoIterator<Item = &'a str>, scope: Scope) -> Self {
+    pub(in crate::node) fn new<'a>(
+        local: PeerId,
+        rendezvous: impl IntoIterator<Item = &'a str>,
+        scope: Scope,
+        networks: Networks,
+    ) -> Self {
         let topics: Vec<Topic> = rendezvous.into_iter().map(super::key::topic).collect();
         ProviderStore {
             local,
             scope,
+            networks,
             own_keys: topics.iter().map(record_key).collect(),
             foreign: 0,
             keys: HashMap::new(),
@@ -55,7 +63,7 @@ impl ProviderStore {
 
     fn shorten(&self, record: &mut ProviderRecord) {
         let mut bytes = 0;
-        record.addresses = filter(&record.provider, &record.addresses, self.scope);
+        record.addresses = filter(&record.provider, &record.addresses, self.scope, &self.networks);
         // Those who are told know whose addresses they are, and Go nodes of 2021 can't dial one that ends in a peer id.
         for address in &mut record.addresses {
             if let Some(Protocol::P2p(_)) = address.iter().last() {
@@ -168,7 +176,7 @@ mod tests {
     use crate::node::discovery::rendezvous_key;
 
     fn store() -> ProviderStore {
-        ProviderStore::new(PeerId::random(), ["ours"], Scope::Loopback)
+        ProviderStore::new(PeerId::random(), ["ours"], Scope::Loopback, Networks::fixed([]))
     }
 
     fn foreign_key(n: usize) -> RecordKey {

@@ -11,35 +11,32 @@ use crate::behaviour::Event;
 use crate::node::behaviour::NodeBehaviourEvent;
 use crate::node::dial;
 use crate::node::discovery::Input;
+use crate::node::networks::ip_of;
 
 /// Of what a peer says of itself, no more is looked at.
-const MAX_SAID: usize = 64;
+const MAX_SAID: usize = 256;
+/// Of our own addresses no more are told to the DHT; readers keep fewer.
+const MAX_TOLD: usize = 16;
 
 impl Driver {
     pub(super) fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, num_established, .. } => {
-                if let Some((_, connected)) = self.connecting.remove(&connection_id) {
-                    // Whoever asked may have gone.
-                    let _ = connected.send(Ok(peer));
-                }
                 let address = endpoint.get_remote_address().clone();
                 let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
+                self.connection_made(peer, connection_id, outbound.then_some(&address));
                 self.feed(Input::Connected { peer, address, outbound, first });
             }
-            SwarmEvent::ConnectionClosed { peer_id: peer, num_established: 0, cause, .. } => {
-                tracing::debug!(%peer, ?cause, "disconnected");
-                self.feed(Input::Disconnected { peer });
+            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, .. } => {
+                self.connecting.closed(connection_id);
+                if num_established == 0 {
+                    tracing::debug!(%peer, ?cause, "disconnected");
+                    self.feed(Input::Disconnected { peer });
+                }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
-                let reason = dial::reason(&error);
-                if let Some((address, connected)) = self.connecting.remove(&connection_id) {
-                    let _ = connected.send(Err(dial::connect_error(address, error)));
-                }
-                if let Some(peer) = peer_id {
-                    self.feed(Input::DialFailed { peer, error: reason });
-                }
+                self.dial_ended(peer_id, connection_id, &error);
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 tracing::debug!(error = dial::root(&error), "an inbound connection failed");
@@ -88,24 +85,45 @@ impl Driver {
             return;
         }
         self.announcer.listening(address);
-        if self.listens_openly {
-            self.swarm.add_external_address(address.clone());
-            self.addresses_changed();
+        self.own_addresses.push(address.clone());
+        self.tell_own_addresses();
+        if !is_loopback(address) {
+            self.feed(Input::NetworkChanged);
         }
     }
 
     fn listening_ended(&mut self, address: &Multiaddr) {
         self.announcer.listening_ended(address);
-        if self.listens_openly {
-            self.swarm.remove_external_address(address);
-            self.addresses_changed();
+        self.own_addresses.retain(|own| own != address);
+        self.tell_own_addresses();
+    }
+
+    /// Not every bridge of every container: Kademlia has room for a few addresses, and would forget those that came first.
+    fn tell_own_addresses(&mut self) {
+        if !self.listens_openly {
+            return;
         }
+        let mut told = self.networks.own_ordered(self.own_addresses.clone());
+        told.truncate(MAX_TOLD);
+        let before: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        for old in before.iter().filter(|old| !told.contains(old)) {
+            self.swarm.remove_external_address(old);
+        }
+        // The one that is added last, or again, is told first.
+        for address in told.into_iter().rev() {
+            self.swarm.add_external_address(address);
+        }
+        self.addresses_changed();
     }
 
     pub(super) fn addresses_changed(&mut self) {
         let reachable = self.swarm.external_addresses().next().is_some();
         self.feed(Input::OwnAddressesChanged { reachable });
     }
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    ip_of(address).is_some_and(|ip| ip.is_loopback())
 }
 
 /// An IPv6 address that means nothing without the name of an interface, which a multiaddr doesn't have.

@@ -12,6 +12,7 @@ use crate::node::discovery::address_filter::Scope;
 use crate::node::discovery::machine::Discovery;
 use crate::node::discovery::service::{Question, What};
 use crate::node::discovery::{Action, DiscoveryConfig, Input};
+use crate::node::networks::Networks;
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 const HANDSHAKE: Duration = Duration::from_millis(30);
@@ -142,6 +143,7 @@ impl Net {
             serves: setup.serves,
             max_connected_members: setup.max_connected,
             scope: Scope::Loopback,
+            networks: Networks::fixed([]),
             private: true,
             kad_protocol: KAD,
             gorpc: None,
@@ -217,7 +219,10 @@ impl Net {
             Event::Dialled { target } => {
                 let (dialler, answerer) = (self.nodes[node].peer, self.nodes[target].peer);
                 if self.nodes[target].state != State::Running || self.nodes[node].state != State::Running {
-                    return self.input(node, Input::DialFailed { peer: answerer, error: "it is gone".into() });
+                    return self.input(
+                        node,
+                        Input::DialFailed { peer: answerer, error: "it is gone".into(), reasons: Vec::new() },
+                    );
                 }
                 let count = self.connections.entry(pair(node, target)).or_default();
                 *count += 1;
@@ -303,7 +308,7 @@ impl Net {
             let there = address(*target + 1);
             addresses.iter().any(|address| *address == there || Ok(address) == there.clone().with_p2p(peer).as_ref())
         });
-        let failed = Input::DialFailed { peer, error: "refused".into() };
+        let failed = Input::DialFailed { peer, error: "refused".into(), reasons: Vec::new() };
         match target.map(|target| (target, self.nodes[target].state)) {
             Some((target, _)) if self.blocked.contains(&(target, node)) => {
                 self.later(REFUSAL, node, Event::Input(failed));
