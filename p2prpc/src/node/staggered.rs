@@ -478,7 +478,10 @@ mod tests {
             (1..=9).map(|n| dials.join(&address(&format!("/ip4/203.0.113.{n}/tcp/1"))).unwrap()).collect();
         let (came, mut waiting) = (Mutex::new(Vec::new()), FuturesUnordered::new());
         for turn in turns {
-            waiting.push(async { came.lock().push(turn.comes().await.unwrap()) });
+            waiting.push(async {
+                let running = turn.comes().await.unwrap();
+                came.lock().push(running);
+            });
         }
         let all = async { while waiting.next().await.is_some() {} };
         assert!(tokio::time::timeout(Duration::from_secs(60), all).await.is_err());
