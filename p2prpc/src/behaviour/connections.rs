@@ -9,6 +9,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
+use super::MAX_DIALS_OF_PEER;
 use super::established::{Peer, Silence};
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
@@ -97,17 +98,44 @@ pub(super) enum Next {
 pub(super) struct Connections {
     peers: HashMap<PeerId, Peer>,
     dialing: HashMap<PeerId, Dialing>,
+    /// The dials under way, whoever asked for them.
+    under_way: HashMap<ConnectionId, PeerId>,
 }
 
+/// Calls wait for a connection. They are given up when no dial of the peer is under way any more, ours included.
 #[derive(Debug)]
 struct Dialing {
     link: Arc<dyn Opens>,
     /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
     own: Option<ConnectionId>,
+    /// What came of our own dial, while someone else's is under way.
+    failure: Option<Failure>,
     looked_up: bool,
     looking_up: bool,
     /// It is the second dial, from a port of its own.
     fresh_port: bool,
+}
+
+/// What there is to know of a failed dial.
+#[derive(Debug)]
+struct Failure {
+    no_addresses: bool,
+    /// Someone was there, and the handshake failed.
+    broke: bool,
+    tried: Vec<Multiaddr>,
+    reason: String,
+}
+
+impl Failure {
+    fn of(error: &DialError) -> Self {
+        let errors = if let DialError::Transport(errors) = error { &errors[..] } else { &[] };
+        Failure {
+            no_addresses: matches!(error, DialError::NoAddresses),
+            broke: errors.iter().any(|(_, error)| broke(error)),
+            tried: errors.iter().map(|(address, _)| address.clone()).collect(),
+            reason: reason(error),
+        }
+    }
 }
 
 impl Dialing {
@@ -158,12 +186,33 @@ impl Connections {
         let opts = DialOpts::peer_id(link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
         let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
         let own = Some(opts.connection_id());
-        let dialing = Dialing { link, own, looked_up, looking_up: false, fresh_port: false };
+        let dialing = Dialing { link, own, failure: None, looked_up, looking_up: false, fresh_port: false };
         self.dialing.insert(dialing.link.peer(), dialing);
         Next::Dial(opts)
     }
 
+    /// The Swarm dials the peer, for whomever.
+    pub(super) fn dial_begins(&mut self, peer: PeerId, id: ConnectionId) {
+        self.under_way.insert(id, peer);
+    }
+
+    /// It has been told where the peer is: a call that waits for a dial doesn't have to wait for its end.
+    pub(super) fn address_told(&mut self, peer: PeerId, address: Multiaddr) -> Next {
+        let Some(dialing) = self.dialing.get(&peer) else { return Next::Nothing };
+        let attempts = self.dials_of(&peer);
+        // A dial of our own that the Swarm has not begun yet finds it.
+        if self.is_connected(&peer) || attempts >= MAX_DIALS_OF_PEER || (attempts == 0 && !dialing.looking_up) {
+            return Next::Nothing;
+        }
+        Next::Dial(DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).build())
+    }
+
+    fn dials_of(&self, peer: &PeerId) -> usize {
+        self.under_way.values().filter(|dialled| *dialled == peer).count()
+    }
+
     pub(super) fn established(&mut self, peer: PeerId, connection: Arc<Connection>, link: Arc<dyn Opens>) -> Next {
+        self.under_way.remove(&connection.id());
         self.dialing.remove(&peer);
         let known = self.peers.entry(peer).or_insert_with(|| Peer::new(link));
         known.add(connection);
@@ -239,38 +288,37 @@ impl Connections {
     }
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError, look_up: bool) -> Next {
+        self.under_way.remove(&id);
+        let others = self.dials_of(&peer) > 0;
         let Some(dialing) = self.dialing.get_mut(&peer) else { return Next::Nothing };
-        let own = dialing.own == Some(id);
-        match error {
-            // Someone else dials this peer: its outcome is ours.
-            DialError::DialPeerConditionFalse(_) => {
-                if own {
-                    dialing.own = None;
-                }
-                Next::Nothing
-            }
+        let own = dialing.own.take_if(|own| *own == id).is_some();
+        // Someone else dials this peer: its outcome is ours.
+        if matches!(error, DialError::DialPeerConditionFalse(_)) {
+            return Next::Nothing;
+        }
+        let failure = Failure::of(error);
+        if own {
+            dialing.failure = Some(failure);
+        } else if dialing.failure.is_none() && !others && dialing.own.is_none() && !dialing.looking_up {
             // Someone else's dial failed, which may have known fewer addresses: now it is our turn.
-            _ if !own && dialing.own.is_none() && !dialing.looking_up => {
-                let (link, looked_up) = (dialing.link.clone(), dialing.looked_up);
-                let addresses = if let DialError::Transport(errors) = error { tried(errors) } else { Vec::new() };
-                self.dial(link, addresses, looked_up)
-            }
-            _ if !own => Next::Nothing,
-            DialError::NoAddresses if look_up && !dialing.looked_up => {
-                dialing.own = None;
-                dialing.looking_up = true;
-                Next::LookUp(peer)
-            }
-            DialError::Transport(errors) if !dialing.fresh_port && errors.iter().any(|(_, error)| broke(error)) => {
-                Next::Dial(dialing.again_from_fresh_port(tried(errors)))
-            }
-            error => {
-                let error = RpcError::never_sent(ErrorKind::Unreachable, reason(error));
-                match self.dialing.remove(&peer) {
-                    Some(dialing) => Next::Fail(dialing.link, error),
-                    None => Next::Nothing,
-                }
-            }
+            let (link, looked_up) = (dialing.link.clone(), dialing.looked_up);
+            return self.dial(link, failure.tried, looked_up);
+        }
+        if others || dialing.own.is_some() || dialing.looking_up {
+            return Next::Nothing;
+        }
+        let Some(failure) = dialing.failure.take() else { return Next::Nothing };
+        if failure.no_addresses && look_up && !dialing.looked_up {
+            dialing.looking_up = true;
+            return Next::LookUp(peer);
+        }
+        if failure.broke && !dialing.fresh_port {
+            return Next::Dial(dialing.again_from_fresh_port(failure.tried));
+        }
+        let error = RpcError::never_sent(ErrorKind::Unreachable, failure.reason);
+        match self.dialing.remove(&peer) {
+            Some(dialing) => Next::Fail(dialing.link, error),
+            None => Next::Nothing,
         }
     }
 
@@ -281,6 +329,15 @@ impl Connections {
             return Next::Nothing;
         }
         let link = dialing.link.clone();
+        let others = self.dials_of(&peer) > 0;
+        if addresses.is_empty() && others {
+            let reason = "no address of it is known, and none was found".into();
+            let failure = Failure { no_addresses: false, broke: false, tried: Vec::new(), reason };
+            if let Some(dialing) = self.dialing.get_mut(&peer) {
+                (dialing.looking_up, dialing.looked_up, dialing.failure) = (false, true, Some(failure));
+            }
+            return Next::Nothing;
+        }
         if addresses.is_empty() {
             self.dialing.remove(&peer);
             let error = RpcError::never_sent(ErrorKind::Unreachable, "no address of it is known, and none was found");
@@ -314,11 +371,6 @@ fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error
         cause = inner;
     }
     cause
-}
-
-/// The addresses of a dial that failed, which nobody remembers any more.
-fn tried<E>(errors: &[(Multiaddr, E)]) -> Vec<Multiaddr> {
-    errors.iter().map(|(address, _)| address.clone()).collect()
 }
 
 /// Someone was there, and the handshake failed.

@@ -71,6 +71,9 @@ use protocols::Protocols;
 /// How many peers' addresses are remembered that other behaviours or the user made known.
 const REMEMBERED_PEERS: usize = 1024;
 
+/// Dials of one peer at the same time, each of what was told since the one before.
+pub(crate) const MAX_DIALS_OF_PEER: usize = 3;
+
 /// How a [`Behaviour`] is to be.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -395,6 +398,13 @@ impl Behaviour {
     #[cfg(feature = "node")]
     pub(crate) fn addresses_found(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         let next = self.connections.addresses_found(peer, addresses);
+        self.carry_out(next);
+    }
+
+    /// Calls that wait for this peer can have it dialled there.
+    #[cfg(feature = "node")]
+    pub(crate) fn address_told(&mut self, peer: PeerId, address: Multiaddr) {
+        let next = self.connections.address_told(peer, address);
         self.carry_out(next);
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use super::address::{IntoAddress, ListenAddress, check_dialable};
+use super::Node;
+use super::address::{IntoAddress, InvalidAddress, ListenAddress, check_dialable};
 use super::admission::{Admission, Direction};
 use super::error::StartError;
 use super::identity::Identity;
 use super::reachability::Reachability;
-use super::{Node, listen};
+use super::resolver::name_in;
 use crate::behaviour::InvalidProtocol;
 use crate::context::CallInfo;
 use crate::handle::Handle;
@@ -22,6 +23,9 @@ use crate::service::{Authorize, Service};
 const DEFAULT_PROTOCOL: &str = "/p2prpc";
 const DEFAULT_KAD_PROTOCOL: &str = "/ipfs/kad/1.0.0";
 const DEFAULT_CONNECTED_MEMBERS: usize = 512;
+/// A name is whatever its owner says at each lookup: who dials one at the word of strangers is their scanner.
+const NAME_IS_NOT_REACHABLE: &str =
+    "peers don't look up names that others tell them: give Reachability::Public the IP addresses that it stands for";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/0";
 
 type Visible = Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>;
@@ -310,9 +314,6 @@ impl NodeBuilder {
         if self.listen.is_empty() {
             self = self.listen(DEFAULT_LISTEN);
         }
-        for address in &self.listen {
-            listen::probe(address)?;
-        }
         if self.max_connected_members > DEFAULT_CONNECTED_MEMBERS {
             self.max_connections = self.max_connections.max(self.max_connected_members.saturating_mul(2));
         }
@@ -324,6 +325,9 @@ impl NodeBuilder {
         if let Reachability::Public(addresses) = &self.reachability {
             for address in addresses {
                 check_dialable(address)?;
+                if name_in(address).is_some() {
+                    return Err(InvalidAddress::new(address, NAME_IS_NOT_REACHABLE).into());
+                }
             }
         }
         Ok(())

@@ -3,11 +3,14 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::DialError;
-use libp2p::{Multiaddr, TransportError};
+use libp2p::{Multiaddr, PeerId, TransportError};
 
-use super::discovery::{DialFailure, ip};
+use super::discovery::DialFailure;
 use super::error::ConnectError;
+use super::networks::ip_of;
+use super::staggered::{DialFailure as AddressFailure, bare};
 use crate::printable::{cut, printable};
 
 /// In a few words, without those that libp2p's own layers put around the cause.
@@ -19,30 +22,29 @@ pub(super) fn reason(error: &DialError) -> String {
         DialError::DialPeerConditionFalse(_) => "another attempt is under way".into(),
         DialError::Aborted => "the attempt was stopped".into(),
         DialError::Denied { .. } => root(error),
-        DialError::Transport(errors) => {
-            let mut reasons: Vec<String> = Vec::new();
-            for (_, error) in errors {
-                let reason = root(error);
-                if !reasons.contains(&reason) {
-                    reasons.push(reason);
+        DialError::Transport(_) => {
+            let mut words: Vec<String> = Vec::new();
+            for (_, reason) in reasons(error) {
+                if !words.contains(&reason) {
+                    words.push(reason);
                 }
             }
-            reasons.join(", ")
+            words.join(", ")
         }
     }
 }
 
 /// What it tells of the peer, and of our own network.
 pub(super) fn failure(error: &DialError) -> DialFailure {
-    let mut failure = DialFailure { error: reason(error), ..DialFailure::default() };
+    let mut failure = DialFailure { error: reason(error), reasons: reasons(error), ..DialFailure::default() };
     match error {
         DialError::Transport(errors) => {
             let mut untried = Vec::new();
             for (address, error) in errors {
-                if let Some(ip) = ip(address).filter(|_| has_no_route(error)) {
+                if let Some(ip) = ip_of(address).filter(|_| has_no_route(error)) {
                     failure.no_route.push(ip);
                     untried.push(address.clone());
-                } else if let TransportError::MultiaddrNotSupported(_) = error {
+                } else if was_not_tried(error) {
                     untried.push(address.clone());
                 } else {
                     failure.tried.push(address.clone());
@@ -66,6 +68,13 @@ fn has_no_route(error: &TransportError<io::Error>) -> bool {
     matches!(kind, Some(ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown))
 }
 
+/// No transport of ours dials it, or it didn't have its turn.
+fn was_not_tried(error: &TransportError<io::Error>) -> bool {
+    let TransportError::Other(error) = error else { return true };
+    let failure = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(failure, Some(AddressFailure::Unsupported | AddressFailure::Needless | AddressFailure::TooMany))
+}
+
 /// What the system said, below all that the transports put around it.
 fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut cause = Some(error);
@@ -82,18 +91,43 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     None
 }
 
-pub(super) fn connect_error(address: Multiaddr, error: DialError) -> ConnectError {
+/// Each address that was tried, and how it failed.
+fn reasons(error: &DialError) -> Vec<(Multiaddr, String)> {
+    match error {
+        DialError::Transport(errors) => errors.iter().map(|(address, error)| (address.clone(), root(error))).collect(),
+        DialError::WrongPeerId { address, .. } | DialError::LocalPeerId { address } => {
+            vec![(address.clone(), reason(error))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn connect_error(address: Multiaddr, error: &DialError) -> ConnectError {
     match error {
         // The swarm leaves out addresses that it listens on itself.
         DialError::LocalPeerId { .. } | DialError::NoAddresses => ConnectError::Own { address },
-        DialError::WrongPeerId { obtained, .. } => match address.iter().last() {
-            Some(libp2p::multiaddr::Protocol::P2p(expected)) => {
-                ConnectError::WrongPeer { address, expected, found: obtained }
+        DialError::Denied { .. } => ConnectError::Refused { address, reason: reason(error) },
+        DialError::Transport(errors) => {
+            let of_address = errors.iter().find(|(at, _)| bare(at) == bare(&address)).map(|(_, error)| error);
+            match (of_address, address.iter().last()) {
+                (Some(failure), Some(Protocol::P2p(expected))) => match wrong_peer(failure) {
+                    Some(found) => ConnectError::WrongPeer { address, expected, found },
+                    None => ConnectError::Unreachable { address, reason: root(failure) },
+                },
+                (Some(failure), _) => ConnectError::Unreachable { address, reason: root(failure) },
+                (None, _) => ConnectError::Unreachable { address, reason: reason(error) },
             }
-            _ => ConnectError::Unreachable { address, reason: reason(&error) },
-        },
-        DialError::Denied { .. } => ConnectError::Refused { address, reason: reason(&error) },
-        _ => ConnectError::Unreachable { address, reason: reason(&error) },
+        }
+        _ => ConnectError::Unreachable { address, reason: reason(error) },
+    }
+}
+
+/// Who was there instead.
+fn wrong_peer(error: &TransportError<io::Error>) -> Option<PeerId> {
+    let TransportError::Other(error) = error else { return None };
+    match error.get_ref()?.downcast_ref() {
+        Some(AddressFailure::WrongPeer(peer)) => Some(*peer),
+        _ => None,
     }
 }
 
@@ -109,17 +143,25 @@ pub(super) fn root(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     use libp2p::Transport;
     use libp2p::core::Endpoint;
     use libp2p::core::transport::{DialOpts, PortUse};
 
     use super::*;
+    use crate::node::given::GivenAddresses;
+    use crate::node::networks::Networks;
+    use crate::node::resolver::Resolver;
+    use crate::node::staggered::Dials;
 
     #[tokio::test]
     async fn what_the_system_says_is_found_below_the_transports() {
         let keypair = libp2p::identity::Keypair::generate_ed25519();
-        let mut transport = crate::node::transport::build(&keypair, false).unwrap();
+        let given = GivenAddresses::default();
+        let dials = Dials::new(Networks::fixed([]), given);
+        let resolver = Arc::new(Resolver::system(Box::new(|_| {})));
+        let mut transport = crate::node::transport::build(&keypair, false, resolver, dials).unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let address = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };

@@ -45,7 +45,8 @@ pub enum NodeEvent {
         /// The bootstrap peer.
         peer: PeerId,
     },
-    /// A bootstrap peer could not be reached. It is tried again, for ever, with growing pauses.
+    /// A bootstrap peer could not be reached at this address. It is tried again, for ever, with growing pauses. A peer that can't be
+    /// reached at several addresses makes an event for each; what was said before of an address isn't said again.
     BootstrapFailed {
         /// Where it was tried, with its `/p2p/` part.
         address: Multiaddr,
@@ -91,6 +92,15 @@ pub enum NodeEvent {
         /// The address.
         ip: IpAddr,
     },
+    /// Names in addresses can't be looked up: this system has no name servers, or none of them answers. Addresses with names can't be
+    /// dialled until [`ResolverRestored`](NodeEvent::ResolverRestored). It is seen when a name is looked up, and tried again with each
+    /// dial, by the system's configuration of then.
+    ResolverUnavailable {
+        /// Why not.
+        error: String,
+    },
+    /// Names can be looked up again.
+    ResolverRestored,
     /// This receiver was too slow and missed so many events.
     Lagged(
         /// How many.
@@ -98,8 +108,8 @@ pub enum NodeEvent {
     ),
 }
 
-/// The events of a node from now on, and first what holds now: the addresses it listens on, the bootstrap peers that can't be
-/// reached, the members. It ends with the node.
+/// The events of a node from now on, and first what holds now: the addresses it listens on, that names can't be looked up, the
+/// bootstrap peers that can't be reached, the members. It ends with the node.
 ///
 /// Each receiver gets all events. One that is more than 1,024 events behind loses the oldest and is told so by [`NodeEvent::Lagged`].
 #[must_use = "a stream does nothing until it is polled"]
@@ -136,8 +146,10 @@ struct Now {
     /// Where the node listens, without the `/p2p/` part.
     addresses: Vec<Multiaddr>,
     members: BTreeSet<PeerId>,
-    /// Bootstrap peers that failed last: where, and why.
-    out_of_reach: BTreeMap<PeerId, (Multiaddr, String)>,
+    /// Bootstrap peers that failed last: where, and why there.
+    out_of_reach: BTreeMap<PeerId, BTreeMap<Multiaddr, String>>,
+    /// Why names can't be looked up.
+    resolver_error: Option<String>,
 }
 
 impl Announcer {
@@ -197,8 +209,18 @@ impl Announcer {
 
     pub(super) fn bootstrap_failed(&self, peer: PeerId, address: Multiaddr, error: String) {
         let mut now = self.now.lock();
-        now.out_of_reach.insert(peer, (address.clone(), error.clone()));
+        now.out_of_reach.entry(peer).or_default().insert(address.clone(), error.clone());
         self.send(NodeEvent::BootstrapFailed { address, error });
+    }
+
+    /// Names can't be looked up any more, for this reason, or can again.
+    pub(super) fn resolver(&self, error: Option<&str>) {
+        let mut now = self.now.lock();
+        now.resolver_error = error.map(str::to_owned);
+        self.send(match error {
+            Some(error) => NodeEvent::ResolverUnavailable { error: error.to_owned() },
+            None => NodeEvent::ResolverRestored,
+        });
     }
 
     pub(super) fn addresses(&self) -> Vec<Multiaddr> {
@@ -213,10 +235,11 @@ impl Announcer {
         let now = self.now.lock();
         let receiver = self.events.subscribe();
         let addresses = now.addresses.iter().map(|address| NodeEvent::Listening { address: self.full(address) });
-        let failed = now.out_of_reach.values().cloned();
+        let failed = now.out_of_reach.values().flatten().map(|(address, error)| (address.clone(), error.clone()));
         let failed = failed.map(|(address, error)| NodeEvent::BootstrapFailed { address, error });
         let members = now.members.iter().map(|peer| NodeEvent::PeerJoined { peer: *peer });
-        let now: Vec<_> = addresses.chain(failed).chain(members).collect();
+        let resolver = now.resolver_error.clone().map(|error| NodeEvent::ResolverUnavailable { error });
+        let now: Vec<_> = addresses.chain(resolver).chain(failed).chain(members).collect();
         let later = stream::unfold(receiver, |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
@@ -261,11 +284,14 @@ mod tests {
         announcer.bootstrap_failed(gone, address(1), "refused".into());
         announcer.bootstrap_failed(here, address(2), "refused".into());
         announcer.bootstrap_connected(here);
+        announcer.resolver(Some("no name server answers"));
         announcer.joined(here);
         announcer.joined(gone);
         announcer.left(gone);
         let mut events = announcer.receiver();
         drop(announcer);
+        let unavailable = NodeEvent::ResolverUnavailable { error: "no name server answers".into() };
+        assert_eq!(events.next().await, Some(unavailable));
         let failed = NodeEvent::BootstrapFailed { address: address(1), error: "refused".into() };
         assert_eq!(events.next().await, Some(failed));
         assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer: here }));

@@ -19,6 +19,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::admission::{Admission, Direction};
 use super::given::GivenAddresses;
+use super::staggered::Dials;
 use crate::behaviour::Core;
 use crate::limits::Prefix;
 
@@ -36,6 +37,7 @@ pub(super) struct Gate {
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
     given: GivenAddresses,
+    dials: Dials,
     quiet: Quiet,
 }
 
@@ -160,7 +162,13 @@ pub(super) enum Refusal {
 }
 
 impl Gate {
-    pub(super) fn new(admission: Admission, given: GivenAddresses, max_connections: usize, quiet: Quiet) -> Self {
+    pub(super) fn new(
+        admission: Admission,
+        given: GivenAddresses,
+        dials: Dials,
+        max_connections: usize,
+        quiet: Quiet,
+    ) -> Self {
         Gate {
             admission,
             max_connections,
@@ -168,6 +176,7 @@ impl Gate {
             outbound: 0,
             of_peer: HashMap::new(),
             given,
+            dials,
             quiet,
         }
     }
@@ -251,6 +260,7 @@ impl NetworkBehaviour for Gate {
         _: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
         self.outbound_room().map_err(ConnectionDenied::new)?;
+        self.dials.begin(peer);
         let Some(peer) = peer else { return Ok(Vec::new()) };
         self.admit(&peer, Direction::Outbound).map_err(ConnectionDenied::new)?;
         Ok(self.given.of(&peer))
@@ -319,6 +329,7 @@ impl NetworkBehaviour for Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::networks::Networks;
 
     struct Connections {
         gate: Gate,
@@ -336,7 +347,8 @@ mod tests {
         }
 
         fn with(max: usize, quiet: Quiet) -> Self {
-            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), max, quiet), next: 0 }
+            let dials = Dials::new(Networks::fixed([]), GivenAddresses::default());
+            Connections { gate: Gate::new(Admission::default(), GivenAddresses::default(), dials, max, quiet), next: 0 }
         }
 
         fn open(&mut self, peer: PeerId, endpoint: &ConnectedPoint) -> Result<(), Refusal> {

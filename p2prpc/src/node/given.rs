@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::RwLock;
@@ -12,7 +13,7 @@ const MAX_GIVEN: usize = 8;
 /// Every dial to a peer tries these too. Clones share them, so that a call right after an address was given finds it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GivenAddresses {
-    peers: Arc<RwLock<HashMap<PeerId, Vec<Multiaddr>>>>,
+    peers: Arc<RwLock<HashMap<PeerId, Vec<(Multiaddr, Instant)>>>>,
 }
 
 impl GivenAddresses {
@@ -20,14 +21,20 @@ impl GivenAddresses {
     pub(super) fn add(&self, peer: PeerId, address: Multiaddr) {
         let mut peers = self.peers.write();
         let given = peers.entry(peer).or_default();
-        given.retain(|known| *known != address);
-        given.push(address);
+        given.retain(|(known, _)| *known != address);
+        given.push((address, Instant::now()));
         if given.len() > MAX_GIVEN {
             given.remove(0);
         }
     }
 
+    /// The latest first.
     pub(super) fn of(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.told(peer).into_iter().rev().map(|(address, _)| address).collect()
+    }
+
+    /// With the time at which each was given.
+    pub(super) fn told(&self, peer: &PeerId) -> Vec<(Multiaddr, Instant)> {
         self.peers.read().get(peer).cloned().unwrap_or_default()
     }
 }
@@ -44,7 +51,7 @@ mod tests {
         for port in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3] {
             given.add(peer, address(port));
         }
-        assert_eq!(given.of(&peer), [4, 5, 6, 7, 8, 9, 10, 3].map(address));
+        assert_eq!(given.of(&peer), [3, 10, 9, 8, 7, 6, 5, 4].map(address));
         assert!(given.of(&PeerId::random()).is_empty());
     }
 }

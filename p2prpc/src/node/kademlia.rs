@@ -24,6 +24,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::discovery::{DialBudget, Input, ProviderStore, Scope, Teller, may_tell};
+use super::networks::Networks;
 
 /// Records that aren't renewed are gone after this. Discovery renews ours more often.
 pub(super) const PROVIDER_TTL: Duration = Duration::from_secs(15 * 60);
@@ -41,12 +42,15 @@ const MAX_ADDRESSES: usize = 8;
 const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// Dials of queries that wait. One more has failed.
 const MAX_WAITING_DIALS: usize = 64;
+/// Addresses of one peer among which those are chosen.
+const MAX_LOOKED_AT: usize = 256;
 
 pub(super) struct Kademlia {
     local: PeerId,
     inner: kad::Behaviour<ProviderStore>,
     /// Whose addresses we believe: Kademlia doesn't say who told it of an address.
     scope: Scope,
+    networks: Networks,
     queries: HashMap<QueryId, Query>,
     next_refresh: Instant,
     budget: DialBudget,
@@ -68,6 +72,7 @@ impl Kademlia {
         store: ProviderStore,
         scope: Scope,
         budget: DialBudget,
+        networks: Networks,
     ) -> Self {
         let mut config = kad::Config::new(protocol);
         config
@@ -84,6 +89,7 @@ impl Kademlia {
             local,
             inner: kad::Behaviour::with_config(local, store, config),
             scope,
+            networks,
             queries: HashMap::new(),
             next_refresh: Instant::now() + REFRESH,
             budget,
@@ -239,10 +245,12 @@ impl Kademlia {
             if may_tell(self.scope, &address) && !believed.contains(&address) {
                 believed.push(address);
             }
-            if believed.len() == MAX_ADDRESSES {
+            if believed.len() == MAX_LOOKED_AT {
                 break;
             }
         }
+        let mut believed = self.networks.ordered(believed, None);
+        believed.truncate(MAX_ADDRESSES);
         believed
     }
 
@@ -390,8 +398,9 @@ mod tests {
     fn kademlia(scope: Scope) -> Kademlia {
         let local = PeerId::random();
         let protocol = StreamProtocol::new("/test/kad");
-        let store = ProviderStore::new(local, ["test"], scope);
-        Kademlia::new(local, protocol, store, scope, DialBudget::new(Instant::now()))
+        let networks = Networks::fixed([]);
+        let store = ProviderStore::new(local, ["test"], scope, networks.clone());
+        Kademlia::new(local, protocol, store, scope, DialBudget::new(Instant::now()), networks)
     }
 
     fn addresses(texts: &[&str]) -> Vec<Multiaddr> {

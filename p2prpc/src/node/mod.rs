@@ -18,8 +18,12 @@ mod kademlia;
 mod listen;
 #[cfg(feature = "mdns")]
 mod mdns;
+mod named;
+mod networks;
 mod peer_cache;
 mod reachability;
+mod resolver;
+mod staggered;
 mod swarm;
 mod transport;
 
@@ -212,7 +216,8 @@ impl Node {
 
     /// Connect to whoever is at this address, and say who that is. With a `/p2p/` part it must be that peer; one that is connected already is left as it is.
     ///
-    /// The connection ends after 10 s if nothing uses it. It gives up after 20 s.
+    /// Asked for the same many times at once, it makes one connection, and all get its outcome. The connection ends after 10 s if
+    /// nothing uses it. It gives up after 20 s.
     ///
     /// # Errors
     /// If the address can't be used, nobody or somebody else answers, or the connection is not allowed.
@@ -230,8 +235,8 @@ impl Node {
         }
     }
 
-    /// Say where a peer is. Calls to it, and whatever else connects to it, try that too. At most 8 addresses of a peer are
-    /// kept, the latest, as long as the node runs.
+    /// Say where a peer is. Calls to it, and whatever else connects to it, try that first; a peer that is being dialled is dialled
+    /// there too, at once. At most 8 addresses of a peer are kept, the latest, as long as the node runs.
     ///
     /// # Errors
     /// If the address can't be used, or names another peer.
@@ -240,7 +245,8 @@ impl Node {
         if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
             return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
         }
-        self.given.add(peer, address);
+        self.given.add(peer, address.clone());
+        self.tell(Command::AddressGiven { peer, address });
         Ok(())
     }
 

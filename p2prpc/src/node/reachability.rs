@@ -16,6 +16,9 @@ pub enum Reachability {
     Private,
     /// At these addresses, from everywhere: a server with a public address. They are given as they are, without a check.
     ///
+    /// They are IP addresses. Peers don't look up names at the word of others, so `start()` refuses addresses with a name here; those
+    /// of bootstrap peers and of [`Node::connect`](crate::Node::connect) can have one.
+    ///
     /// The node takes part in the DHT in full.
     Public(Vec<Multiaddr>),
     /// Nowhere: it only calls out, and is called over the connections it has made.

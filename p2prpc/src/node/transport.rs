@@ -1,7 +1,8 @@
-//! The transports of a node: TCP with Noise and Yamux, QUIC where it is compiled in, both behind DNS.
+//! The transports of a node: TCP with Noise and Yamux, QUIC where it is compiled in, both behind names, and dials in turn.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +11,11 @@ use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, Transport, dns, noise, tcp, yamux};
+use libp2p::{Multiaddr, PeerId, Transport, noise, tcp, yamux};
+
+use super::named::Named;
+use super::resolver::Resolver;
+use super::staggered::{Dials, Staggered};
 
 /// From the first packet of a connection to the end of its handshake.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,18 +28,19 @@ const MAX_STREAMS_GORPC: usize = 2048;
 const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
 
 /// One transport for all addresses that a node can listen on and dial.
-pub(super) fn build(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let transport = match dns::tokio::Transport::system(without_dns(keypair, gorpc)?) {
-        Ok(transport) => transport.boxed(),
-        Err(error) => {
-            tracing::warn!(%error, "this system has no usable DNS configuration: addresses with names can't be dialled");
-            without_dns(keypair, gorpc)?
-        }
-    };
-    Ok(TransportTimeout::new(transport, SETUP_TIMEOUT).boxed())
+pub(super) fn build(
+    keypair: &Keypair,
+    gorpc: bool,
+    resolver: Arc<Resolver>,
+    dials: Dials,
+) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let named = Named::new(without_names(keypair, gorpc)?, resolver);
+    // The time of a dial begins with its turn.
+    let accepting = TransportTimeout::with_ingoing_timeout(named, SETUP_TIMEOUT).boxed();
+    Ok(Staggered::new(accepting, dials, SETUP_TIMEOUT).boxed())
 }
 
-fn without_dns(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+fn without_names(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(if gorpc { MAX_STREAMS_GORPC } else { MAX_STREAMS });
     let noise = noise::Config::new(keypair).map_err(io::Error::other)?;

@@ -3,6 +3,7 @@
 mod calling;
 mod connecting;
 mod dht;
+mod dialling;
 mod ending;
 mod meeting;
 mod starting;

@@ -5,8 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
+use crate::node::networks::{Networks, ip_of};
+
 /// More addresses of one peer than this are not kept.
 pub(super) const MAX_ADDRESSES: usize = 8;
+/// More than this that somebody says of one peer is not looked at.
+const MAX_LOOKED_AT: usize = 256;
 
 /// How far an address reaches, from the farthest.
 ///
@@ -49,7 +53,7 @@ pub(super) struct Socket {
 impl Socket {
     /// The socket of an address `/ip4|ip6/../tcp/..` or `../udp/../quic-v1`, with a peer id behind it or without.
     pub(super) fn of(address: &Multiaddr) -> Option<Socket> {
-        let ip = ip(address)?;
+        let ip = ip_of(address)?;
         let mut parts = address.iter().skip(1);
         let (port, udp) = match parts.next()? {
             Protocol::Tcp(port) => (port, false),
@@ -76,14 +80,6 @@ impl Socket {
 }
 
 /// The IP at which an address begins, if it does.
-pub(in crate::node) fn ip(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-        Protocol::Ip6(ip) => Some(IpAddr::V6(ip).to_canonical()),
-        _ => None,
-    }
-}
-
 /// Unlike multicast, broadcast, unspecified and reserved addresses, and those of one link in IPv6: they mean nothing
 /// without the name of an interface, which a multiaddr doesn't have.
 fn is_unicast(ip: IpAddr) -> bool {
@@ -107,17 +103,27 @@ pub(in crate::node) fn may_tell(teller: Scope, address: &Multiaddr) -> bool {
     Scope::of(address).is_some_and(|scope| scope <= teller)
 }
 
-/// Those of `addresses` that one of scope `teller` may tell us of `peer`, each once, with the peer's id at its end.
+/// Those of `addresses` that one of scope `teller` may tell us of `peer`, each once, with the peer's id at its end: the likeliest
+/// ones first, and no more than eight.
 pub(super) fn filter<'a>(
     peer: &PeerId,
     addresses: impl IntoIterator<Item = &'a Multiaddr>,
     teller: Scope,
+    networks: &Networks,
+) -> Vec<Multiaddr> {
+    filter_proven(peer, addresses, teller, networks, None)
+}
+
+/// The same, where the peer is known to be at an IP.
+pub(super) fn filter_proven<'a>(
+    peer: &PeerId,
+    addresses: impl IntoIterator<Item = &'a Multiaddr>,
+    teller: Scope,
+    networks: &Networks,
+    proven: Option<IpAddr>,
 ) -> Vec<Multiaddr> {
     let mut kept: Vec<Multiaddr> = Vec::new();
-    for address in addresses {
-        if kept.len() == MAX_ADDRESSES {
-            break;
-        }
+    for address in addresses.into_iter().take(MAX_LOOKED_AT) {
         if !may_tell(teller, address) {
             continue;
         }
@@ -126,12 +132,18 @@ pub(super) fn filter<'a>(
             kept.push(address);
         }
     }
-    kept
+    let mut likely = networks.ordered(kept, proven);
+    likely.truncate(MAX_ADDRESSES);
+    likely
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn nowhere() -> Networks {
+        Networks::fixed([])
+    }
 
     fn scope(address: &str) -> Option<Scope> {
         Scope::of(&address.parse().unwrap())
@@ -184,9 +196,9 @@ mod tests {
         let address = |text: &str| text.parse::<Multiaddr>().unwrap();
         let all = [address("/ip4/203.0.113.1/tcp/1"), address("/ip4/10.0.0.1/tcp/1"), address("/ip4/127.0.0.1/tcp/1")];
         let peer = PeerId::random();
-        assert_eq!(filter(&peer, &all, Scope::Public).len(), 1);
-        assert_eq!(filter(&peer, &all, Scope::Private).len(), 2);
-        assert_eq!(filter(&peer, &all, Scope::Loopback).len(), 3);
+        assert_eq!(filter(&peer, &all, Scope::Public, &nowhere()).len(), 1);
+        assert_eq!(filter(&peer, &all, Scope::Private, &nowhere()).len(), 2);
+        assert_eq!(filter(&peer, &all, Scope::Loopback, &nowhere()).len(), 3);
     }
 
     #[test]
@@ -195,13 +207,13 @@ mod tests {
         let bare: Multiaddr = "/ip4/203.0.113.1/tcp/1".parse().unwrap();
         let full = bare.clone().with(Protocol::P2p(peer));
         let foreign = bare.clone().with(Protocol::P2p(other));
-        assert_eq!(filter(&peer, &[bare, full.clone(), foreign], Scope::Public), [full]);
+        assert_eq!(filter(&peer, &[bare, full.clone(), foreign], Scope::Public, &nowhere()), [full]);
     }
 
     #[test]
     fn keeps_eight_addresses_of_a_peer() {
         let many: Vec<Multiaddr> =
             (1..100).map(|port| format!("/ip4/203.0.113.1/tcp/{port}").parse().unwrap()).collect();
-        assert_eq!(filter(&PeerId::random(), &many, Scope::Public).len(), MAX_ADDRESSES);
+        assert_eq!(filter(&PeerId::random(), &many, Scope::Public, &nowhere()).len(), MAX_ADDRESSES);
     }
 }

@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::eager::Eager;
+use crate::node::staggered::bare;
 
 /// The pause after the first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -27,8 +28,8 @@ struct Target {
     addresses: Vec<Multiaddr>,
     state: State,
     failures: u32,
-    /// What was said of it last, so that it isn't said again with each dial.
-    error: Option<String>,
+    /// What was said of each address last, so that it isn't said again with each dial.
+    errors: BTreeMap<Multiaddr, String>,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Bootstrap {
                 addresses: Vec::new(),
                 state: State::Waiting { until: now },
                 failures: 0,
-                error: None,
+                errors: BTreeMap::new(),
             });
             if !target.addresses.contains(&address) {
                 target.addresses.push(address);
@@ -96,7 +97,7 @@ impl Bootstrap {
         let Some(target) = self.targets.get_mut(peer) else { return false };
         target.state = State::Connected;
         target.failures = 0;
-        target.error = None;
+        target.errors.clear();
         true
     }
 
@@ -106,24 +107,32 @@ impl Bootstrap {
         }
     }
 
-    /// A dial of it failed. The address and the error, if they are worth a word.
+    /// A dial of it failed, with a reason for each address that was tried. The addresses of the user's that are worth a word, each with
+    /// its own.
     pub(super) fn failed(
         &mut self,
         peer: &PeerId,
         error: &str,
+        reasons: &[(Multiaddr, String)],
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Option<(Multiaddr, String)> {
-        let target = self.targets.get_mut(peer)?;
-        let State::Dialling { .. } = target.state else { return None };
+    ) -> Vec<(Multiaddr, String)> {
+        let Some(target) = self.targets.get_mut(peer) else { return Vec::new() };
+        let State::Dialling { .. } = target.state else { return Vec::new() };
         let until = self.eager.after(backoff(target.failures, FIRST_PAUSE, LONGEST_PAUSE, rng), now, rng);
         target.state = State::Waiting { until };
         target.failures = target.failures.saturating_add(1);
-        if target.error.as_deref() == Some(error) {
-            return None;
+        let mut news = Vec::new();
+        for address in &target.addresses {
+            let reason = reasons.iter().find(|(at, _)| bare(at) == bare(address)).map(|(_, reason)| reason.as_str());
+            // What stops a dial as a whole stops it at each address.
+            let Some(reason) = reason.or(reasons.is_empty().then_some(error)) else { continue };
+            if target.errors.get(address).is_none_or(|said| said != reason) {
+                target.errors.insert(address.clone(), reason.to_owned());
+                news.push((address.clone(), reason.to_owned()));
+            }
         }
-        target.error = Some(error.to_owned());
-        Some((target.addresses.first()?.clone(), error.to_owned()))
+        news
     }
 
     /// Those to dial now.
@@ -173,7 +182,7 @@ mod tests {
         assert_eq!(bootstrap.due(now), [(peer, vec![address(1), address(2)])]);
         let mut pauses = Vec::new();
         for _ in 0..100 {
-            bootstrap.failed(&peer, "refused", now, &mut rng);
+            bootstrap.failed(&peer, "refused", &[], now, &mut rng);
             pauses.push(next_dial(&mut bootstrap, &mut now));
         }
         assert!(pauses[0] <= Duration::from_millis(300));
@@ -189,7 +198,7 @@ mod tests {
         let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
         let mut say = |error: &str, bootstrap: &mut Bootstrap| {
             bootstrap.due(now + Duration::from_secs(3600));
-            bootstrap.failed(&peer, error, now, &mut rng).is_some()
+            !bootstrap.failed(&peer, error, &[], now, &mut rng).is_empty()
         };
         assert!(say("refused", &mut bootstrap));
         assert!(!say("refused", &mut bootstrap));
@@ -200,13 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn names_each_address_that_failed_with_its_own_reason() {
+        let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let targets = (1..=3).map(|port| (peer, address(port))).collect();
+        let mut bootstrap = Bootstrap::new(targets, PeerId::random(), now);
+        let mut fails = |reasons: &[(u16, &str)]| {
+            bootstrap.due(now + Duration::from_secs(3600));
+            let reasons: Vec<_> = reasons.iter().map(|(port, reason)| (address(*port), (*reason).to_owned())).collect();
+            bootstrap.failed(&peer, "all of it", &reasons, now, &mut rng)
+        };
+        let said = |port, reason: &str| (address(port), reason.to_owned());
+        assert_eq!(fails(&[(2, "refused"), (9, "of another source")]), [said(2, "refused")]);
+        assert_eq!(fails(&[(2, "refused"), (3, "no answer")]), [said(3, "no answer")]);
+        assert_eq!(fails(&[]).len(), 3, "a reason for the whole is one for each");
+    }
+
+    #[test]
     fn starts_anew_when_a_connected_one_is_gone() {
         let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
         let peer = PeerId::random();
         let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
         for _ in 0..10 {
             next_dial(&mut bootstrap, &mut now);
-            bootstrap.failed(&peer, "refused", now, &mut rng);
+            bootstrap.failed(&peer, "refused", &[], now, &mut rng);
         }
         bootstrap.connected(&peer);
         assert!(bootstrap.due(now + Duration::from_secs(3600)).is_empty());
@@ -221,13 +247,13 @@ mod tests {
         let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
         for _ in 0..10 {
             next_dial(&mut bootstrap, &mut now);
-            bootstrap.failed(&peer, "refused", now, &mut rng);
+            bootstrap.failed(&peer, "refused", &[], now, &mut rng);
         }
         bootstrap.network_changed(now);
         let changed = now;
         assert_eq!(next_dial(&mut bootstrap, &mut now), Duration::ZERO);
         while now < changed + Duration::from_secs(9) {
-            bootstrap.failed(&peer, "no route", now, &mut rng);
+            bootstrap.failed(&peer, "no route", &[], now, &mut rng);
             assert!(next_dial(&mut bootstrap, &mut now) <= Duration::from_millis(1050));
         }
     }

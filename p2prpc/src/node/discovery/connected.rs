@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
-use super::address_filter::{Scope, filter, ip};
+use super::address_filter::{Scope, filter_proven};
 use super::service::Cursor;
+use crate::node::networks::{Networks, ip_of};
 
 /// Between two questions for members: doubling, and from the start again when there was news.
 const QUICK_LIST: Duration = Duration::from_millis(250);
@@ -66,7 +67,7 @@ impl Connected {
             describing: Describing::NotYet,
             failures: 0,
             addresses: Vec::new(),
-            remote: ip(remote),
+            remote: ip_of(remote),
             dialled: None,
             asking: None,
         };
@@ -84,8 +85,8 @@ impl Connected {
         }
     }
 
-    pub(super) fn listens_at(&mut self, peer: PeerId, listen_addresses: &[Multiaddr]) {
-        self.addresses = filter(&peer, listen_addresses, self.scope);
+    pub(super) fn listens_at(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], networks: &Networks) {
+        self.addresses = filter_proven(&peer, listen_addresses, self.scope, networks, self.remote);
         if let Some(dialled) = &self.dialled {
             self.addresses.retain(|known| known != dialled);
             self.addresses.insert(0, dialled.clone());
@@ -213,13 +214,13 @@ mod tests {
         let listen: Vec<Multiaddr> =
             ["/ip4/127.0.0.1/tcp/4001", "/ip4/203.0.113.9/tcp/4001"].iter().map(|text| text.parse().unwrap()).collect();
         let mut dialled = Connected::new(peer, &remote, true, Scope::Loopback, now);
-        dialled.listens_at(peer, &listen);
+        dialled.listens_at(peer, &listen, &Networks::fixed([]));
         let texts: Vec<String> = dialled.addresses.iter().map(ToString::to_string).collect();
         let expected = ["203.0.113.1", "203.0.113.9"].map(|ip| format!("/ip4/{ip}/tcp/4001/p2p/{peer}"));
         assert_eq!(texts, expected);
         let mut inbound = Connected::new(peer, &remote, false, Scope::Loopback, now);
         assert!(inbound.addresses.is_empty(), "the port it came from is not where it listens");
-        inbound.listens_at(peer, &listen);
+        inbound.listens_at(peer, &listen, &Networks::fixed([]));
         assert_eq!(inbound.addresses.len(), 1);
     }
 }

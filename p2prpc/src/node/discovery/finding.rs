@@ -85,7 +85,7 @@ impl Discovery {
     }
 
     pub(super) fn provider(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
-        let addresses = filter(&peer, addresses, self.scope);
+        let addresses = filter(&peer, addresses, self.scope, &self.networks);
         if !addresses.is_empty() {
             self.hint(peer, Teller::Kademlia, addresses, now);
         } else if peer != self.local
@@ -118,7 +118,7 @@ impl Discovery {
 
     pub(super) fn looked_up(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
         let Some(search) = self.searches.remove(&peer) else { return };
-        let addresses = filter(&peer, addresses, self.scope);
+        let addresses = filter(&peer, addresses, self.scope, &self.networks);
         if search.a_call {
             self.actions.push_back(Action::AddressesFound { peer, addresses: addresses.clone() });
         }

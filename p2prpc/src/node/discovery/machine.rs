@@ -12,7 +12,7 @@ use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 
-use super::address_filter::{Scope, filter, ip};
+use super::address_filter::{Scope, filter};
 use super::bootstrap::Bootstrap;
 use super::connected::{Connected, Describing};
 use super::dial_budget::{DialBudget, Teller};
@@ -27,6 +27,7 @@ use super::remembered::Remembered;
 use super::roster::Roster;
 use super::service::{self, Question, What};
 use super::{Action, DialFailure, DiscoveryConfig, GorpcName, Input};
+use crate::node::networks::{Networks, ip_of};
 use crate::service::Service;
 
 const MAX_DEPARTED: usize = 4096;
@@ -56,6 +57,7 @@ pub(in crate::node) struct Discovery {
     pub(super) actions: VecDeque<Action>,
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
+    pub(super) networks: Networks,
     kad_protocol: StreamProtocol,
     gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
@@ -98,6 +100,7 @@ impl Discovery {
             actions: VecDeque::new(),
             rng,
             scope: config.scope,
+            networks: config.networks,
             kad_protocol: config.kad_protocol,
             gorpc: config.gorpc,
             budget: DialBudget::new(now),
@@ -194,7 +197,7 @@ impl Discovery {
             Input::AddressesWanted { peer } => self.addresses_wanted(peer),
             Input::PeerLookedUp { peer, addresses } => self.looked_up(peer, &addresses, now),
             Input::SeenNearby { peer, addresses } => {
-                let addresses = filter(&peer, &addresses, Scope::Loopback);
+                let addresses = filter(&peer, &addresses, Scope::Loopback, &self.networks);
                 self.hint(peer, Teller::Network, addresses, now);
                 self.dial_hints(now);
             }
@@ -242,7 +245,7 @@ impl Discovery {
             self.connected.entry(peer).or_insert_with(|| Connected::new(peer, remote, outbound, scope, now));
         connected.heard = now;
         connected.suspected = false;
-        connected.remote = ip(remote);
+        connected.remote = ip_of(remote);
         if let Some(member) = self.members.get_mut(&peer) {
             member.seen_at = connected.remote;
         }
@@ -288,7 +291,7 @@ impl Discovery {
     fn identified(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
         let Some(connected) = self.connected.get_mut(&peer) else { return };
         connected.identified = true;
-        connected.listens_at(peer, listen_addresses);
+        connected.listens_at(peer, listen_addresses, &self.networks);
         let addresses = connected.addresses.clone();
         if speaks_kad {
             // A peer gives away the user's own words for it only as far as it would be believed itself.
@@ -302,7 +305,7 @@ impl Discovery {
         }
         if let Some(member) = self.members.get_mut(&peer) {
             member.addresses.clone_from(&addresses);
-            self.remembered.add(peer, &addresses);
+            self.remembered.add(peer, &addresses, &self.networks);
             let topics = member.topics.clone();
             self.roster.connected(peer, topics, &addresses);
         }
@@ -336,8 +339,8 @@ impl Discovery {
         for ip in &failure.no_route {
             self.budget.not_sent(*ip);
         }
-        let worth_a_word = self.bootstrap.failed(&peer, &failure.error, now, &mut self.rng);
-        if let Some((address, error)) = worth_a_word.filter(|_| !failure.aborted) {
+        let news = self.bootstrap.failed(&peer, &failure.error, &failure.reasons, now, &mut self.rng);
+        for (address, error) in news.into_iter().filter(|_| !failure.aborted) {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
         self.former.failed(&peer, self.members.is_empty(), now, &mut self.rng);

@@ -136,7 +136,7 @@ impl Discovery {
             (connected.addresses.clone(), connected.remote)
         });
         self.roster.connected(peer, topics.clone(), &addresses);
-        self.remembered.add(peer, &addresses);
+        self.remembered.add(peer, &addresses, &self.networks);
         let pinned = match self.members.get_mut(&peer) {
             Some(known) => {
                 if known.member != member {
@@ -268,7 +268,7 @@ impl Discovery {
                 .take(2 * PAGE)
                 .filter_map(|address| Multiaddr::try_from(address.0.clone()).ok())
                 .collect();
-            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope), now);
+            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope, &self.networks), now);
         }
         for gone in listing.gone.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };

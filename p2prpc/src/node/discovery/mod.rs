@@ -35,8 +35,9 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::error::RpcError;
 use crate::members::Member;
+use crate::node::networks::Networks;
 
-pub(super) use address_filter::{Scope, ip, may_tell};
+pub(super) use address_filter::{Scope, may_tell};
 pub(super) use dial_budget::{DialBudget, Teller};
 pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
@@ -60,6 +61,8 @@ pub(super) struct DiscoveryConfig {
     pub(super) max_connected_members: usize,
     /// Which addresses are believed when it isn't known who told them.
     pub(super) scope: Scope,
+    /// Which of a peer's addresses are likeliest to work.
+    pub(super) networks: Networks,
     /// True for [`Reachability::Private`](super::Reachability::Private).
     pub(super) private: bool,
     /// The DHT's protocol: a peer that has it belongs into the routing table.
@@ -92,12 +95,24 @@ impl GorpcName {
 pub(super) struct DialFailure {
     /// In words for the user.
     pub(super) error: String,
+    /// Each address that was tried, and how it failed there.
+    pub(super) reasons: Vec<(Multiaddr, String)>,
     /// Where the peer wasn't.
     pub(super) tried: Vec<Multiaddr>,
     /// To these our network had no way: that tells nothing of the peer.
     pub(super) no_route: Vec<IpAddr>,
     /// We gave it up ourselves, which tells nothing of the peer either.
     pub(super) aborted: bool,
+}
+
+impl DialFailure {
+    /// Another dial of the peer failed before this one.
+    pub(super) fn add(&mut self, before: DialFailure) {
+        self.reasons.extend(before.reasons);
+        self.tried.extend(before.tried);
+        self.no_route.extend(before.no_route);
+        self.aborted &= before.aborted;
+    }
 }
 
 /// What happened.
@@ -110,7 +125,8 @@ pub(super) enum Input {
     /// The last connection to the peer is gone.
     Disconnected { peer: PeerId },
     /// A dial failed, whoever asked for it. Also when the swarm refused it at once, unless a dial of that peer was
-    /// under way already or it was connected: then its outcome is to come.
+    /// under way already or it was connected: then its outcome is to come. Of several dials of one peer at a time the
+    /// last to end says so for all.
     DialFailed { peer: PeerId, failure: DialFailure },
     /// The peer speaks the application's protocol.
     Supported { peer: PeerId },

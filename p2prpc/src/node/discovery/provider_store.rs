@@ -12,6 +12,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::address_filter::{Scope, filter};
 use super::key::{Topic, record_key};
+use crate::node::networks::Networks;
 
 /// Keys that are not ours. Ours are always taken, so that no number of foreign ones keeps us from meeting.
 const MAX_FOREIGN_KEYS: usize = 768;
@@ -41,6 +42,7 @@ pub(in crate::node) struct ProviderStore {
     local: PeerId,
     /// Who stores a record says where it is, from an unknown distance.
     scope: Scope,
+    networks: Networks,
     own_keys: HashSet<RecordKey>,
     foreign: usize,
     keys: HashMap<RecordKey, Vec<ProviderRecord>>,
@@ -98,11 +100,17 @@ impl Ledger {
 
 impl ProviderStore {
     /// A store of `local`, whose own keys are those of `rendezvous`. `scope` is the widest that addresses may have.
-    pub(in crate::node) fn new<'a>(local: PeerId, rendezvous: impl IntoIterator<Item = &'a str>, scope: Scope) -> Self {
+    pub(in crate::node) fn new<'a>(
+        local: PeerId,
+        rendezvous: impl IntoIterator<Item = &'a str>,
+        scope: Scope,
+        networks: Networks,
+    ) -> Self {
         let topics: Vec<Topic> = rendezvous.into_iter().map(super::key::topic).collect();
         ProviderStore {
             local,
             scope,
+            networks,
             own_keys: topics.iter().map(record_key).collect(),
             foreign: 0,
             keys: HashMap::new(),
@@ -114,7 +122,7 @@ impl ProviderStore {
 
     fn shorten(&self, record: &mut ProviderRecord) {
         let mut bytes = 0;
-        record.addresses = filter(&record.provider, &record.addresses, self.scope);
+        record.addresses = filter(&record.provider, &record.addresses, self.scope, &self.networks);
         // Those who are told know whose addresses they are, and Go nodes of 2021 can't dial one that ends in a peer id.
         for address in &mut record.addresses {
             if let Some(Protocol::P2p(_)) = address.iter().last() {
@@ -136,7 +144,7 @@ impl ProviderStore {
 
     /// This peer isn't there: records that have it nowhere else go.
     pub(in crate::node) fn forget_at(&mut self, provider: &PeerId, addresses: &[Multiaddr]) {
-        let failed = filter(provider, addresses, Scope::Loopback);
+        let failed = filter(provider, addresses, Scope::Loopback, &self.networks);
         let is_failed =
             |address: &Multiaddr| address.clone().with_p2p(*provider).is_ok_and(|address| failed.contains(&address));
         let is_wrong = |record: &ProviderRecord| !record.addresses.is_empty() && record.addresses.iter().all(is_failed);
@@ -288,7 +296,7 @@ mod tests {
     use crate::node::discovery::rendezvous_key;
 
     fn store() -> ProviderStore {
-        ProviderStore::new(PeerId::random(), ["ours"], Scope::Loopback)
+        ProviderStore::new(PeerId::random(), ["ours"], Scope::Loopback, Networks::fixed([]))
     }
 
     fn foreign_key(n: usize) -> RecordKey {

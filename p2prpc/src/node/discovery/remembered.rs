@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::address_filter::{Scope, filter};
 use super::former::Why;
 use super::machine::Discovery;
+use crate::node::networks::Networks;
 
 /// More than these are not remembered; the one that wasn't heard of for longest goes first.
 pub(in crate::node) const MAX_REMEMBERED: usize = 256;
@@ -23,8 +24,8 @@ impl Remembered {
     }
 
     /// It is a member, and said to be there.
-    pub(super) fn add(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
-        let addresses = filter(&peer, addresses, Scope::Loopback);
+    pub(super) fn add(&mut self, peer: PeerId, addresses: &[Multiaddr], networks: &Networks) {
+        let addresses = filter(&peer, addresses, Scope::Loopback, networks);
         if !addresses.is_empty() {
             self.table.insert(peer, addresses);
         }
@@ -44,9 +45,9 @@ impl Discovery {
 
     /// A node before this one knew this member.
     pub(super) fn remember(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
-        let addresses = filter(&peer, addresses, Scope::Loopback);
+        let addresses = filter(&peer, addresses, Scope::Loopback, &self.networks);
         if peer != self.local && !addresses.is_empty() {
-            self.remembered.add(peer, &addresses);
+            self.remembered.add(peer, &addresses, &self.networks);
             self.former.add(peer, Why::Remembered, addresses, now, &mut self.rng);
         }
     }

@@ -313,6 +313,7 @@ fn a_private_node_with_a_public_bootstrap_peer_is_warned() {
         serves: true,
         max_connected_members: 512,
         scope: super::Scope::Loopback,
+        networks: crate::node::networks::Networks::fixed([]),
         private: true,
         kad_protocol: libp2p::StreamProtocol::new("/ipfs/kad/1.0.0"),
         gorpc: None,

@@ -1,13 +1,7 @@
 //! What discovery wants done.
 
-use libp2p::Multiaddr;
-use libp2p::PeerId;
-use libp2p::swarm::DialError;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-
 use super::Driver;
 use crate::handle::Network;
-use crate::node::dial;
 use crate::node::discovery::{Action, Input, say_leaving};
 
 impl Driver {
@@ -57,14 +51,6 @@ impl Driver {
                 self.announcer.bootstrap_failed(peer, address, error);
             }
             Action::Warn(warning) => tracing::warn!("{warning}"),
-        }
-    }
-
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing).addresses(addresses).build();
-        match self.swarm.dial(opts) {
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(error) => self.feed(Input::DialFailed { peer, failure: dial::failure(&error) }),
         }
     }
 }

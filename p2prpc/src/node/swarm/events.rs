@@ -8,39 +8,34 @@ use super::Driver;
 use crate::node::behaviour::NodeBehaviourEvent;
 use crate::node::dial;
 use crate::node::discovery::Input;
+use crate::node::networks::ip_of;
 
 /// Of what a peer says of itself, no more is looked at.
-const MAX_SAID: usize = 64;
+const MAX_SAID: usize = 256;
+/// Of our own addresses no more are told to the DHT; readers keep fewer.
+const MAX_TOLD: usize = 16;
 
 impl Driver {
     pub(super) fn on_event(&mut self, event: SwarmEvent<NodeBehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, num_established, .. } => {
-                if let Some((_, connected)) = self.connecting.remove(&connection_id) {
-                    // Whoever asked may have gone.
-                    let _ = connected.send(Ok(peer));
-                }
                 self.note_local_ip(peer, connection_id, &endpoint);
                 let address = endpoint.get_remote_address().clone();
                 let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
+                self.connection_made(peer, connection_id, outbound.then_some(&address));
                 self.feed(Input::Connected { peer, address, outbound, first });
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, .. } => {
                 self.local_ips.remove(&connection_id);
+                self.connecting.closed(connection_id);
                 tracing::debug!(%peer, connection = %connection_id, ?cause, left = num_established, "a connection was closed");
                 if num_established == 0 {
                     self.feed(Input::Disconnected { peer });
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
-                let failure = dial::failure(&error);
-                if let Some((address, connected)) = self.connecting.remove(&connection_id) {
-                    let _ = connected.send(Err(dial::connect_error(address, error)));
-                }
-                if let Some(peer) = peer_id {
-                    self.feed(Input::DialFailed { peer, failure });
-                }
+                self.dial_ended(peer_id, connection_id, &error);
             }
             SwarmEvent::IncomingConnectionError { error, .. } => {
                 tracing::debug!(error = dial::root(&error), "an inbound connection failed");
@@ -84,20 +79,36 @@ impl Driver {
             return;
         }
         self.announcer.listening(address);
-        if self.listens_openly {
-            self.swarm.add_external_address(address.clone());
-            self.addresses_changed();
+        self.own_addresses.push(address.clone());
+        self.tell_own_addresses();
+        if !is_loopback(address) {
+            self.feed(Input::NetworkChanged);
         }
         self.network_changed();
     }
 
     fn listening_ended(&mut self, address: &Multiaddr) {
         self.announcer.listening_ended(address);
-        if self.listens_openly {
-            self.swarm.remove_external_address(address);
-            self.addresses_changed();
+        self.own_addresses.retain(|own| own != address);
+        self.tell_own_addresses();
+    }
+
+    /// Not every bridge of every container: Kademlia has room for a few addresses, and would forget those that came first.
+    fn tell_own_addresses(&mut self) {
+        if !self.listens_openly {
+            return;
         }
-        self.network_changed();
+        let mut told = self.networks.own_ordered(self.own_addresses.clone());
+        told.truncate(MAX_TOLD);
+        let before: Vec<Multiaddr> = self.swarm.external_addresses().cloned().collect();
+        for old in before.iter().filter(|old| !told.contains(old)) {
+            self.swarm.remove_external_address(old);
+        }
+        // The one that is added last, or again, is told first.
+        for address in told.into_iter().rev() {
+            self.swarm.add_external_address(address);
+        }
+        self.addresses_changed();
     }
 
     fn network_changed(&mut self) {
@@ -110,6 +121,10 @@ impl Driver {
         let reachable = self.swarm.external_addresses().next().is_some();
         self.feed(Input::OwnAddressesChanged { reachable });
     }
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    ip_of(address).is_some_and(|ip| ip.is_loopback())
 }
 
 /// An IPv6 address that means nothing without the name of an interface, which a multiaddr doesn't have.

@@ -1,6 +1,7 @@
 //! The node's task: it drives the swarm, tells discovery what happens and does what discovery asks for.
 
 mod actions;
+mod connect;
 mod events;
 mod leave;
 mod network;
@@ -16,21 +17,24 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::ConnectionId;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::behaviour::NodeBehaviour;
-use super::dial;
 use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
 use super::interfaces::Interfaces;
+use super::networks::Networks;
 use super::peer_cache::PeerCache;
+use super::resolver::Resolver;
+use super::staggered::Dials;
 use crate::behaviour::Core;
 use crate::handle::Handle;
+
+use connect::Connecting;
 
 /// Questions to other nodes that are under way at once.
 const MAX_ASKING: usize = 256;
@@ -43,6 +47,7 @@ const LOOK_FOR_IDLE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Command {
     Connect { address: Multiaddr, peer: Option<PeerId>, connected: Connected },
+    AddressGiven { peer: PeerId, address: Multiaddr },
     Block { peer: PeerId },
     ServicesChanged,
     Shutdown { grace: Duration },
@@ -60,7 +65,12 @@ pub(super) struct Driver {
     /// True if every address that the node listens on is given as its own.
     listens_openly: bool,
     listeners: Vec<ListenerId>,
-    connecting: HashMap<ConnectionId, (Multiaddr, Connected)>,
+    /// Where the node listens.
+    own_addresses: Vec<Multiaddr>,
+    connecting: Connecting,
+    dials: Dials,
+    networks: Networks,
+    resolver: Arc<Resolver>,
     /// Peers that have said that they go.
     leaving: mpsc::Receiver<PeerId>,
     asking: JoinSet<Input>,
@@ -128,6 +138,10 @@ impl Driver {
         for input in self.swarm.behaviour_mut().kademlia.tick(now) {
             self.feed(input);
         }
+        self.dial_told();
+        if self.resolver.may_work_again() {
+            self.feed(Input::NetworkChanged);
+        }
         self.feed(Input::Tick);
         if let Some(cache) = &mut self.peer_cache {
             cache.tick(now, self.discovery.remembered());
@@ -137,6 +151,7 @@ impl Driver {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Connect { address, peer, connected } => self.connect(address, peer, connected),
+            Command::AddressGiven { peer, address } => self.address_given(peer, address),
             Command::Block { peer } => {
                 self.swarm.behaviour_mut().kademlia.forget(&peer);
                 // There may be no connection.
@@ -145,29 +160,6 @@ impl Driver {
             }
             Command::ServicesChanged => self.feed(Input::ServicesChanged),
             Command::Shutdown { .. } => {}
-        }
-    }
-
-    fn connect(&mut self, address: Multiaddr, peer: Option<PeerId>, connected: Connected) {
-        let opts = match peer {
-            Some(peer) if self.swarm.is_connected(&peer) => {
-                let _ = connected.send(Ok(peer));
-                return;
-            }
-            Some(peer) => {
-                DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address.clone()]).build()
-            }
-            None => DialOpts::unknown_peer_id().address(address.clone()).build(),
-        };
-        let connection = opts.connection_id();
-        match self.swarm.dial(opts) {
-            Ok(()) => {
-                self.connecting.insert(connection, (address, connected));
-            }
-            Err(error) => {
-                // Whoever asked may have gone.
-                let _ = connected.send(Err(dial::connect_error(address, error)));
-            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a builder's values to a driver that listens.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU8;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use libp2p::{PeerId, StreamProtocol, Swarm, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::connect::Connecting;
 use super::{Command, Driver};
 use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::node::address::{InvalidAddress, ListenAddress};
@@ -27,8 +29,11 @@ use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
 use crate::node::kademlia::Kademlia;
+use crate::node::networks::Networks;
 use crate::node::peer_cache::PeerCache;
 use crate::node::reachability::Reachability;
+use crate::node::resolver::{Resolver, Told};
+use crate::node::staggered::Dials;
 use crate::node::{listen, transport};
 
 /// A connection that nothing uses and nobody pins ends after this.
@@ -54,8 +59,11 @@ impl Driver {
         let identity = builder.identity.clone().unwrap_or_else(Identity::generate);
         let local = identity.peer_id();
         let (rpc, core) = rpc(local, &builder)?;
+        let networks = Networks::system();
+        let dials = Dials::new(networks.clone(), given.clone());
         let scope = builder.reachability.scope(builder.bootstrap.iter().map(|(_, address)| address));
-        let store = ProviderStore::new(local, builder.rendezvous.iter().map(|name| &**name), scope);
+        let rendezvous = builder.rendezvous.iter().map(|name| &**name);
+        let store = ProviderStore::new(local, rendezvous, scope, networks.clone());
         let (remembered, peer_cache) = match builder.peer_cache.clone() {
             Some(path) => {
                 let (peers, cache) = PeerCache::open(path, local, Instant::now()).await;
@@ -72,6 +80,7 @@ impl Driver {
                 serves: !builder.services.is_empty(),
                 max_connected_members: builder.max_connected_members,
                 scope,
+                networks: networks.clone(),
                 private: builder.reachability == Reachability::Private,
                 kad_protocol: kad_protocol.clone(),
                 gorpc: gorpc_name(&builder)?,
@@ -80,7 +89,7 @@ impl Driver {
             },
             Instant::now(),
         );
-        let mut kademlia = Kademlia::new(local, kad_protocol, store, scope, discovery.dial_budget());
+        let mut kademlia = Kademlia::new(local, kad_protocol, store, scope, discovery.dial_budget(), networks.clone());
         kademlia.set_mode(match builder.reachability {
             Reachability::Private | Reachability::Public(_) => Mode::Server,
             Reachability::Client => Mode::Client,
@@ -88,7 +97,7 @@ impl Driver {
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
         rpc.serve_internal(discovery.service(says_leaving))?;
         let behaviour = NodeBehaviour::new(
-            Gate::new(builder.admission.clone(), given, builder.max_connections, Quiet::of(&core)),
+            Gate::new(builder.admission.clone(), given, dials.clone(), builder.max_connections, Quiet::of(&core)),
             rpc,
             kademlia,
             identity.keypair(),
@@ -98,23 +107,32 @@ impl Driver {
         );
         let config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_CONNECTION)
+            // Each address waits for its turn by itself.
+            .with_dial_concurrency_factor(NonZeroU8::MAX)
             .with_max_negotiating_inbound_streams(if builder.speaks_gorpc() {
                 MAX_NEGOTIATING_GORPC
             } else {
                 MAX_NEGOTIATING
             })
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
-        let transport = transport::build(identity.keypair(), builder.speaks_gorpc()).map_err(StartError::Network)?;
+        let announcer = Arc::new(Announcer::new(local));
+        let resolver = Arc::new(Resolver::system(tells_of_resolver(announcer.clone())));
+        let transport = transport::build(identity.keypair(), builder.speaks_gorpc(), resolver.clone(), dials.clone());
+        let transport = transport.map_err(StartError::Network)?;
         let mut driver = Driver {
             swarm: Swarm::new(Handshakes::new(transport).boxed(), behaviour, local, config),
             discovery,
-            announcer: Arc::new(Announcer::new(local)),
+            announcer,
             core,
             handle: builder.handle.clone(),
             commands,
             listens_openly: builder.reachability == Reachability::Private,
             listeners: Vec::new(),
-            connecting: HashMap::new(),
+            own_addresses: Vec::new(),
+            connecting: Connecting::default(),
+            dials,
+            networks,
+            resolver,
             leaving,
             asking: JoinSet::new(),
             to_ask: VecDeque::new(),
@@ -148,6 +166,8 @@ impl Driver {
     async fn listen(&mut self, addresses: &[ListenAddress]) -> Result<(), StartError> {
         let mut waiting = HashMap::new();
         for listen in addresses {
+            let _turn = listen::turn(listen).await;
+            listen::probe(listen)?;
             match self.swarm.listen_on(listen.address.clone()) {
                 Ok(listener) => {
                     self.listeners.push(listener);
@@ -201,6 +221,19 @@ fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), S
     }
     let core = rpc.manage_members();
     Ok((rpc, core))
+}
+
+/// Says it once when names can't be looked up any more, and once when they can again.
+fn tells_of_resolver(announcer: Arc<Announcer>) -> Told {
+    Box::new(move |error| {
+        match error {
+            Some(error) => {
+                tracing::warn!(error, "names can't be looked up: addresses with names are tried again later")
+            }
+            None => tracing::info!("names can be looked up again"),
+        }
+        announcer.resolver(error);
+    })
 }
 
 /// How to tell a Go peer, if there may be any.

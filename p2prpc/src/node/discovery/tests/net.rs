@@ -8,10 +8,11 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::error::{ErrorKind, RpcError};
 use crate::members::Member;
-use crate::node::discovery::address_filter::{Scope, ip};
+use crate::node::discovery::address_filter::Scope;
 use crate::node::discovery::machine::Discovery;
 use crate::node::discovery::service::{Question, What};
 use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
+use crate::node::networks::{Networks, ip_of};
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 const HANDSHAKE: Duration = Duration::from_millis(30);
@@ -152,6 +153,7 @@ impl Net {
             serves: setup.serves,
             max_connected_members: setup.max_connected,
             scope: Scope::Loopback,
+            networks: Networks::fixed([]),
             private: true,
             kad_protocol: KAD,
             gorpc: None,
@@ -323,7 +325,7 @@ impl Net {
         });
         let failed = failed(peer, addresses.first().cloned().unwrap_or_else(|| address(0)));
         if self.cut.contains(&node) {
-            let no_route = addresses.iter().filter_map(ip).collect();
+            let no_route = addresses.iter().filter_map(ip_of).collect();
             let failure = DialFailure { error: "network unreachable".into(), no_route, ..DialFailure::default() };
             return self.later(REFUSAL, node, Event::Input(Input::DialFailed { peer, failure }));
         }
