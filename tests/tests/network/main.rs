@@ -85,6 +85,9 @@ fn trials() -> Vec<Trial> {
         trials.extend(moved::trials(transport));
         trials.extend(late::trials(transport));
     }
+    for transport in [Transport::Tcp, Transport::Quic] {
+        trials.extend(steady::busy_trials(transport));
+    }
     trials
 }
 
