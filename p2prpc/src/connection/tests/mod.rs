@@ -4,6 +4,8 @@ mod accounts;
 mod both;
 mod bounds;
 mod caller;
+#[cfg(feature = "gorpc")]
+mod dialects;
 mod parts;
 mod peer;
 mod service;
