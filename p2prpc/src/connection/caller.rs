@@ -120,7 +120,7 @@ impl CallStream {
 
     #[cfg(feature = "node")]
     pub(super) fn has_calls(&self) -> bool {
-        self.shared.lock().calls.len() > 0
+        !self.shared.lock().calls.is_empty()
     }
 
     pub(super) fn number(&self) -> u64 {
