@@ -444,9 +444,9 @@ mod tests {
         for peer in &peers {
             connections.open(*peer, &inbound()).unwrap();
         }
-        for n in 1..4 {
+        for oldest in &peers[1..4] {
             connections.open(PeerId::random(), &inbound()).unwrap();
-            assert_eq!(dismissed(&mut connections.gate), [peers[n]]);
+            assert_eq!(dismissed(&mut connections.gate), [*oldest]);
             assert_eq!(connections.gate.inbound.len(), 6);
         }
         connections.close_one(1, peers[1], &inbound(), 0);

@@ -4,6 +4,8 @@ mod accounts;
 mod both;
 mod bounds;
 mod caller;
+#[cfg(feature = "gorpc")]
+mod dialects;
 mod leaving;
 mod parts;
 mod peer;

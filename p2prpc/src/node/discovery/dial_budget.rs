@@ -19,6 +19,8 @@ const MAX_UNDER_WAY_A_TELLER: usize = 4;
 const MAX_UNDER_WAY_FROM_MEMORY: usize = 16;
 /// The same for the DHT's queries, which go to several peers at once, some of which are gone.
 const MAX_UNDER_WAY_OF_QUERIES: usize = 16;
+/// The same for members that were just lost: half of a group may go at once.
+const MAX_UNDER_WAY_OF_LOST: usize = 32;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 /// Dials a second to public addresses, in all and for one teller.
@@ -44,6 +46,8 @@ const MAX_REMEMBERED: usize = 4096;
 pub(in crate::node) enum Teller {
     /// A query in the DHT, which goes on from peer to peer.
     Query,
+    /// It was a member a moment ago.
+    Lost,
     /// We were connected to it ourselves.
     Memory,
     /// A provider record.
@@ -165,6 +169,7 @@ impl Budget {
         let max_under_way = match teller {
             Teller::Query => MAX_UNDER_WAY_OF_QUERIES,
             Teller::Memory => MAX_UNDER_WAY_FROM_MEMORY,
+            Teller::Lost => MAX_UNDER_WAY_OF_LOST,
             _ => MAX_UNDER_WAY_A_TELLER,
         };
         let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= max_under_way);
@@ -209,7 +214,7 @@ impl Budget {
         if !all.has_one(now) {
             return false;
         }
-        if teller != Teller::Memory {
+        if !matches!(teller, Teller::Memory | Teller::Lost) {
             let own = self.tellers.entry((teller, public)).or_insert_with(|| Bucket::full(rate, now));
             if !own.has_one(now) {
                 return false;

@@ -446,14 +446,18 @@ impl Discovery {
         };
         for redial in self.redials.due(now, known) {
             match redial {
-                Redial::GiveUp(peer) => self.left(peer, Departure::Vanished, now),
+                Redial::GiveUp(peer) => {
+                    // Nobody waits for its dial any more, and others may have its place.
+                    self.budget.finished(&peer);
+                    self.left(peer, Departure::Vanished, now);
+                }
                 Redial::Dial(peer) => {
                     let mut addresses = self.addresses_of(&peer);
                     // The user's own word needs no leave.
                     if !self.bootstrap.contains(&peer) {
                         // Where it was reached comes first; the rest is what it said of itself.
                         addresses.truncate(MAX_REDIALLED);
-                        addresses = self.budget.admit(peer, Teller::Memory, &addresses, now);
+                        addresses = self.budget.admit(peer, Teller::Lost, &addresses, now);
                     }
                     if addresses.is_empty() {
                         self.redials.refused(&peer, now);

@@ -197,25 +197,24 @@ impl ProviderStore {
             return Err(Error::MaxProvidedKeys);
         }
         self.foreign += usize::from(!self.keys.contains_key(&record.key));
-        let put = put(self.keys.entry(record.key.clone()).or_default(), record);
-        put.map_err(|refused| {
+        put(self.keys.entry(record.key.clone()).or_default(), record).map_or(Ok(()), |refused| {
             self.ledger.give_back(&refused);
-            Error::MaxProvidedKeys
+            Err(Error::MaxProvidedKeys)
         })
     }
 }
 
 /// Add a record or renew it; given back if there are too many.
-fn put(records: &mut Vec<ProviderRecord>, record: ProviderRecord) -> std::result::Result<(), ProviderRecord> {
+fn put(records: &mut Vec<ProviderRecord>, record: ProviderRecord) -> Option<ProviderRecord> {
     if let Some(known) = records.iter_mut().find(|known| known.provider == record.provider) {
         *known = record;
-        return Ok(());
+        return None;
     }
     if records.len() >= MAX_PROVIDERS {
-        return Err(record);
+        return Some(record);
     }
     records.push(record);
-    Ok(())
+    None
 }
 
 impl RecordStore for ProviderStore {
@@ -251,7 +250,7 @@ impl RecordStore for ProviderStore {
             if records.len() >= MAX_PROVIDERS {
                 records.retain(|known| !known.is_expired(now));
             }
-            return put(records, record).map_err(|_| Error::MaxProvidedKeys);
+            return put(records, record).map_or(Ok(()), |_| Err(Error::MaxProvidedKeys));
         }
         if self.foreign >= MAX_FOREIGN_KEYS || self.ledger.bytes + Ledger::cost(&record) > MAX_FOREIGN_BYTES {
             self.sweep(now);

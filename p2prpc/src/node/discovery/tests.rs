@@ -85,6 +85,22 @@ fn a_silent_one_is_out_within_thirty_seconds_and_comes_back() {
 }
 
 #[test]
+fn a_group_that_loses_half_at_once_is_whole_again_in_seconds() {
+    let mut net = complete_swarm(80);
+    net.run(secs(10));
+    for node in &mut net.nodes {
+        node.dialled.clear();
+    }
+    for node in 40..80 {
+        net.kill(node);
+    }
+    let took = net.run_until(secs(20), Net::is_complete).expect("the dead are out");
+    assert!(took < secs(6), "{took:?}");
+    let survivors = &net.nodes[..40];
+    assert!(survivors.iter().all(|node| node.dialled.len() >= 40), "each was dialled once more");
+}
+
+#[test]
 fn a_lost_connection_is_no_leave() {
     let mut net = complete_swarm(5);
     net.disconnect(1, 2);
