@@ -206,6 +206,11 @@ impl PeerAccount {
         self.take(1, |tally| (&tally.calls, tally.max_calls)).then(|| CallPermit { account: self.clone() })
     }
 
+    /// True while calls of the peer are admitted and not answered.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.own.calls.load(Ordering::Acquire) > 0
+    }
+
     /// Room for a request body; `None` past a limit.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<BytesPermit> {
         let taken = self.take(bytes, |tally| (&tally.bytes, tally.max_bytes));

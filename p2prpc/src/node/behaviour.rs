@@ -20,7 +20,7 @@ const PING: Duration = Duration::from_secs(5);
 // The gate comes first: what it refuses, nobody else hears of.
 #[derive(NetworkBehaviour)]
 pub(super) struct NodeBehaviour {
-    gate: Gate,
+    pub(super) gate: Gate,
     memory: memory_connection_limits::Behaviour,
     pub(super) rpc: Behaviour,
     pub(super) kademlia: Kademlia,

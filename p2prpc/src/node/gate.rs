@@ -32,6 +32,8 @@ pub(super) struct Gate {
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
     given: GivenAddresses,
+    /// The node is going: nobody new gets in.
+    leaving: bool,
 }
 
 /// Why a connection was not let through.
@@ -49,6 +51,8 @@ pub(super) enum Refusal {
     TooManyInbound(usize),
     #[error("the limit of {MAX_SETTING_UP} connections being set up is reached")]
     TooManySettingUp,
+    #[error("the node is shutting down")]
+    Leaving,
 }
 
 impl Gate {
@@ -61,7 +65,13 @@ impl Gate {
             outbound: 0,
             of_peer: HashMap::new(),
             given,
+            leaving: false,
         }
+    }
+
+    /// Let no new connection in.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
     }
 
     fn admit(&self, peer: &PeerId, direction: Direction) -> Result<(), Refusal> {
@@ -112,6 +122,9 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
+        if self.leaving {
+            return Err(ConnectionDenied::new(Refusal::Leaving));
+        }
         self.room(Direction::Inbound).map_err(ConnectionDenied::new)?;
         if self.setting_up.len() >= MAX_SETTING_UP {
             return Err(ConnectionDenied::new(Refusal::TooManySettingUp));

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::address::Kind;
 use super::behaviour::NodeBehaviour;
 use super::dial;
 use super::discovery::{Discovery, Input, Question};
@@ -51,7 +52,7 @@ pub(super) struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     /// True if every address that the node listens on is given as its own.
     listens_openly: bool,
-    listeners: Vec<ListenerId>,
+    listeners: Vec<(ListenerId, Kind)>,
     connecting: HashMap<ConnectionId, (Multiaddr, Connected)>,
     /// Peers that have said that they go.
     leaving: mpsc::Receiver<PeerId>,
