@@ -253,6 +253,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.server.leave();
         self.close_links();
+        self.local.end();
     }
 }
 

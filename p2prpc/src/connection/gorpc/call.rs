@@ -72,8 +72,9 @@ pub(super) fn spawn(link: Arc<BilingualLink>, call: EitherCall, start: Start, sl
     let id = tasks.last_id;
     slot.set_place(Place::Sent { stream: NO_STREAM, id });
     let task = Task { link: link.clone(), id, slot: slot.clone() };
-    let running = tokio::spawn(run(task, call, start));
-    tasks.running.insert(id, running.abort_handle());
+    if let Some(running) = link.config.spawner.spawn(run(task, call, start)) {
+        tasks.running.insert(id, running.abort_handle());
+    }
 }
 
 async fn run(task: Task, call: EitherCall, start: Start) {
