@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use crate::clock::now;
 use crate::handle::Handle;
 use crate::metadata::Metadata;
 
@@ -106,7 +107,7 @@ impl Context {
 
     /// The time left until [`deadline`](Context::deadline).
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(now())
     }
 
     /// True if the call came from this node itself and not over the network.

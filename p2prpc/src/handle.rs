@@ -196,6 +196,10 @@ pub(crate) trait Link: Send + Sync + 'static {
             None => slot.complete(Err(RpcError::never_sent(ErrorKind::NotSupported, ""))),
         }
     }
+    /// True if the tasks that look after the call run wherever its caller runs. A caller elsewhere keeps its deadline itself.
+    fn is_driven_here(&self) -> bool {
+        true
+    }
     /// The caller has gone: forget the call, and tell the peer if it was told of it.
     fn cancel(&self, slot: &Arc<ReplySlot>);
 }

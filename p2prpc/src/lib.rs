@@ -8,6 +8,7 @@ pub mod codec;
 pub mod wire;
 
 mod client;
+mod clock;
 mod connection;
 mod context;
 mod error;
@@ -23,6 +24,7 @@ mod node;
 mod panics;
 mod printable;
 mod reply;
+mod runtime;
 mod scratch;
 mod server;
 mod service;

@@ -239,6 +239,11 @@ impl PeerAccount {
         own.then(|| CallPermit { account: self.clone(), shared: false })
     }
 
+    /// True while calls of the peer are admitted and not answered.
+    pub(crate) fn has_calls(&self) -> bool {
+        self.own.calls.load(Ordering::Acquire) > 0
+    }
+
     /// Room for a request body that is there; `None` past a limit.
     pub(crate) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<BytesPermit> {
         let taken = take_all(self.tallies(), bytes, |tally| (&tally.bytes, tally.max_bytes));

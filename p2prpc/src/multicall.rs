@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
-use tokio::time::Sleep;
 
 #[cfg(feature = "gorpc")]
 use crate::client::encode_either;
 use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select};
+use crate::clock::{self, Timer};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, RpcError};
@@ -241,7 +241,7 @@ struct Running<M: Method> {
     /// Those whose turn hasn't come.
     waiting: VecDeque<PeerId>,
     calls: FuturesUnordered<Named<M>>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
 
 impl<M: Method> ReplyStream<M> {
@@ -256,7 +256,7 @@ impl<M: Method> ReplyStream<M> {
 
 impl<M: Method> Running<M> {
     fn start_some(&mut self, body: &Encoded) {
-        if self.waiting.is_empty() || Instant::now() >= self.deadline {
+        if self.waiting.is_empty() || clock::now() >= self.deadline {
             return;
         }
         while self.calls.len() < self.concurrency {
@@ -274,8 +274,8 @@ impl<M: Method> Running<M> {
             return None;
         }
         let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if timer.as_mut().poll(cx).is_pending() {
+        let timer = self.timer.get_or_insert_with(|| Timer::at(deadline));
+        if Pin::new(timer).poll(cx).is_pending() {
             return None;
         }
         self.waiting.pop_front()

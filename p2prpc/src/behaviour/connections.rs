@@ -11,9 +11,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::MAX_DIALS_OF_PEER;
 use super::established::{Peer, Silence};
+use crate::clock::now;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
-use crate::connection::{Connection, PeerLink, now};
+use crate::connection::{Connection, PeerLink};
 use crate::error::{ErrorKind, RpcError};
 
 /// The way to a peer, which needs a stream now and then.

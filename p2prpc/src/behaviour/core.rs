@@ -307,6 +307,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.server.leave();
         self.close_links();
+        self.local.end();
     }
 }
 

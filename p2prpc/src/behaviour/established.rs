@@ -127,7 +127,7 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::now;
+    use crate::clock::now;
     use crate::error::RpcError;
     use libp2p::PeerId;
 

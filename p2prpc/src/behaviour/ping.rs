@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite};
 
-use crate::connection::now;
+use crate::clock::now;
 
 pub(super) const PROTOCOL: &str = "/ipfs/ping/1.0.0";
 const LEN: usize = 32;

@@ -9,7 +9,8 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::upgrade::NegotiationError;
 
 use super::ping::Pinger;
-use crate::connection::{Alarm, Connection, Wanted, now};
+use crate::clock::now;
+use crate::connection::{Alarm, Connection, Wanted};
 
 /// A call's own answer may be the sign of life, if it comes within this time.
 const SOON: Duration = Duration::from_millis(300);

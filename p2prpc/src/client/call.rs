@@ -5,14 +5,11 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use libp2p::PeerId;
-use tokio::time::Sleep;
-
 use super::CallOptions;
+use crate::clock::{self, Timer};
 use crate::codec::{self, CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
@@ -25,13 +22,15 @@ use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
 use crate::service::{Method, Received};
 use crate::stack;
+use bytes::Bytes;
+use libp2p::PeerId;
 
 /// Bodies past this size are shared with the network instead of copied.
 const SHARED_FROM: usize = 16 * 1024;
 /// How often an idempotent call is made again after a lost connection.
 const MAX_RESENDS: u32 = 2;
-/// A timeout that can't be added to the clock becomes this.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long after its deadline a call is given up by a caller whose node is driven elsewhere, and says nothing.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A call that has not been made yet: set its options, then `.await` it.
 ///
@@ -58,7 +57,7 @@ enum State<M: Method> {
     Waiting(Waiting),
     /// Before an idempotent call is made again.
     Resting {
-        until: Pin<Box<Sleep>>,
+        until: Timer,
         request: Kept,
     },
     /// Before anybody is told.
@@ -108,6 +107,10 @@ struct Waiting {
     kept: Option<Box<Kept>>,
     /// The handler may have run for an earlier attempt.
     may_have_run: bool,
+    deadline: Instant,
+    /// Looks after the deadline where nobody else may.
+    own_timer: Option<Timer>,
+    was_polled: bool,
     /// Keeps the network of a local client alive until the call is over.
     _own: Option<Arc<dyn Network>>,
 }
@@ -214,7 +217,7 @@ impl<M: Method> Call<M> {
                     let (metadata, body) = (&options.metadata, Body::Borrowed(&body.0));
                     let request = Request { method: M::NAME, codec, deadline, metadata, body, again: false };
                     link.submit(request, &slot);
-                    return Ok(Waiting { link, slot, codec, kept: None, may_have_run: false, _own: own });
+                    return Ok(Waiting::new(link, own, slot, codec, deadline, None));
                 }
                 Encoded::natively(body.into_bytes())
             }
@@ -234,13 +237,12 @@ impl<M: Method> Call<M> {
         kept.put::<M>(&slot);
         let (link, own) = (kept.link.clone(), kept.own.clone());
         let kept = M::IDEMPOTENT.then(|| Box::new(kept));
-        Ok(Waiting { link, slot, codec, kept, may_have_run: false, _own: own })
+        Ok(Waiting::new(link, own, slot, codec, deadline, kept))
     }
 }
 
 pub(crate) fn deadline_of(inherited: Option<Instant>, timeout: Duration) -> Instant {
-    let now = Instant::now();
-    let own = now.checked_add(timeout).unwrap_or(now + LONGEST_TIMEOUT);
+    let own = clock::after(timeout);
     inherited.map_or(own, |inherited| inherited.min(own))
 }
 
@@ -321,9 +323,9 @@ impl Kept {
     fn submit<M: Method>(self) -> Waiting {
         let slot = Arc::new(ReplySlot::new());
         self.put::<M>(&slot);
-        let (link, codec, own) = (self.link.clone(), self.options.codec, self.own.clone());
+        let (link, codec, own, deadline) = (self.link.clone(), self.options.codec, self.own.clone(), self.deadline);
         let may_have_run = self.may_have_run;
-        Waiting { link, _own: own, slot, codec, may_have_run, kept: Some(Box::new(self)) }
+        Waiting { may_have_run, ..Waiting::new(link, own, slot, codec, deadline, Some(Box::new(self))) }
     }
 
     /// Give the call to the link.
@@ -351,6 +353,46 @@ impl Kept {
 }
 
 impl Waiting {
+    fn new(
+        link: Arc<dyn Link>,
+        own: Option<Arc<dyn Network>>,
+        slot: Arc<ReplySlot>,
+        codec: CodecId,
+        deadline: Instant,
+        kept: Option<Box<Kept>>,
+    ) -> Self {
+        Waiting {
+            link,
+            slot,
+            codec,
+            kept,
+            may_have_run: false,
+            deadline,
+            own_timer: None,
+            was_polled: false,
+            _own: own,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RawResult> {
+        if let Poll::Ready(result) = self.slot.poll(cx) {
+            return Poll::Ready(result);
+        }
+        if !self.was_polled {
+            self.was_polled = true;
+            if !self.link.is_driven_here() {
+                self.own_timer = Some(Timer::at(self.deadline + PATIENCE));
+            }
+        }
+        match &mut self.own_timer {
+            Some(timer) => ready!(Pin::new(timer).poll(cx)),
+            None => return Poll::Pending,
+        }
+        self.link.cancel(&self.slot);
+        self.kept = None;
+        Poll::Ready(Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "and the node was not driven meanwhile")))
+    }
+
     /// What to make again after this result, if the call can be made again.
     fn resend(&mut self, result: &RawResult) -> Option<(Duration, Kept)> {
         let Err(error) = result else { return None };
@@ -359,7 +401,7 @@ impl Waiting {
         }
         let mut kept = self.kept.take()?;
         let delay = resend_delay(kept.resends);
-        if kept.resends >= MAX_RESENDS || Instant::now() + delay >= kept.deadline {
+        if kept.resends >= MAX_RESENDS || clock::now() + delay >= kept.deadline {
             return None;
         }
         kept.resends += 1;
@@ -384,12 +426,12 @@ impl<M: Method> Future for Call<M> {
                 State::Ready(start) => self.start(start).map_or_else(State::Failed, State::Waiting),
                 State::Failed(error) => return failed(error),
                 State::Waiting(mut waiting) => {
-                    let Poll::Ready(result) = waiting.slot.poll(cx) else {
+                    let Poll::Ready(result) = waiting.poll(cx) else {
                         self.state = State::Waiting(waiting);
                         return Poll::Pending;
                     };
                     if let Some((delay, request)) = waiting.resend(&result) {
-                        State::Resting { until: Box::pin(tokio::time::sleep(delay)), request }
+                        State::Resting { until: Timer::at(clock::now() + delay), request }
                     } else {
                         return match result.and_then(|reply| decode_reply::<M>(waiting.codec, reply)) {
                             Ok(outcome) => Poll::Ready(outcome),
@@ -398,7 +440,7 @@ impl<M: Method> Future for Call<M> {
                     }
                 }
                 State::Resting { mut until, request } => {
-                    if until.as_mut().poll(cx).is_pending() {
+                    if Pin::new(&mut until).poll(cx).is_pending() {
                         self.state = State::Resting { until, request };
                         return Poll::Pending;
                     }

@@ -22,6 +22,7 @@ use crate::handle::{Body, Link, Request};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::reply::{Place, ReplySlot};
+use crate::runtime::Spawner;
 
 /// How often a call that was never sent is given to another stream.
 pub(super) const MAX_RESENDS: u8 = 2;
@@ -50,6 +51,7 @@ pub(crate) struct LinkConfig {
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
     closed: AtomicBool,
+    pub(super) spawner: Spawner,
 }
 
 /// Counters that each call changes, apart from what each call reads.
@@ -70,6 +72,7 @@ impl LinkConfig {
             in_flight: CachePadded::default(),
             received_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            spawner: Spawner::here(),
         }
     }
 
@@ -271,7 +274,7 @@ impl PeerLink {
             }
             stream
         };
-        tokio::spawn(caller::drive(me, stream.clone()));
+        self.config.spawner.spawn(caller::drive(me, stream.clone()));
         self.flush();
         // What still waits, waits for room now: that is looked for more often than a stream.
         self.changed.notify_one();
@@ -441,7 +444,7 @@ impl PeerLink {
     /// Calls have been queued: see to their deadlines.
     fn keep_deadlines(&self, start: bool) {
         if start {
-            tokio::spawn(watch(self.me.clone()));
+            self.config.spawner.spawn(watch(self.me.clone()));
         } else {
             self.changed.notify_one();
         }
@@ -504,6 +507,10 @@ impl Link for PeerLink {
             resends: 0,
             again: request.again,
         });
+    }
+
+    fn is_driven_here(&self) -> bool {
+        self.config.spawner.is_here()
     }
 
     fn cancel(&self, slot: &Arc<ReplySlot>) {

@@ -25,7 +25,9 @@ pub(crate) use gorpc::{BilingualLink, ConnectionKey, not_named};
 pub(crate) use link::{LinkConfig, Opener, PeerLink};
 pub(crate) use served::ServedStream;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::now;
 
 /// The other end's `Hello` has to come within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,8 +41,3 @@ const FRAMES_A_TURN: usize = 64;
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// How long a stream that is to end may take to say so.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// The clock of the runtime's timers, so that a test that stops it stops all of it.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}

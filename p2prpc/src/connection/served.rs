@@ -7,6 +7,7 @@ mod useless;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub(crate) struct ServedStream {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
     shared: Mutex<Shared>,
+    /// Something that was taken out of `shared` is not written yet.
+    unwritten: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,7 @@ impl ServedStream {
                 lost: false,
                 closed: false,
             }),
+            unwritten: AtomicBool::new(false),
         });
         tokio::spawn(drive::drive(stream.clone(), io));
         stream
@@ -124,10 +128,10 @@ impl ServedStream {
         }
     }
 
-    /// Handlers that run, and replies that wait to be written.
+    /// Calls that are admitted, and replies that wait to be written.
     pub(crate) fn has_work(&self) -> bool {
         let shared = self.shared.lock();
-        !shared.closed && (!shared.running.is_empty() || !shared.out.is_empty())
+        !shared.closed && (self.account.has_calls() || !shared.out.is_empty() || self.unwritten.load(Ordering::Relaxed))
     }
 
     /// Run a handler, or the rest of it, as a task. `unpolled` is whose it is, if it hasn't been polled before.

@@ -16,7 +16,7 @@ const MAX_MEMORY: f64 = 0.85;
 // The gate comes first: what it refuses, nobody else hears of.
 #[derive(NetworkBehaviour)]
 pub(super) struct NodeBehaviour {
-    gate: Gate,
+    pub(super) gate: Gate,
     memory: memory_connection_limits::Behaviour,
     pub(super) rpc: Behaviour,
     pub(super) kademlia: Kademlia,

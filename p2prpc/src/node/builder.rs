@@ -1,6 +1,7 @@
 //! What a node is told before it starts.
 
 use std::fmt;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -311,6 +312,9 @@ impl NodeBuilder {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(StartError::NoRuntime);
         }
+        if !has_drivers() {
+            return Err(StartError::NoDrivers);
+        }
         if self.listen.is_empty() {
             self = self.listen(DEFAULT_LISTEN);
         }
@@ -339,6 +343,20 @@ impl NodeBuilder {
         let invalid = || InvalidProtocol(self.kad_protocol.clone());
         Ok(StreamProtocol::try_from_owned(self.kad_protocol.clone()).map_err(|_| invalid())?)
     }
+}
+
+/// True if the runtime of now has I/O and time. Tokio has no other way to say so.
+fn has_drivers() -> bool {
+    let time = catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO)));
+    let io = catch_unwind(|| {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
+        // That there is no socket is for whoever listens to say.
+        socket.map(tokio::net::UdpSocket::from_std).is_ok()
+    });
+    time.is_ok() && io.is_ok()
 }
 
 impl fmt::Debug for NodeBuilder {

@@ -9,7 +9,8 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::admission::Direction;
 use crate::behaviour::Core;
-use crate::connection::{Connection, now};
+use crate::clock::now;
+use crate::connection::Connection;
 
 /// What carries a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

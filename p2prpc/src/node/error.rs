@@ -44,6 +44,9 @@ pub enum StartError {
     /// `start` was called outside a Tokio runtime.
     #[error("a node needs a Tokio runtime: call start() in a program with #[tokio::main]")]
     NoRuntime,
+    /// `start` was called in a Tokio runtime without I/O or without time.
+    #[error("a node needs a Tokio runtime with I/O and time: build it with enable_all()")]
+    NoDrivers,
 }
 
 /// Why [`Node::connect`](crate::Node::connect) failed. `Display` is one sentence.

@@ -39,6 +39,8 @@ pub(super) struct Gate {
     given: GivenAddresses,
     dials: Dials,
     quiet: Quiet,
+    /// The node is going: nobody new gets in.
+    leaving: bool,
 }
 
 /// The inbound connections.
@@ -159,6 +161,8 @@ pub(super) enum Refusal {
     TooManyInbound(usize),
     #[error("the limit of {0} inbound connections of one network is reached")]
     TooManyOfPrefix(usize),
+    #[error("the node is shutting down")]
+    Leaving,
 }
 
 impl Gate {
@@ -178,7 +182,13 @@ impl Gate {
             given,
             dials,
             quiet,
+            leaving: false,
         }
+    }
+
+    /// Let no new connection in.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
     }
 
     fn admit(&self, peer: &PeerId, direction: Direction) -> Result<(), Refusal> {
@@ -235,6 +245,9 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
+        if self.leaving {
+            return Err(ConnectionDenied::new(Refusal::Leaving));
+        }
         self.inbound_room(remote).map(drop).map_err(ConnectionDenied::new)
     }
 

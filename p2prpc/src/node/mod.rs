@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::behaviour::Core;
+use crate::clock;
 use crate::error::{ErrorKind, RpcError};
 use crate::handle::Handle;
 use crate::members::Snapshot;
@@ -226,9 +227,9 @@ impl Node {
         let peer = address::check_dialable(&address)?;
         let (connected, result) = oneshot::channel();
         self.tell(Command::Connect { address: address.clone(), peer, connected });
-        match tokio::time::timeout(CONNECT_WITHIN, result).await {
-            Ok(result) => result.unwrap_or(Err(ConnectError::Closed)),
-            Err(_) => {
+        match clock::within(CONNECT_WITHIN, result).await {
+            Some(result) => result.unwrap_or(Err(ConnectError::Closed)),
+            None => {
                 let reason = format!("nobody answered within {} s", CONNECT_WITHIN.as_secs());
                 Err(ConnectError::Unreachable { address, reason })
             }
@@ -272,7 +273,7 @@ impl Node {
         self.tell(Command::Shutdown { grace });
         let longest = grace.saturating_add(SHUTDOWN_BEYOND_GRACE);
         // Whatever came of it: dropping the node ends what is left.
-        let _ = tokio::time::timeout(longest, &mut self.task).await;
+        let _ = clock::within(longest, &mut self.task).await;
     }
 
     /// A command that finds no task is for a node that has ended.

@@ -1,11 +1,11 @@
 //! Calls on their way in from Go peers: who may not call is told so, and what isn't there too, as Go callers expect.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use libp2p::PeerId;
 
 use super::{Admitted, Refusal, Server};
+use crate::clock::now;
 use crate::context::CallInfo;
 use crate::limits::PeerAccount;
 use crate::metadata::Metadata;
@@ -36,6 +36,6 @@ impl Server {
         if !self.allows(route, &info) {
             return Err(GorpcRefusal::Denied);
         }
-        self.make_room(route, info, account, None, false, Instant::now()).map_err(GorpcRefusal::NoRoom)
+        self.make_room(route, info, account, None, false, now()).map_err(GorpcRefusal::NoRoom)
     }
 }

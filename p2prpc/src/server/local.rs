@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hashbrown::HashMap;
 use libp2p::PeerId;
@@ -10,11 +9,13 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::{Admitted, Server, TOO_MANY_BYTES};
+use crate::clock::now;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
 use crate::reply::{Place, RawReply, RawResult, ReplySlot};
+use crate::runtime::Spawner;
 use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
 
 /// The way of a node to itself.
@@ -22,6 +23,7 @@ pub(crate) struct LocalLink {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
     running: Arc<Mutex<Running>>,
+    spawner: Spawner,
 }
 
 #[derive(Default)]
@@ -33,16 +35,24 @@ struct Running {
 impl LocalLink {
     pub(crate) fn new(server: Arc<Server>) -> Self {
         let account = server.accounts().open(server.local(), None);
-        LocalLink { server, account, running: Arc::default() }
+        LocalLink { server, account, running: Arc::default(), spawner: Spawner::here() }
     }
 
     pub(crate) fn calls_under_way(&self) -> usize {
         self.running.lock().tasks.len()
     }
 
+    /// End the calls under way: the node is no more.
+    pub(crate) fn end(&self) {
+        let tasks = std::mem::take(&mut self.running.lock().tasks);
+        for task in tasks.into_values() {
+            task.abort();
+        }
+    }
+
     fn admit(&self, request: &Request<'_>) -> Result<(Admitted, BytesPermit), RpcError> {
         let server = &self.server;
-        let now = Instant::now();
+        let now = now();
         let left = request.deadline.saturating_duration_since(now);
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
@@ -65,6 +75,11 @@ impl LocalLink {
 impl Link for LocalLink {
     /// The handler is always a task of its own: calls of a node to itself may nest, and stacks must not.
     fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>) {
+        if !self.spawner.has_runtime() {
+            let error =
+                RpcError::never_sent(ErrorKind::InvalidRequest, "there is no Tokio runtime to run the handler on");
+            return slot.complete(Err(error));
+        }
         let (call, bytes) = match self.admit(&request) {
             Ok(admitted) => admitted,
             Err(error) => return slot.complete(Err(error)),
@@ -76,7 +91,8 @@ impl Link for LocalLink {
         table.last_id += 1;
         let id = table.last_id;
         slot.set_place(Place::Sent { stream: 0, id });
-        let task = tokio::spawn(async move {
+        let ending = Ending(slot.clone());
+        let task = self.spawner.spawn(async move {
             let max_reply = server.limits().max_message;
             let (handler, permit, deadline) = server.start(call, Form::Native(codec), &body, &account, max_reply);
             drop(body);
@@ -87,8 +103,16 @@ impl Link for LocalLink {
             drop((permit, bytes));
             running.lock().tasks.remove(&id);
             owned_slot.complete(result);
+            drop(ending);
         });
-        table.tasks.insert(id, task.abort_handle());
+        // On a runtime that has ended it is over already.
+        if let Some(task) = task.filter(|task| !task.is_finished()) {
+            table.tasks.insert(id, task.abort_handle());
+        }
+    }
+
+    fn is_driven_here(&self) -> bool {
+        self.spawner.is_here()
     }
 
     fn cancel(&self, slot: &Arc<ReplySlot>) {
@@ -97,6 +121,15 @@ impl Link for LocalLink {
         {
             task.abort();
         }
+    }
+}
+
+/// What has to be so however the task ends, dropped with its runtime too.
+struct Ending(Arc<ReplySlot>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.complete(Err(RpcError::may_have_run(ErrorKind::Closed, "the call ended with the node")));
     }
 }
 
@@ -120,9 +153,7 @@ pub(crate) fn delivery_of(kind: ErrorKind) -> Delivery {
 
 impl Drop for LocalLink {
     fn drop(&mut self) {
-        for (_, task) in self.running.lock().tasks.drain() {
-            task.abort();
-        }
+        self.end();
     }
 }
 

@@ -53,6 +53,7 @@ pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallSt
         idle_since: None,
         fragment_since: None,
         gave_up: false,
+        finished: false,
     };
     let end = poll_fn(|cx| driver.poll(cx, &stream)).await;
     let (io, is_cut) = driver.finish(&end, &stream);
@@ -87,6 +88,17 @@ struct Driver {
     fragment_since: Option<Instant>,
     /// A deadline passed after what was to be written was written: the other end is still to be told.
     gave_up: bool,
+    finished: bool,
+}
+
+/// The task is dropped before its time if its runtime ends: whoever waits is told all the same.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !self.finished {
+            let stream = self.calls.stream.clone();
+            drop(self.finish(&End::Lost("the runtime of the node has ended".into()), &stream));
+        }
+    }
 }
 
 /// What came and is not yet handed to callers.
@@ -339,6 +351,7 @@ impl Driver {
     /// The stream is no more: say so to all whose call was on it. Gives the substream, and whether it has taken a part of what
     /// was to be written.
     fn finish(&mut self, end: &End, stream: &Arc<CallStream>) -> (Option<Box<dyn ByteStream>>, bool) {
+        self.finished = true;
         let (unsent, lost, io, is_cut) = {
             let mut pipe = stream.pipe.lock();
             let mut shared = stream.shared.lock();

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::places::{Place as Held, Turn};
 use super::substreams::Substream;
 use super::{BilingualLink, NO_STREAM};
+use crate::clock::now;
 use crate::connection::link::{MAX_RESENDS, lost_too_often, too_late};
-use crate::connection::now;
 use crate::context::Dialect;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::gorpc::caller::{self, GoCall};
@@ -73,8 +73,9 @@ pub(super) fn spawn(link: Arc<BilingualLink>, call: EitherCall, start: Start, sl
     let id = tasks.last_id;
     slot.set_place(Place::Sent { stream: NO_STREAM, id });
     let task = Task { link: link.clone(), id, slot: slot.clone() };
-    let running = tokio::spawn(run(task, call, start));
-    tasks.running.insert(id, running.abort_handle());
+    if let Some(running) = link.config.spawner.spawn(run(task, call, start)) {
+        tasks.running.insert(id, running.abort_handle());
+    }
 }
 
 async fn run(task: Task, call: EitherCall, start: Start) {

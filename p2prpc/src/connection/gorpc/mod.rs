@@ -315,6 +315,10 @@ impl Link for BilingualLink {
         self.native.submit(request, slot);
     }
 
+    fn is_driven_here(&self) -> bool {
+        self.config.spawner.is_here()
+    }
+
     fn forms(&self) -> Forms {
         match self.dialect() {
             Some(Dialect::Native) => Forms::Native,

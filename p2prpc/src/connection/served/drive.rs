@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -96,6 +97,7 @@ impl Driver {
         if self.write(cx, io).is_err() {
             return Poll::Ready(End::Lost);
         }
+        self.stream.unwritten.store(!self.writer.is_empty(), Ordering::Relaxed);
         loop {
             if let Some(end) = self.look_at_clocks(now()) {
                 return Poll::Ready(end);

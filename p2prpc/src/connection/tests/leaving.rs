@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::peer::Got;
 use super::*;
-use crate::connection::{Wanted, now};
+use crate::clock::now;
+use crate::connection::Wanted;
 use crate::error::{Delivery, ErrorKind};
 
 const PIPE: usize = 64 * 1024;

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use libp2p::PeerId;
 
 use super::Driver;
+use crate::node::address::Kind;
 use crate::node::discovery::Input;
 
 /// How long members may take to hear that we go.
@@ -30,12 +31,16 @@ impl Driver {
         self.connecting.clear();
         self.to_ask.clear();
         self.asking.abort_all();
-        for listener in std::mem::take(&mut self.listeners) {
-            self.swarm.remove_listener(listener);
+        // A QUIC listener that is removed takes its connections with it: these stay until the end.
+        for (listener, kind) in std::mem::take(&mut self.listeners) {
+            if kind != Kind::Quic {
+                self.swarm.remove_listener(listener);
+            }
         }
         if let Some(cache) = &mut self.peer_cache {
             cache.write(self.discovery.remembered());
         }
+        self.swarm.behaviour_mut().gate.leave();
         self.feed(Input::ShuttingDown);
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::address::Kind;
 use super::behaviour::NodeBehaviour;
 use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
@@ -64,7 +65,7 @@ pub(super) struct Driver {
     commands: mpsc::UnboundedReceiver<Command>,
     /// True if every address that the node listens on is given as its own.
     listens_openly: bool,
-    listeners: Vec<ListenerId>,
+    listeners: Vec<(ListenerId, Kind)>,
     /// Where the node listens.
     own_addresses: Vec<Multiaddr>,
     connecting: Connecting,

@@ -170,7 +170,7 @@ impl Driver {
             listen::probe(listen)?;
             match self.swarm.listen_on(listen.address.clone()) {
                 Ok(listener) => {
-                    self.listeners.push(listener);
+                    self.listeners.push((listener, listen.kind));
                     waiting.insert(listener, listen);
                 }
                 Err(TransportError::Other(error)) => return Err(listen::failed(listen, &error)),

@@ -1,0 +1,69 @@
+//! A client without a network keeps the time of Tokio's clock, so that a test can stop it and turn it.
+
+#![allow(missing_docs)]
+
+use std::time::Duration;
+
+use p2prpc::prelude::*;
+use tokio::time::{Instant, advance, sleep};
+
+#[p2p_service]
+trait Sleeper {
+    async fn sleep(&self, secs: u64) -> u64;
+    async fn remaining(&self, cx: &Context) -> Duration;
+}
+
+struct Bed;
+
+impl Sleeper for Bed {
+    async fn sleep(&self, secs: u64) -> u64 {
+        sleep(Duration::from_secs(secs)).await;
+        secs
+    }
+
+    async fn remaining(&self, cx: &Context) -> Duration {
+        sleep(Duration::from_secs(4)).await;
+        cx.remaining()
+    }
+}
+
+fn local() -> (SleeperClient, SleeperPeer) {
+    let client = SleeperClient::local(Bed);
+    let peer = client.peer(client.local_peer_id().unwrap());
+    (client, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_and_their_deadlines_are_in_the_time_of_the_test() {
+    let (client, peer) = local();
+    let began = Instant::now();
+    for _ in 0..8 {
+        assert_eq!(peer.sleep(5).await.unwrap(), 5);
+    }
+    assert_eq!(began.elapsed(), Duration::from_secs(40));
+    let error = peer.sleep(20).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert!((50..51).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+
+    advance(Duration::from_secs(3600)).await;
+    assert_eq!(peer.sleep(0).await.unwrap(), 0);
+    assert_eq!(peer.sleep(1).await.unwrap(), 1);
+    assert_eq!(peer.remaining().await.unwrap(), Duration::from_secs(6));
+
+    let own = client.local_peer_id().unwrap();
+    let replies = client.peers([own; 3]).sleep(6).concurrency(1).await;
+    let kinds: Vec<_> = replies.iter().map(|(_, reply)| reply.as_ref().map_err(Failure::kind).copied()).collect();
+    assert_eq!(kinds, [Ok(6), Err(ErrorKind::DeadlineExceeded), Err(ErrorKind::DeadlineExceeded)]);
+}
+
+#[test]
+fn outside_of_a_runtime_a_call_says_so_or_ends() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_client, peer) = local();
+    let error = futures::executor::block_on(peer.sleep(0)).unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidRequest, Delivery::NeverSent));
+    let (_client, peer) = runtime.block_on(async { local() });
+    assert_eq!(futures::executor::block_on(peer.sleep(0)).unwrap(), 0);
+    let error = futures::executor::block_on(peer.sleep(60).timeout(Duration::from_millis(50))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+}
