@@ -70,9 +70,11 @@ fn has_no_route(error: &TransportError<io::Error>) -> bool {
 
 /// No transport of ours dials it, or it didn't have its turn.
 fn was_not_tried(error: &TransportError<io::Error>) -> bool {
-    let TransportError::Other(error) = error else { return true };
-    let failure = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(failure, Some(AddressFailure::Unsupported | AddressFailure::Needless | AddressFailure::TooMany))
+    let not_tried = matches!(
+        address_failure(error),
+        Some(AddressFailure::Unsupported | AddressFailure::Needless | AddressFailure::TooMany)
+    );
+    not_tried || matches!(error, TransportError::MultiaddrNotSupported(_))
 }
 
 /// What the system said, below all that the transports put around it.
@@ -124,10 +126,22 @@ pub(super) fn connect_error(address: Multiaddr, error: &DialError) -> ConnectErr
 
 /// Who was there instead.
 fn wrong_peer(error: &TransportError<io::Error>) -> Option<PeerId> {
-    let TransportError::Other(error) = error else { return None };
-    match error.get_ref()?.downcast_ref() {
+    match address_failure(error) {
         Some(AddressFailure::WrongPeer(peer)) => Some(*peer),
         _ => None,
+    }
+}
+
+/// What the dial of the address came to, below all that transports put around it.
+fn address_failure(error: &TransportError<io::Error>) -> Option<&AddressFailure> {
+    let TransportError::Other(error) = error else { return None };
+    let mut cause: &(dyn Error + 'static) = error;
+    loop {
+        // An error in an I/O error isn't its source.
+        cause = match cause.downcast_ref::<io::Error>() {
+            Some(io) => io.get_ref()?,
+            None => return cause.downcast_ref(),
+        };
     }
 }
 

@@ -13,6 +13,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::address_filter::{Scope, filter};
 use super::key::{Topic, record_key};
 use crate::node::networks::Networks;
+use crate::node::staggered::bare;
 
 /// Keys that are not ours. Ours are always taken, so that no number of foreign ones keeps us from meeting.
 const MAX_FOREIGN_KEYS: usize = 768;
@@ -144,9 +145,8 @@ impl ProviderStore {
 
     /// This peer isn't there: records that have it nowhere else go.
     pub(in crate::node) fn forget_at(&mut self, provider: &PeerId, addresses: &[Multiaddr]) {
-        let failed = filter(provider, addresses, Scope::Loopback, &self.networks);
-        let is_failed =
-            |address: &Multiaddr| address.clone().with_p2p(*provider).is_ok_and(|address| failed.contains(&address));
+        let failed: Vec<Multiaddr> = addresses.iter().map(bare).collect();
+        let is_failed = |address: &Multiaddr| failed.contains(&bare(address));
         let is_wrong = |record: &ProviderRecord| !record.addresses.is_empty() && record.addresses.iter().all(is_failed);
         self.retain(|record| record.provider != *provider || !is_wrong(record));
     }
