@@ -228,7 +228,9 @@ impl NodeBuilder {
     /// Let only those calls through, to whatever service, for which `rule` says `true`; to all others the service doesn't exist
     /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that panics denies. Default: all calls.
     ///
-    /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick.
+    /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick. It isn't asked
+    /// for what nodes ask each other: which rendezvous they share, and who else is a member. Who must not learn that must
+    /// not be let in: [`admit`](NodeBuilder::admit).
     pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
         self.authorize = Some(Arc::new(rule));
         self
@@ -277,10 +279,12 @@ impl NodeBuilder {
         self
     }
 
-    /// Have so many connections at once, at least 4. Default: 1,024. Past it new ones are refused.
+    /// Have so many connections at once, at least 4. Default: 1,024. Three quarters of them can be opened by others, and a
+    /// quarter from one public network (IPv4 /24, IPv6 /56).
     ///
-    /// Three quarters of them can be opened by others. Whatever this says, a peer has 4 at most, and of those that
-    /// others open 128 can be in their handshake at once.
+    /// Past it the oldest that others have opened makes room, if its peer is no member and no call is under way on it;
+    /// otherwise the new one is refused. Whatever this says, a peer has 4 at most, and of those that others open 128 can
+    /// be in their handshake at once: one more ends the oldest.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections.max(4);
         self
