@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use crate::clock::now;
-use crate::handle::Handle;
+use crate::clock::{after, now};
+use crate::handle::{DEFAULT_TIMEOUT, Handle};
 use crate::metadata::Metadata;
 
 /// What a peer speaks.
@@ -85,6 +85,35 @@ impl Context {
         Context { info, deadline, handle, local, dialect }
     }
 
+    /// A context for unit tests of handlers: this peer calls, over the network, with 10 s left and no metadata, and calls
+    /// through its handle end as [`ErrorKind::NotStarted`](crate::ErrorKind::NotStarted).
+    ///
+    /// ```
+    /// use p2prpc::prelude::*;
+    ///
+    /// let peer = PeerId::random();
+    /// let mut metadata = p2prpc::Metadata::default();
+    /// metadata.insert("trace", "1").unwrap();
+    /// let cx = Context::for_tests(peer).with_metadata(metadata).with_timeout(std::time::Duration::from_secs(1));
+    /// assert_eq!((cx.peer(), cx.metadata().get("trace")), (peer, Some("1")));
+    /// ```
+    pub fn for_tests(peer: PeerId) -> Self {
+        let info = CallInfo::new(peer, "", "", Metadata::default());
+        Context::new(info, after(DEFAULT_TIMEOUT), Handle::unstarted(), false, Dialect::Native)
+    }
+
+    /// With this metadata, in a unit test.
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.info.metadata = metadata;
+        self
+    }
+
+    /// With so much time left, in a unit test.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = after(timeout);
+        self
+    }
+
     /// Who calls what.
     pub fn info(&self) -> &CallInfo {
         &self.info
@@ -120,8 +149,15 @@ impl Context {
         self.dialect
     }
 
-    /// The way back into the network, for calls of the handler's own. They inherit this call's deadline: theirs is never later.
+    /// The way back into the network, for calls that the handler's answer waits for. They inherit this call's deadline: theirs is
+    /// never later. For work that goes on after the answer see [`detached`](Context::detached).
     pub fn handle(&self) -> Handle {
         self.handle.clone().with_deadline(self.deadline)
+    }
+
+    /// The way back into the network, for work that the handler leaves behind, in a task that it spawns say. Calls through it have
+    /// deadlines of their own, as if they weren't made in a handler.
+    pub fn detached(&self) -> Handle {
+        self.handle.clone()
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong with a call, and whether it can have run.
 
 use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
 
 use libp2p::PeerId;
 use serde::Serialize;
@@ -144,6 +145,7 @@ struct Inner {
     method: Option<&'static str>,
     peer: Option<PeerId>,
     detail: Box<str>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 impl RpcError {
@@ -152,7 +154,14 @@ impl RpcError {
     /// The detail is cut to [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes.
     pub fn new(kind: ErrorKind, delivery: Delivery, detail: impl Display) -> Self {
         let detail = detail.to_string();
-        RpcError(Box::new(Inner { kind, delivery, method: None, peer: None, detail: cut(&detail).into() }))
+        RpcError(Box::new(Inner {
+            kind,
+            delivery,
+            method: None,
+            peer: None,
+            detail: cut(&detail).into(),
+            source: None,
+        }))
     }
 
     /// Say another delivery, if this one is [`Delivery::NeverSent`].
@@ -173,6 +182,12 @@ impl RpcError {
 
     pub(crate) fn answered(kind: ErrorKind, detail: impl Display) -> Self {
         Self::new(kind, Delivery::Answered, detail)
+    }
+
+    /// With what it came of, for those who follow [`source`](std::error::Error::source).
+    pub(crate) fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
+        self
     }
 
     pub(crate) fn about(mut self, peer: PeerId, method: &'static str) -> Self {
@@ -235,7 +250,12 @@ impl Display for RpcError {
     }
 }
 
-impl std::error::Error for RpcError {}
+impl std::error::Error for RpcError {
+    /// What the error came of, where that is an error of its own: of an encoding, say.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
 
 /// Why a call to a method that returns a `Result` failed: with the handler's own error, or on the way.
 #[derive(Clone, Debug)]
@@ -265,7 +285,15 @@ impl<E: OwnError> Display for CallError<E> {
     }
 }
 
-impl<E: OwnError> std::error::Error for CallError<E> {}
+impl<E: OwnError> std::error::Error for CallError<E> {
+    /// What the library's error came of. The handler's own error has crossed a network, and nothing but itself came with it.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            CallError::Application(_) => None,
+            CallError::Rpc(error) => error.source(),
+        }
+    }
+}
 
 impl<E> From<RpcError> for CallError<E> {
     fn from(error: RpcError) -> Self {
@@ -390,7 +418,7 @@ pub(crate) mod sealed {
         fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError> {
             match codec::decode(codec, body) {
                 Ok(error) => Ok(CallError::Application(error)),
-                Err(error) => Err(RpcError::answered(ErrorKind::BadReply, error)),
+                Err(error) => Err(RpcError::answered(ErrorKind::BadReply, &error).because(error)),
             }
         }
 

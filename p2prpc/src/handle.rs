@@ -12,7 +12,7 @@ use libp2p::PeerId;
 use crate::codec::CodecId;
 use crate::context::Context;
 use crate::error::{ErrorKind, RpcError};
-use crate::members::Members;
+use crate::members::{Members, Snapshot};
 use crate::metadata::Metadata;
 use crate::reply::ReplySlot;
 
@@ -108,6 +108,15 @@ impl Handle {
         // The one before it is dropped outside: that may be the last of its link.
         let _before = LAST_WAY.try_with(|last| last.try_borrow_mut().ok().and_then(|mut last| last.replace(way)));
         Way::Known(Found { link, defaults, deadline })
+    }
+
+    /// The members now, as `Node::members` says them; of a bare [`Behaviour`](crate::Behaviour) the connected
+    /// peers that speak its protocol.
+    ///
+    /// # Errors
+    /// If the node has not been started or is gone.
+    pub fn members(&self) -> Result<Snapshot, RpcError> {
+        Ok(self.network()?.members().snapshot())
     }
 
     /// The peer id of the node behind this handle.

@@ -18,7 +18,7 @@ use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select
 use crate::clock::{self, Timer};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
-use crate::error::{ErrorKind, RpcError};
+use crate::error::{ErrorKind, Failure, RpcError};
 #[cfg(feature = "gorpc")]
 use crate::handle::Forms;
 use crate::handle::{Handle, Network};
@@ -39,7 +39,8 @@ pub(crate) enum Targets {
 ///
 /// The arguments are encoded once. One deadline holds for all: a peer that has not been started by then gives
 /// [`ErrorKind::DeadlineExceeded`], never sent. Members are those of the moment of the first poll, without the node
-/// itself; if there is none, the result is empty at once (see `wait_for` of the client).
+/// itself; if there is none, the result is empty at once (see `wait_for` of the client). If the node is closed or not started it is
+/// empty too, and [`Replies::failure`] says so.
 ///
 /// ```no_run
 /// # use p2prpc::prelude::*;
@@ -110,7 +111,7 @@ impl<M: Method> MultiCall<M> {
     /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled.
     ///
     /// # Errors
-    /// All results, if fewer than `n` answered well.
+    /// All results, if fewer than `n` answered well: an error that says who failed and why, or that nobody was asked.
     pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
         let mut stream = self.replies();
         let mut good = Vec::new();
@@ -121,7 +122,7 @@ impl<M: Method> MultiCall<M> {
                 Some((peer, Err(error))) => bad.push((peer, Err(error))),
                 None => {
                     let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
-                    return Err(Replies::in_order_of(stream.asked(), results));
+                    return Err(Replies::in_order_of(stream.asked(), stream.failure(), results));
                 }
             }
         }
@@ -131,10 +132,10 @@ impl<M: Method> MultiCall<M> {
     /// Waits for the first peer that answers well; the rest is cancelled.
     ///
     /// # Errors
-    /// All results, if none answered well.
+    /// All results, if none answered well: an error that says who failed and why, or that nobody was asked.
     pub async fn first_ok(self) -> Result<(PeerId, M::Output), Replies<M>> {
         let mut good = self.quorum(1).await?;
-        good.pop().ok_or_else(|| Replies { results: Vec::new() })
+        good.pop().ok_or_else(|| Replies { results: Vec::new(), failure: None })
     }
 
     fn start(self) -> Running<M> {
@@ -156,16 +157,16 @@ impl<M: Method> MultiCall<M> {
             Ok(network) => encode_args(codec, args, network.defaults().max_message)
                 .map(|body| Encoded::natively(body.into_bytes())),
         };
-        let asked: Arc<[PeerId]> = match (targets, network) {
-            (Targets::Peers(peers), _) => peers,
+        let (asked, failure): (Arc<[PeerId]>, _) = match (targets, network) {
+            (Targets::Peers(peers), _) => (peers, None),
             (Targets::Members { service, rendezvous }, Ok(network)) => {
-                select(&network.members().snapshot(), service, rendezvous.as_deref()).into()
+                (select(&network.members().snapshot(), service, rendezvous.as_deref()).into(), None)
             }
-            (Targets::Members { .. }, Err(_)) => Arc::default(),
+            (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
         };
         let waiting = asked.iter().copied().collect();
         let (calls, timer) = (FuturesUnordered::new(), None);
-        Running { handle, own, body, options, deadline, concurrency, asked, waiting, calls, timer }
+        Running { handle, own, body, options, deadline, concurrency, asked, failure, waiting, calls, timer }
     }
 }
 
@@ -203,7 +204,7 @@ impl<M: Method> Future for AllReplies<M> {
             }
         }
         match results.take() {
-            Some(results) => Poll::Ready(Replies::in_order_of(stream.asked(), results)),
+            Some(results) => Poll::Ready(Replies::in_order_of(stream.asked(), stream.failure(), results)),
             None => Poll::Pending,
         }
     }
@@ -238,6 +239,8 @@ struct Running<M: Method> {
     deadline: Instant,
     concurrency: usize,
     asked: Arc<[PeerId]>,
+    /// Why no member could be asked.
+    failure: Option<RpcError>,
     /// Those whose turn hasn't come.
     waiting: VecDeque<PeerId>,
     calls: FuturesUnordered<Named<M>>,
@@ -250,6 +253,14 @@ impl<M: Method> ReplyStream<M> {
         match &self.state {
             StreamState::Running(running) => &running.asked,
             _ => &[],
+        }
+    }
+
+    /// Why no member could be asked, as soon as that is known: the node is closed, or has not been started.
+    pub fn failure(&self) -> Option<&RpcError> {
+        match &self.state {
+            StreamState::Running(running) => running.failure.as_ref(),
+            _ => None,
         }
     }
 }
@@ -366,10 +377,15 @@ impl<M: Method> Future for Named<M> {
 /// All results of a [`MultiCall`]: one for each peer asked, in the order asked. An id that was given twice has two.
 pub struct Replies<M: Method> {
     results: Vec<(PeerId, PeerResult<M>)>,
+    /// Why nobody could be asked.
+    failure: Option<RpcError>,
 }
 
+/// So many peers' causes are in the text of an error of many.
+const CAUSES: usize = 8;
+
 impl<M: Method> Replies<M> {
-    fn in_order_of(asked: &[PeerId], results: Vec<(PeerId, PeerResult<M>)>) -> Self {
+    fn in_order_of(asked: &[PeerId], failure: Option<&RpcError>, results: Vec<(PeerId, PeerResult<M>)>) -> Self {
         let mut places: HashMap<PeerId, VecDeque<usize>> = HashMap::with_capacity(asked.len());
         for (place, peer) in asked.iter().enumerate() {
             places.entry(*peer).or_default().push_back(place);
@@ -380,7 +396,24 @@ impl<M: Method> Replies<M> {
             results.into_iter().map(|result| (place_of(&result.0), result)).collect()
         };
         placed.sort_by_key(|(place, _)| *place);
-        Replies { results: placed.into_iter().map(|(_, result)| result).collect() }
+        Replies { results: placed.into_iter().map(|(_, result)| result).collect(), failure: failure.cloned() }
+    }
+
+    /// Why no member could be asked: the node is closed, or has not been started. `None` if there just was no member.
+    pub fn failure(&self) -> Option<&RpcError> {
+        self.failure.as_ref()
+    }
+
+    /// What the peers gave that answered well, in the order asked. It is empty if no peer was asked.
+    ///
+    /// # Errors
+    /// These results, as an error that names each peer's cause, if all peers failed, or none could be asked
+    /// ([`failure`](Replies::failure)).
+    pub fn into_ok(self) -> Result<Vec<(PeerId, M::Output)>, Self> {
+        if self.failure.is_some() || (!self.is_empty() && self.ok().next().is_none()) {
+            return Err(self);
+        }
+        Ok(self.into_iter().filter_map(|(peer, result)| Some((peer, result.ok()?))).collect())
     }
 
     /// The number of peers asked.
@@ -415,9 +448,36 @@ impl<M: Method> fmt::Debug for Replies<M> {
             .field("method", &M::NAME)
             .field("ok", &self.ok().count())
             .field("errors", &self.errors().count())
+            .field("failure", &self.failure)
             .finish()
     }
 }
+
+/// Who failed, and why: for results that are too few. Of more than eight failures it names eight.
+impl<M: Method> fmt::Display for Replies<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(failure) = &self.failure {
+            return write!(f, "{}: nobody was asked: {failure}", M::NAME);
+        }
+        let failed = self.errors().count();
+        match (self.len(), failed) {
+            (0, _) => return write!(f, "{}: nobody was asked: no member that serves it is known", M::NAME),
+            (asked, 0) => return write!(f, "{}: {asked} peers answered", M::NAME),
+            (asked, failed) => write!(f, "{}: {failed} of {asked} peers failed", M::NAME)?,
+        }
+        for (at, (peer, error)) in self.errors().take(CAUSES).enumerate() {
+            let separator = if at == 0 { ": " } else { "; " };
+            match error.as_rpc() {
+                // It names the peer itself.
+                Some(error) => write!(f, "{separator}{error}")?,
+                None => write!(f, "{separator}{peer}: {error}")?,
+            }
+        }
+        if failed > CAUSES { write!(f, "; and {} more", failed - CAUSES) } else { Ok(()) }
+    }
+}
+
+impl<M: Method> std::error::Error for Replies<M> {}
 
 impl<M: Method> IntoIterator for Replies<M> {
     type Item = (PeerId, PeerResult<M>);

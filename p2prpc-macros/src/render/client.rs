@@ -61,10 +61,18 @@ fn render_client(service: &Service) -> TokenStream {
 
             /// A client of a service in this process, without a network: for tests. It takes what implements the trait, or a
             /// server of it with its rules. Calls run the same path, with codec and limits, and whatever peer is called, it is
-            /// this service; `all` is this service alone. The caller is a peer with an id of its own, `local_peer_id`.
+            /// this service; `all` is this service alone. The caller is the node itself, `local_peer_id`.
             #[must_use]
             #vis fn local<__Kind>(__service: impl #local<__Kind>) -> Self {
                 Self { client: #krate::__private::Client::local(#wire_name, #local::into_service(__service)) }
+            }
+
+            /// The same as `local`, called by this peer: it is who handlers and rules see, and the call isn't one of the node to
+            /// itself.
+            #[must_use]
+            #vis fn local_as<__Kind>(__caller: #krate::PeerId, __service: impl #local<__Kind>) -> Self {
+                let __service = #local::into_service(__service);
+                Self { client: #krate::__private::Client::local_as(#wire_name, __caller, __service) }
             }
 
             /// Call one peer.

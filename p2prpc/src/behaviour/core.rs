@@ -255,10 +255,21 @@ impl Core {
         links.lock().values().filter_map(Weak::upgrade).collect()
     }
 
+    /// True until callers whose calls were answered while we go have the answers: they are not theirs yet when they are written.
+    #[cfg(feature = "node")]
+    pub(crate) fn awaits_callers(&self) -> bool {
+        let served = self.served.lock();
+        served.values().flat_map(|served| served.taking.iter().chain(&served.leaving)).any(|stream| stream.is_awaited())
+    }
+
     pub(super) fn calls_in_flight(&self) -> usize {
         let served = self.served.lock();
-        let working = served.values().flat_map(|served| served.taking.iter().chain(&served.leaving));
-        let served = working.filter(|stream| stream.has_work()).count();
+        let served = served.values().map(|served| {
+            let streams = || served.taking.iter().chain(&served.leaving);
+            let working = streams().filter(|stream| stream.has_work()).count();
+            working.max(usize::from(streams().any(|stream| stream.has_calls())))
+        });
+        let served = served.sum::<usize>();
         #[cfg(feature = "gorpc")]
         let served = served + self.bilingual_links().iter().map(|link| link.serving()).sum::<usize>();
         served + self.link_config.calls_under_way() + self.local.calls_under_way()

@@ -322,6 +322,12 @@ impl Behaviour {
         self.core.server().serve(service.into())
     }
 
+    /// Serve the service of this name no more: calls of it end as [`ErrorKind::NotServed`](crate::ErrorKind::NotServed) from now
+    /// on, those under way go on. False if none of the name is served.
+    pub fn unserve(&self, name: &str) -> bool {
+        self.core.server().unserve(name)
+    }
+
     /// Serve one of p2prpc's own services: for the library, and for tests of those who speak with it.
     #[doc(hidden)]
     pub fn serve_internal(&self, service: impl Into<Service>) -> Result<(), ServeError> {

@@ -200,7 +200,7 @@ impl<M: Method> Call<M> {
     fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
         let Start { way, own, args, options, deadline } = start;
         if let Some(error) = options.invalid {
-            return Err(RpcError::never_sent(ErrorKind::InvalidRequest, error));
+            return Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error));
         }
         let Found { link, defaults, deadline: inherited } = way.resolve(self.peer)?;
         let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
@@ -287,8 +287,10 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
             ErrorKind::TooLarge,
             format_args!("the arguments are larger than {limit} bytes ({MESSAGE_LIMIT})"),
         )),
-        Some(Err(error @ CodecError::Unsupported(_))) => Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, error)),
-        Some(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, error)),
+        Some(Err(error @ CodecError::Unsupported(_))) => {
+            Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, &error).because(error))
+        }
+        Some(Err(error)) => Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error)),
         None => Err(RpcError::never_sent(ErrorKind::InvalidRequest, "encoding the arguments panicked")),
     }
 }
@@ -303,16 +305,13 @@ fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::
 }
 
 fn decode_here<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+    let unreadable = |error: CodecError| RpcError::answered(ErrorKind::BadReply, &error).because(error);
     let received = |Received(value): Received<M::Output>| Ok(value);
     let decoded = caught(|| match reply {
-        RawReply::Response(body) => {
-            codec::decode(codec, &body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
-        }
+        RawReply::Response(body) => codec::decode(codec, &body).map(received).map_err(unreadable),
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
         #[cfg(feature = "gorpc")]
-        RawReply::GorpcResponse(body) => {
-            codec::gorpc::decode(&body).map(received).map_err(|error| RpcError::answered(ErrorKind::BadReply, error))
-        }
+        RawReply::GorpcResponse(body) => codec::gorpc::decode(&body).map(received).map_err(unreadable),
         #[cfg(feature = "gorpc")]
         RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),
     });

@@ -59,7 +59,16 @@ impl Client {
 
     /// A client of a service in the same process, without a network. Whatever peer is called, it is that service.
     pub fn local(name: &'static str, service: impl Into<Service>) -> Self {
-        let network: Arc<dyn Network> = LocalNetwork::new(service.into());
+        Client::in_process(name, service.into(), None)
+    }
+
+    /// The same, called by this peer.
+    pub fn local_as(name: &'static str, caller: PeerId, service: impl Into<Service>) -> Self {
+        Client::in_process(name, service.into(), Some(caller))
+    }
+
+    fn in_process(name: &'static str, service: Service, caller: Option<PeerId>) -> Self {
+        let network: Arc<dyn Network> = LocalNetwork::new(service, caller);
         let handle = Handle::unstarted();
         handle.connect(Arc::downgrade(&network));
         Client { own: Some(network), ..Client::new(name, handle) }

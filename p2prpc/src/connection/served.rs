@@ -37,6 +37,8 @@ pub(crate) struct ServedStream {
     shared: Mutex<Shared>,
     /// Something that was taken out of `shared` is not written yet.
     unwritten: AtomicBool,
+    /// It had work after its caller was told to go away.
+    works_last: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl ServedStream {
                 closed: false,
             }),
             unwritten: AtomicBool::new(false),
+            works_last: AtomicBool::new(false),
         });
         tokio::spawn(drive::drive(stream.clone(), io));
         stream
@@ -128,10 +131,26 @@ impl ServedStream {
         }
     }
 
-    /// Calls that are admitted, and replies that wait to be written.
+    /// Handlers that run, and replies that wait to be written.
     pub(crate) fn has_work(&self) -> bool {
         let shared = self.shared.lock();
-        !shared.closed && (self.account.has_calls() || !shared.out.is_empty() || self.unwritten.load(Ordering::Relaxed))
+        let unwritten = !shared.out.is_empty() || self.unwritten.load(Ordering::Relaxed);
+        let works = !shared.closed && (!shared.running.is_empty() || unwritten);
+        if works && shared.go_away.is_some() {
+            self.works_last.store(true, Ordering::Relaxed);
+        }
+        works
+    }
+
+    /// It had work after its caller was told to go away, and the caller, who ends the stream once it has all its answers, hasn't.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.works_last.load(Ordering::Relaxed) && !self.is_closed()
+    }
+
+    /// Calls of the peer that are admitted, on whichever of its streams, those among them whose handler is being polled
+    /// for the first time or whose arguments are on their way.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.is_closed() && self.account.has_calls()
     }
 
     /// Run a handler, or the rest of it, as a task. `unpolled` is whose it is, if it hasn't been polled before.

@@ -29,13 +29,14 @@ mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 
 use crate::behaviour::Core;
 use crate::clock;
@@ -105,7 +106,9 @@ pub struct Node {
     admission: Admission,
     given: GivenAddresses,
     commands: mpsc::UnboundedSender<Command>,
-    task: JoinHandle<()>,
+    task: AbortHandle,
+    /// Its other end goes with the task.
+    ended: watch::Receiver<()>,
 }
 
 impl Node {
@@ -117,7 +120,7 @@ impl Node {
     async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
         let (commands, received) = mpsc::unbounded_channel();
         let (handle, admission) = (builder.handle.clone(), builder.admission.clone());
-        let given = GivenAddresses::default();
+        let (given, (ends, ended)) = (GivenAddresses::default(), watch::channel(()));
         let driver = Driver::start(builder, given.clone(), received).await?;
         Ok(Node {
             local: driver.announcer().local(),
@@ -127,7 +130,12 @@ impl Node {
             admission,
             given,
             commands,
-            task: tokio::spawn(driver.run()),
+            task: tokio::spawn(async move {
+                driver.run().await;
+                drop(ends);
+            })
+            .abort_handle(),
+            ended,
         })
     }
 
@@ -157,6 +165,16 @@ impl Node {
         core.server().serve(service.into())?;
         self.tell(Command::ServicesChanged);
         Ok(())
+    }
+
+    /// Serve the service of this name on the wire no more. Members are told; calls of it end as
+    /// [`ErrorKind::NotServed`] from now on, never sent, and those under way go on. False if none of the name is served.
+    pub fn unserve(&self, name: &str) -> bool {
+        let gone = self.core.upgrade().is_some_and(|core| core.server().unserve(name));
+        if gone {
+            self.tell(Command::ServicesChanged);
+        }
+        gone
     }
 
     /// The members now: all peers that `all()` may ask.
@@ -269,16 +287,32 @@ impl Node {
     ///
     /// New calls of others end as [`ErrorKind::ShuttingDown`], own ones as [`ErrorKind::Closed`]; both were never sent.
     /// Dropping the future ends the node at once.
-    pub async fn shutdown(mut self, grace: Duration) {
+    pub async fn shutdown(self, grace: Duration) {
+        self.close(grace).await;
+    }
+
+    /// [`shutdown`](Node::shutdown) of a node that others hold too, in an `Arc` say. It is closed afterwards, for all of them.
+    pub async fn close(&self, grace: Duration) {
+        // Whatever comes of it: what is left ends then.
+        let _ends = AbortOnDrop(&self.task);
         self.tell(Command::Shutdown { grace });
         let longest = grace.saturating_add(SHUTDOWN_BEYOND_GRACE);
-        // Whatever came of it: dropping the node ends what is left.
-        let _ = clock::within(longest, &mut self.task).await;
+        let mut ended = self.ended.clone();
+        let gone = pin!(async move { while ended.changed().await.is_ok() {} });
+        let _ = clock::within(longest, gone).await;
     }
 
     /// A command that finds no task is for a node that has ended.
     fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+}
+
+struct AbortOnDrop<'a>(&'a AbortHandle);
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

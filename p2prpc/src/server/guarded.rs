@@ -11,11 +11,13 @@ use crate::service::{HandlerFuture, Outcome};
 /// A handler's future. A panic while it is made, polled or dropped ends its own call and nothing else.
 pub(crate) struct Guarded {
     handler: Option<HandlerFuture>,
+    /// `Service.Method`.
+    method: &'static str,
 }
 
 impl Guarded {
-    pub(crate) fn new(make: impl FnOnce() -> HandlerFuture) -> Self {
-        Guarded { handler: caught(make) }
+    pub(crate) fn new(method: &'static str, make: impl FnOnce() -> HandlerFuture) -> Self {
+        Guarded { handler: caught(make), method }
     }
 
     /// Drop the handler now.
@@ -41,6 +43,7 @@ impl Future for Guarded {
             }
             None => {
                 self.clear();
+                tracing::warn!(method = self.method, "a handler panicked");
                 Poll::Ready(Outcome::failed(ErrorKind::Panicked, ""))
             }
         }

@@ -22,6 +22,8 @@ use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
 pub(crate) struct LocalLink {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
+    /// Who calls, as handlers see it.
+    caller: PeerId,
     running: Arc<Mutex<Running>>,
     spawner: Spawner,
 }
@@ -34,8 +36,13 @@ struct Running {
 
 impl LocalLink {
     pub(crate) fn new(server: Arc<Server>) -> Self {
-        let account = server.accounts().open(server.local(), None);
-        LocalLink { server, account, running: Arc::default(), spawner: Spawner::here() }
+        let caller = server.local();
+        LocalLink::called_by(caller, server)
+    }
+
+    fn called_by(caller: PeerId, server: Arc<Server>) -> Self {
+        let account = server.accounts().open(caller, None);
+        LocalLink { server, account, caller, running: Arc::default(), spawner: Spawner::here() }
     }
 
     pub(crate) fn calls_under_way(&self) -> usize {
@@ -56,7 +63,7 @@ impl LocalLink {
         let left = request.deadline.saturating_duration_since(now);
         let router = server.router();
         let refused = |kind, detail| RpcError::never_sent(kind, detail);
-        let (peer, metadata) = (server.local(), request.metadata.clone());
+        let (peer, metadata) = (self.caller, request.metadata.clone());
         let call = server
             .admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now)
             .map_err(|refusal| match refusal.kind {
@@ -129,7 +136,7 @@ struct Ending(Arc<ReplySlot>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.complete(Err(RpcError::may_have_run(ErrorKind::Closed, "the call ended with the node")));
+        self.0.complete(Err(RpcError::may_have_run(ErrorKind::Cancelled, "the call ended with the node")));
     }
 }
 
@@ -171,14 +178,18 @@ pub(crate) struct LocalNetwork {
 }
 
 impl LocalNetwork {
-    pub(crate) fn new(service: Service) -> Arc<Self> {
+    /// `caller` is who calls, if not the node itself.
+    pub(crate) fn new(service: Service, caller: Option<PeerId>) -> Arc<Self> {
         let handle = Handle::unstarted();
         let server = Arc::new(Server::new(PeerId::random(), Limits::default(), handle.clone()));
         // It is the only one, so no other has its name.
         let _ = server.serve(service);
         let members = Members::new();
         members.insert(server.local(), Member { rendezvous: Arc::default(), services: None });
-        let network = Arc::new(LocalNetwork { link: Arc::new(LocalLink::new(server)), members });
+        let network = Arc::new(LocalNetwork {
+            link: Arc::new(LocalLink::called_by(caller.unwrap_or(server.local()), server)),
+            members,
+        });
         let weak = Arc::downgrade(&network);
         handle.connect(weak);
         network

@@ -149,6 +149,14 @@ impl Server {
         self.add(service)
     }
 
+    /// Serve it no more. False if it isn't served, or is p2prpc's own.
+    pub(crate) fn unserve(&self, name: &str) -> bool {
+        let mut router = self.router.write();
+        let Some(without) = router.without(name) else { return false };
+        *router = Arc::new(without);
+        true
+    }
+
     fn add(&self, service: Service) -> Result<(), ServeError> {
         let mut router = self.router.write();
         *router = Arc::new(router.with(service)?);
@@ -229,7 +237,11 @@ impl Server {
     fn allows(&self, route: &Route, info: &CallInfo) -> bool {
         let rule = if route.internal { None } else { self.rule.read().clone() };
         let by_node = rule.is_none_or(|rule| caught(|| rule(info)).unwrap_or(false));
-        by_node && route.service.allows(info)
+        let allowed = by_node && route.service.allows(info);
+        if !allowed {
+            tracing::debug!(peer = %info.peer(), method = route.descriptor().full_name, "a call was denied");
+        }
+        allowed
     }
 
     /// Decode the arguments and make the handler. Nothing of it can panic outwards.
@@ -250,7 +262,7 @@ impl Server {
         let cx = Context::new(info, deadline, self.handle.clone(), local, dialect);
         let max_reply = max_reply.min(self.limits.max_message);
         let incoming = Incoming { form, body, cx, account: Some(account.clone()), max_reply };
-        let handler = Guarded::new(|| route.service.call(route.method, incoming));
+        let handler = Guarded::new(route.descriptor().full_name, || route.service.call(route.method, incoming));
         (handler, permit, deadline)
     }
 }

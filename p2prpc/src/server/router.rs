@@ -95,6 +95,20 @@ impl Router {
         self.services.iter().filter(|service| !service.name().starts_with(INTERNAL_PREFIX))
     }
 
+    /// Without this service; `None` if there is none of the name that may go.
+    pub(super) fn without(&self, name: &str) -> Option<Self> {
+        let gone = self.services.iter().position(|service| service.name() == name)?;
+        if name.starts_with(INTERNAL_PREFIX) {
+            return None;
+        }
+        let mut router = self.clone();
+        router.services.remove(gone);
+        router.routes.retain(|_, route| route.service.name() != name);
+        #[cfg(feature = "gorpc")]
+        router.gorpc.retain(|_, methods| methods.values().all(|route| route.service.name() != name));
+        Some(router)
+    }
+
     pub(super) fn with(&self, service: Service) -> Result<Self, ServeError> {
         let mut router = self.clone();
         if router.services.iter().any(|other| other.name() == service.name()) {

@@ -150,15 +150,17 @@ where
 }
 
 /// Decode the arguments, run a handler that can fail, encode its value or its error.
-fn answer<A, O, E, F, Fut>(
+fn answer<A, O, E, W, F, Fut>(
     incoming: Incoming<'_>,
     run: F,
-    encode_error: impl FnOnce(Form, E, &mut Vec<u8>, usize) -> Result<(), CodecError> + Send + 'static,
+    wrap: impl FnOnce(E) -> W + Send + 'static,
+    encode_error: impl FnOnce(Form, &W, &mut Vec<u8>, usize) -> Result<(), CodecError> + Send + 'static,
 ) -> HandlerFuture
 where
     A: DeserializeOwned,
     O: Value,
     E: 'static,
+    W: 'static,
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
@@ -171,7 +173,10 @@ where
     Box::pin(async move {
         let ended = match handler.await {
             Ok(value) => encoded(|out| form.encode(&Sent(&value), out, max_reply), Ended::Response),
-            Err(error) => encoded(|out| encode_error(form, error, out, max_reply), Ended::Application),
+            Err(error) => {
+                let error = wrap(error);
+                encoded(|out| encode_error(form, &error, out, max_reply), Ended::Application)
+            }
         };
         with_room(account.as_deref(), ended).await
     })
@@ -197,7 +202,9 @@ where
     Fut: Future<Output = Result<M::Output, E>> + Send + 'static,
 {
     on_large_stack::<M>(|| {
-        answer(incoming, run, |form, error, out, max| M::Error::wrap(error).encode_application(form, out, max))
+        answer(incoming, run, M::Error::wrap, |form, error: &M::Error, out, max| {
+            error.encode_application(form, out, max)
+        })
     })
 }
 
@@ -221,7 +228,7 @@ where
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
-    answer(incoming, run, |form, error, out, max| form.encode_error(&error, out, max))
+    answer(incoming, run, std::convert::identity, |form, error, out, max| form.encode_error(error, out, max))
 }
 
 /// The arguments, or the answer to a call whose arguments can't be read.

@@ -45,6 +45,7 @@ impl Driver {
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();
         self.drive(end, |driver| driver.swarm.behaviour().rpc.calls_in_flight() == 0).await;
+        self.drive(end, |driver| !driver.core.awaits_callers()).await;
         self.drive(Instant::now() + LAST_WORDS, Self::is_alone).await;
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
