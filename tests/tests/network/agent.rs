@@ -1,9 +1,9 @@
 //! Programs on hosts, and what they say.
 
-use std::cell::Cell;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use p2prpc_tests::network::Host;
@@ -34,7 +34,7 @@ pub(crate) struct Agent {
     pub(crate) peer: String,
     addresses: Vec<String>,
     program: Program,
-    questions: Cell<u64>,
+    questions: AtomicU64,
 }
 
 /// How a node is started.
@@ -99,7 +99,7 @@ impl Agent {
         let started = started.unwrap_or_else(|| panic!("{name} doesn't start: {program}"));
         let peer = text(&started["peer"]);
         let addresses = texts(&started["addresses"]);
-        Agent { name: name.to_owned(), peer, addresses, program, questions: Cell::new(0) }
+        Agent { name: name.to_owned(), peer, addresses, program, questions: AtomicU64::new(0) }
     }
 
     /// Another program on a host: `names`, `link`, `crowd`.
@@ -122,7 +122,7 @@ impl Agent {
     }
 
     fn ask(&self, line: &str, within: Duration) -> Value {
-        let question = self.questions.replace(self.questions.get() + 1);
+        let question = self.questions.fetch_add(1, Ordering::Relaxed);
         let from = self.program.out.len();
         self.say(question, line);
         let answer = |line: &str| event(line, "answer").filter(|answer| answer["question"] == question);
@@ -199,6 +199,13 @@ impl Agent {
         let lines = self.program.out.all();
         let last = lines.iter().rev().find_map(|line| event(line, "crowd"));
         last.and_then(|crowd| crowd["met"].as_u64()).unwrap_or_default()
+    }
+
+    /// When a canary's datagrams took long.
+    pub(crate) fn stalls(&self) -> Vec<(u64, u64)> {
+        let lines = self.program.out.all();
+        let stalls = lines.iter().filter_map(|line| event(line, "stall"));
+        stalls.filter_map(|stall| Some((stall["begun"].as_u64()?, stall["at"].as_u64()?))).collect()
     }
 
     /// Makes a link stand still.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::MARGIN;
 use super::agent::{Agent, CALL_TIMEOUT, Called, Connection};
+use super::canary::was_busy;
 use super::node::now;
 
 /// They have to go on working for so long.
@@ -33,8 +34,10 @@ impl Way<'_> {
         format!("{} calls {}", self.from.name, self.to.name)
     }
 
+    /// Without those that failed while the machine was too busy.
     fn calls(&self, since: u64) -> Vec<Called> {
-        self.from.calls(&self.to.peer).into_iter().filter(|call| call.begun >= since).collect()
+        let calls = self.from.calls(&self.to.peer).into_iter().filter(|call| call.begun >= since);
+        calls.filter(|call| call.result.is_ok() || !was_busy(call.begun, call.ended)).collect()
     }
 }
 
