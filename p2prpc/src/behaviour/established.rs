@@ -17,7 +17,7 @@ const SOUND_FOR: Duration = Duration::from_millis(2500);
 /// And have been heard within this time.
 const HEARD_WITHIN: Duration = Duration::from_millis(1500);
 /// A peer whose connections are all silent is dialled after so long, or so many round trips.
-const DIAL_AFTER: Duration = Duration::from_millis(1500);
+const DIAL_AFTER: Duration = Duration::from_millis(1200);
 const DIAL_AFTER_TRIPS: u32 = 6;
 /// The same where the round-trip time isn't known.
 const DIAL_AFTER_UNKNOWN: Duration = Duration::from_secs(3);

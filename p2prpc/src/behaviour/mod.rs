@@ -147,7 +147,7 @@ impl Config {
     }
 
     /// Ask a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
-    /// call goes out or ends without an answer after a second of silence.
+    /// call goes out or ends without an answer after half a second of silence.
     ///
     /// A connection that is silent although it was asked is suspected within 0.4 to 3 s, by its round-trip time: calls go on on
     /// another connection to the same peer, if there is one that answers, and three seconds later it is closed; if there is none,
@@ -370,6 +370,12 @@ impl Behaviour {
     /// Ask every connection for a sign of life now: those that have died are noticed at once.
     pub fn check_connections(&self) {
         self.connections.all().for_each(|(_, connection)| connection.check());
+    }
+
+    /// True if this side has opened the connection.
+    #[cfg(feature = "node")]
+    pub(crate) fn is_outbound(&self, id: ConnectionId) -> bool {
+        self.connections.all().any(|(_, connection)| connection.id() == id && connection.is_outbound())
     }
 
     /// Close a connection that can't work any more.

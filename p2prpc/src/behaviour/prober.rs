@@ -13,7 +13,7 @@ use crate::clock::now;
 use crate::connection::{Alarm, Connection, Wanted};
 
 /// A call's own answer may be the sign of life, if it comes within this time.
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_millis(200);
 /// A connection with calls under way is asked after so long a silence.
 const SILENCE_IN_CALLS: Duration = Duration::from_secs(2);
 /// How long an answer may take before the connection is suspected: so many round trips, within these bounds.

@@ -12,7 +12,7 @@ use libp2p::swarm::ConnectionId;
 use super::now;
 
 /// A call on a connection that was silent for longer than this asks for a sign of life.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(500);
 /// A call that ends without an answer is no reason to doubt a connection that was heard within this time.
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 

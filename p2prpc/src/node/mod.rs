@@ -4,6 +4,7 @@ mod address;
 mod admission;
 mod behaviour;
 mod builder;
+mod closed_port;
 mod connections;
 mod dial;
 mod discovery;

@@ -27,6 +27,13 @@ const MAX_STREAMS_GORPC: usize = 2048;
 #[cfg(feature = "quic")]
 const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
 
+/// Longer than discovery waits for a sign of life of a member, in ms.
+#[cfg(feature = "quic")]
+const QUIC_IDLE_MS: u32 = 20_000;
+/// Short enough for the tables of routers that forget.
+#[cfg(feature = "quic")]
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
 /// One transport for all addresses that a node can listen on and dial.
 pub(super) fn build(
     keypair: &Keypair,
@@ -58,9 +65,9 @@ fn without_names(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, St
 #[cfg(feature = "quic")]
 fn quic(keypair: &Keypair, gorpc: bool) -> Boxed<(PeerId, StreamMuxerBox)> {
     let mut config = libp2p::quic::Config::new(keypair);
-    // A peer that was killed says nothing over UDP: its silence has to be noticed within 10 s.
-    config.max_idle_timeout = 5_000;
-    config.keep_alive_interval = Duration::from_millis(1_500);
+    // The node watches its connections itself, and a path may stall for longer than QUIC would wait.
+    config.max_idle_timeout = QUIC_IDLE_MS;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
     if gorpc {
         config.max_concurrent_stream_limit = MAX_QUIC_STREAMS_GORPC;
     }

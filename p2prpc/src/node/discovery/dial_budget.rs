@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::address_filter::{Scope, Socket};
 use super::bucket::{Bucket, Rate};
+use crate::behaviour::MAX_DIALS_OF_PEER;
 
 /// Dials under way at the word of others, in all and for one teller.
 const MAX_UNDER_WAY: usize = 64;
@@ -58,9 +59,11 @@ pub(in crate::node) enum Teller {
     Peer(PeerId),
 }
 
+/// The dials of one peer that are under way.
 #[derive(Debug)]
 struct Dial {
-    teller: Teller,
+    /// At whose word, once for each.
+    tellers: Vec<Teller>,
     sockets: Vec<Socket>,
     since: Instant,
 }
@@ -173,7 +176,9 @@ impl Budget {
             _ => MAX_UNDER_WAY_A_TELLER,
         };
         let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= max_under_way);
-        if busy || self.is_exhausted() || self.under_way.contains_key(&peer) {
+        // Another address may be told while a dead one is being dialled.
+        let of_peer = self.under_way.get(&peer).map_or(0, |dial| dial.tellers.len());
+        if busy || self.is_exhausted() || of_peer >= MAX_DIALS_OF_PEER {
             return Vec::new();
         }
         let (mut admitted, mut sockets, mut public) = (Vec::new(), Vec::new(), false);
@@ -201,7 +206,10 @@ impl Budget {
             }
         }
         *self.a_teller.entry(teller).or_default() += 1;
-        self.under_way.insert(peer, Dial { teller, sockets, since: now });
+        let dial =
+            self.under_way.entry(peer).or_insert_with(|| Dial { tellers: Vec::new(), sockets: Vec::new(), since: now });
+        dial.tellers.push(teller);
+        dial.sockets.extend(sockets);
         admitted
     }
 
@@ -247,10 +255,12 @@ impl Budget {
         for socket in &dial.sockets {
             self.sockets.remove(socket);
         }
-        if let Some(dials) = self.a_teller.get_mut(&dial.teller) {
-            *dials = dials.saturating_sub(1);
-            if *dials == 0 {
-                self.a_teller.remove(&dial.teller);
+        for teller in &dial.tellers {
+            if let Some(dials) = self.a_teller.get_mut(teller) {
+                *dials = dials.saturating_sub(1);
+                if *dials == 0 {
+                    self.a_teller.remove(teller);
+                }
             }
         }
     }
@@ -362,6 +372,20 @@ mod tests {
         assert_eq!((0..100).filter(|n| clock.dials(Teller::Query, &public(*n))).count(), 8);
         let others = (100..200).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n)));
         assert_eq!(others.count(), 8);
+    }
+
+    #[test]
+    fn what_is_told_during_a_dial_is_dialled_beside_it_three_times_at_most() {
+        let Clock(budget, now) = Clock::new();
+        let (peer, other) = (PeerId::random(), Teller::Peer(PeerId::random()));
+        assert_eq!(budget.admit(peer, Teller::Memory, &address("10.0.0.1", 1), now).len(), 1);
+        assert!(budget.admit(peer, other, &address("10.0.0.1", 1), now).is_empty(), "it is being dialled there");
+        assert_eq!(budget.admit(peer, other, &address("10.0.0.2", 1), now).len(), 1);
+        assert_eq!(budget.admit(peer, Teller::Kademlia, &address("10.0.0.3", 1), now).len(), 1);
+        assert!(budget.admit(peer, Teller::Network, &address("10.0.0.4", 1), now).is_empty());
+        budget.finished(&peer);
+        let budget = budget.0.lock();
+        assert!(budget.under_way.is_empty() && budget.a_teller.is_empty() && budget.sockets.is_empty());
     }
 
     #[test]

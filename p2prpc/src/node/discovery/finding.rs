@@ -72,9 +72,14 @@ impl Discovery {
         });
     }
 
+    /// Nothing that is said of where it is would help: it is connected, or a member that isn't missed.
+    pub(super) fn is_settled(&self, peer: &PeerId) -> bool {
+        self.connected.contains_key(peer) || (self.members.contains_key(peer) && !self.redials.contains(peer))
+    }
+
     /// `teller` says that `peer` is there. True if that is news.
     pub(super) fn hint(&mut self, peer: PeerId, teller: Teller, addresses: Vec<Multiaddr>, now: Instant) -> bool {
-        if peer == self.local || self.connected.contains_key(&peer) || self.members.contains_key(&peer) {
+        if peer == self.local || self.is_settled(&peer) {
             return false;
         }
         if self.departed.peek(&peer).is_some_and(|left| now.saturating_duration_since(*left) < DEPARTED_FOR) {

@@ -259,7 +259,7 @@ impl Discovery {
         for listed in listing.members.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&listed.peer.0) else { continue };
             // Most are known: don't read where they are.
-            if self.connected.contains_key(&peer) || self.members.contains_key(&peer) {
+            if self.is_settled(&peer) {
                 continue;
             }
             let addresses: Vec<Multiaddr> = listed

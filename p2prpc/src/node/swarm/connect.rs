@@ -167,6 +167,15 @@ impl Driver {
         self.feed(Input::DialFailed { peer, failure });
     }
 
+    /// A dial that was given up counts until its future is gone, a moment after the swarm has told of it.
+    fn tell_of_late_failures(&mut self) {
+        let over = |peer: &PeerId, _: &mut DialFailure| self.dials.attempts(peer) == 0;
+        let failed: Vec<_> = self.connecting.failed.extract_if(over).collect();
+        for (peer, failure) in failed {
+            self.feed(Input::DialFailed { peer, failure });
+        }
+    }
+
     /// Dial these at discovery's word. What isn't tried by a dial that is under way doesn't wait for its end.
     pub(super) fn dial(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
         let mut condition = PeerCondition::NotDialing;
@@ -203,6 +212,7 @@ impl Driver {
 
     /// Dial what was told when there was no room for it: what has been tried long enough makes room.
     pub(super) fn dial_told(&mut self) {
+        self.tell_of_late_failures();
         for (peer, addresses) in std::mem::take(&mut self.connecting.told) {
             let attempts = self.dials.attempts(&peer);
             // With no dial under way nobody waits, and the next one finds what was told.

@@ -78,6 +78,8 @@ pub(super) struct Driver {
     to_ask: VecDeque<Question>,
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     interfaces: Interfaces,
+    /// Of QUIC connections that are silent.
+    asking_ports: JoinSet<Option<(PeerId, ConnectionId)>>,
     /// The local address of each connection, as far as it is known.
     local_ips: HashMap<ConnectionId, (PeerId, IpAddr)>,
     last_tick: Instant,
@@ -107,6 +109,11 @@ impl Driver {
                     }
                 }
                 Some(peer) = self.leaving.recv() => self.feed(Input::PeerIsLeaving { peer }),
+                Some(closed) = self.asking_ports.join_next(), if !self.asking_ports.is_empty() => {
+                    if let Ok(Some((peer, connection))) = closed {
+                        self.port_is_closed(peer, connection);
+                    }
+                }
                 change = self.interfaces.next() => self.on_change(change),
                 _ = ticks.tick() => self.tick(),
             }

@@ -8,11 +8,14 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::Driver;
 use crate::behaviour::Event;
+use crate::node::closed_port;
 use crate::node::discovery::Input;
+use crate::node::discovery::Scope;
 use crate::node::event::NodeEvent;
 use crate::node::interfaces::{Change, local_ip};
 
 const ADDRESS_GONE: &str = "its local address is gone";
+const PORT_CLOSED: &str = "it is silent, and nobody listens at the other end any more";
 
 impl Driver {
     pub(super) fn note_local_ip(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
@@ -39,6 +42,22 @@ impl Driver {
         }
     }
 
+    /// If its process is gone, that can be known at once. Only of one that we reached there ourselves, or nearby: a router in between
+    /// answers for its own ports.
+    fn ask_port(&mut self, peer: PeerId, connection: ConnectionId) {
+        let Some(address) = self.address_of(peer, connection) else { return };
+        let nearby = Scope::of(&address).is_some_and(|scope| scope != Scope::Public);
+        if nearby || self.swarm.behaviour().rpc.is_outbound(connection) {
+            self.asking_ports
+                .spawn(async move { closed_port::is_closed(&address).await.then_some((peer, connection)) });
+        }
+    }
+
+    /// Its machine says that nobody is there any more.
+    pub(super) fn port_is_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        self.swarm.behaviour_mut().rpc.close_connection(peer, connection, PORT_CLOSED);
+    }
+
     /// Where the other end of a connection is.
     fn address_of(&self, peer: PeerId, connection: ConnectionId) -> Option<Multiaddr> {
         let link = self.core.links().into_iter().find(|link| link.peer() == peer)?;
@@ -52,6 +71,7 @@ impl Driver {
             Event::AddressesWanted { peer } => return self.feed(Input::AddressesWanted { peer }),
             Event::Silent { peer } => return self.feed(Input::Silent { peer }),
             Event::ConnectionSuspected { peer, connection } => {
+                self.ask_port(peer, connection);
                 self.address_of(peer, connection).map(|address| NodeEvent::ConnectionSuspected { peer, address })
             }
             Event::ConnectionRecovered { peer, connection } => {

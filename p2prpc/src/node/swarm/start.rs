@@ -138,6 +138,7 @@ impl Driver {
             to_ask: VecDeque::new(),
             farewell: None,
             interfaces: Interfaces::new(),
+            asking_ports: JoinSet::new(),
             local_ips: HashMap::new(),
             last_tick: Instant::now(),
             started: false,
