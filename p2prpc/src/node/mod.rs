@@ -202,7 +202,7 @@ impl Node {
         Err(RpcError::never_sent(ErrorKind::Closed, "it ended while members were waited for"))
     }
 
-    /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach, members), then all events from now on.
+    /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach or connected, members), then all events from now on.
     pub fn events(&self) -> Events {
         self.announcer.receiver()
     }
