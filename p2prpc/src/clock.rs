@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "node")]
 use futures::future::{Either, select};
 use tokio::time::Sleep;
 

@@ -20,6 +20,7 @@ pub(crate) const fn needed(size: usize) -> usize {
 }
 
 /// What the stack at hand has beyond what others have.
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 pub(crate) fn beyond() -> usize {
     BEYOND.try_with(Cell::get).unwrap_or_default()
 }

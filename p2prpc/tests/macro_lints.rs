@@ -16,8 +16,8 @@ use p2prpc::prelude::*;
 trait Greeter {
     /// Greets.
     async fn greet(&self) -> String;
-    /// Too many.
-    async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8) -> Result<u8, String>;
+    /// Several.
+    async fn several(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) -> Result<u8, String>;
 }
 
 /// A service that all may use.

@@ -142,7 +142,8 @@ impl ServedStream {
         works
     }
 
-    /// It had work after its caller was told to go away, and the caller, who ends the stream once it has all its answers, hasn't.
+    /// True if it had work after its caller was told to go away, and the caller, who ends the stream once it has all its answers, hasn't.
+    #[cfg(feature = "node")]
     pub(crate) fn is_awaited(&self) -> bool {
         self.works_last.load(Ordering::Relaxed) && !self.is_closed()
     }

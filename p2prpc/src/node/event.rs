@@ -109,7 +109,7 @@ pub enum NodeEvent {
 }
 
 /// The events of a node from now on, and first what holds now: the addresses it listens on, that names can't be looked up, the
-/// bootstrap peers that can't be reached, the members. It ends with the node.
+/// bootstrap peers that can't be reached, those that are connected, the members. It ends with the node.
 ///
 /// Each receiver gets all events. One that is more than 1,024 events behind loses the oldest and is told so by [`NodeEvent::Lagged`].
 #[must_use = "a stream does nothing until it is polled"]
@@ -148,6 +148,8 @@ struct Now {
     members: BTreeSet<PeerId>,
     /// Bootstrap peers that failed last: where, and why there.
     out_of_reach: BTreeMap<PeerId, BTreeMap<Multiaddr, String>>,
+    /// Bootstrap peers that were connected last, and have not failed since.
+    bootstrapped: BTreeSet<PeerId>,
     /// Why names can't be looked up.
     resolver_error: Option<String>,
 }
@@ -204,11 +206,13 @@ impl Announcer {
     pub(super) fn bootstrap_connected(&self, peer: PeerId) {
         let mut now = self.now.lock();
         now.out_of_reach.remove(&peer);
+        now.bootstrapped.insert(peer);
         self.send(NodeEvent::BootstrapConnected { peer });
     }
 
     pub(super) fn bootstrap_failed(&self, peer: PeerId, address: Multiaddr, error: String) {
         let mut now = self.now.lock();
+        now.bootstrapped.remove(&peer);
         now.out_of_reach.entry(peer).or_default().insert(address.clone(), error.clone());
         self.send(NodeEvent::BootstrapFailed { address, error });
     }
@@ -237,9 +241,10 @@ impl Announcer {
         let addresses = now.addresses.iter().map(|address| NodeEvent::Listening { address: self.full(address) });
         let failed = now.out_of_reach.values().flatten().map(|(address, error)| (address.clone(), error.clone()));
         let failed = failed.map(|(address, error)| NodeEvent::BootstrapFailed { address, error });
+        let bootstrapped = now.bootstrapped.iter().map(|peer| NodeEvent::BootstrapConnected { peer: *peer });
         let members = now.members.iter().map(|peer| NodeEvent::PeerJoined { peer: *peer });
         let resolver = now.resolver_error.clone().map(|error| NodeEvent::ResolverUnavailable { error });
-        let now: Vec<_> = addresses.chain(resolver).chain(failed).chain(members).collect();
+        let now: Vec<_> = addresses.chain(resolver).chain(failed).chain(bootstrapped).chain(members).collect();
         let later = stream::unfold(receiver, |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
@@ -294,6 +299,7 @@ mod tests {
         assert_eq!(events.next().await, Some(unavailable));
         let failed = NodeEvent::BootstrapFailed { address: address(1), error: "refused".into() };
         assert_eq!(events.next().await, Some(failed));
+        assert_eq!(events.next().await, Some(NodeEvent::BootstrapConnected { peer: here }));
         assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer: here }));
         assert_eq!(events.next().await, None);
     }

@@ -229,7 +229,7 @@ impl Node {
         self.core.upgrade().map(|core| connections::connections(&core)).unwrap_or_default()
     }
 
-    /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach, members), then all events from now on.
+    /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach or connected, members), then all events from now on.
     pub fn events(&self) -> Events {
         self.announcer.receiver()
     }
