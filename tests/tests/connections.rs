@@ -210,6 +210,59 @@ async fn idempotent_calls_are_made_three_times_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idempotent_call_that_ran_says_so_though_the_last_attempt_reached_nobody() {
+    let (caller, server, bench, there) = pair(Transport::Tcp).await;
+    let again = tokio::spawn(there.count_again("again".into()));
+    bench.has_waiting(1).await;
+    server.kill().await;
+    let error = soon("it fails", again).await.unwrap().unwrap_err();
+    assert_eq!(error.delivery(), Delivery::MayHaveRun, "{error}");
+    assert_eq!(caller.connected_ever(), 1);
+}
+
+/// Connections are lost, dialled again and lost for good at moments of a schedule: whatever says `NeverSent` never ran.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_says_never_sent_ran_whatever_was_lost_and_when() {
+    for seed in 0..24_u64 {
+        // The pauses of a schedule, in ms.
+        let pause = move |n: u64| Duration::from_millis((seed * 7919 + n * 104_729) % 23);
+        let (caller, server, bench, there) = pair(Transport::Tcp).await;
+        let calls: Vec<_> = (0..24)
+            .map(|n| {
+                let (there, tag) = (there.clone(), format!("{seed}/{n}"));
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause(n) * 4).await;
+                    let call = there.count_again(tag.clone()).timeout(Duration::from_millis(400));
+                    (call.await.map(drop).map_err(|error| error.delivery()), tag)
+                })
+            })
+            .collect();
+        for n in 0..seed % 4 {
+            tokio::time::sleep(pause(100 + n)).await;
+            caller.cut_all(&server).await;
+        }
+        tokio::time::sleep(pause(200)).await;
+        let mut server = Some(server);
+        if seed % 3 == 0
+            && let Some(server) = server.take()
+        {
+            server.kill().await;
+        }
+        tokio::time::sleep(pause(300)).await;
+        bench.release();
+        for call in soon("all end", join_all(calls)).await {
+            let (result, tag) = call.unwrap();
+            let ran = bench.seen().counted.get(&tag).copied().unwrap_or(0);
+            match result {
+                Ok(()) => assert!(ran > 0, "{tag}"),
+                Err(Delivery::NeverSent) => assert_eq!(ran, 0, "{tag} says that it was never sent"),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idempotent_call_that_is_dropped_before_it_is_made_again_is_not() {
     let (caller, server, bench, there) = pair(Transport::Tcp).await;
     let again = tokio::spawn(there.count_again("again".into()));
