@@ -10,10 +10,13 @@ use parking_lot::RwLock;
 /// Addresses that are kept of one peer.
 const MAX_GIVEN: usize = 8;
 
+/// The addresses of one peer, and when each was given.
+type Given = Vec<(Multiaddr, Instant)>;
+
 /// Every dial to a peer tries these too. Clones share them, so that a call right after an address was given finds it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GivenAddresses {
-    peers: Arc<RwLock<HashMap<PeerId, Vec<(Multiaddr, Instant)>>>>,
+    peers: Arc<RwLock<HashMap<PeerId, Given>>>,
 }
 
 impl GivenAddresses {

@@ -26,7 +26,7 @@ async fn turns(dials: &Dials, peer: PeerId, addresses: &[&str]) -> Vec<(String, 
     came.into_iter().map(|(address, at, _running)| (address, at)).collect()
 }
 
-fn names<'a>(turns: &'a [(String, u128)]) -> Vec<&'a str> {
+fn names(turns: &[(String, u128)]) -> Vec<&str> {
     turns.iter().map(|(address, _)| address.as_str()).collect()
 }
 
