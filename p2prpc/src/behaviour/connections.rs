@@ -135,11 +135,8 @@ impl Connections {
         let id = link.peer();
         if let Some(peer) = self.peers.get_mut(&id) {
             return match (peer.opening_on, peer.connections.first()) {
-                (None, Some(_)) if !peer.fruitless.may_open(link.last_heard(), Instant::now()) => {
-                    let error = "the peer has said nothing on the streams that were opened to it of late";
-                    Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error))
-                }
                 (None, Some(connection)) => {
+                    peer.fruitless.count(link.last_heard(), Instant::now());
                     peer.opening_on = Some(*connection);
                     Next::Open(id, *connection)
                 }
@@ -150,6 +147,17 @@ impl Connections {
             return Next::Nothing;
         }
         self.dial(link, Vec::new(), false)
+    }
+
+    /// The stream that was opened did nothing for the calls that wait: they get another, if that hasn't come to nothing too
+    /// often. A peer could have streams opened for ever.
+    pub(super) fn open_again(&mut self, link: Arc<dyn Opens>) -> Next {
+        let peer = self.peers.get_mut(&link.peer());
+        if peer.is_some_and(|peer| !peer.fruitless.may_open(link.last_heard(), Instant::now())) {
+            let error = "the peer has said nothing on the streams that were opened to it of late";
+            return Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error));
+        }
+        self.open(link)
     }
 
     fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
