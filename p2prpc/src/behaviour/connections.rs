@@ -169,10 +169,7 @@ impl Connections {
                 return Next::Nothing;
             }
             if let Some(connection) = peer.best().map(|best| best.id()) {
-                if !peer.fruitless.may_open(link.last_used(), now()) {
-                    let error = "the peer has said nothing on the streams that were opened to it of late";
-                    return Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error));
-                }
+                peer.fruitless.count(link.last_used(), now());
                 peer.opening_on = Some(connection);
                 return Next::Open(id, connection);
             }
@@ -181,6 +178,17 @@ impl Connections {
             return Next::Nothing;
         }
         self.dial(link, Vec::new(), false)
+    }
+
+    /// The stream that was opened did nothing for the calls that wait: they get another, if that hasn't come to nothing too
+    /// often. A peer could have streams opened for ever.
+    pub(super) fn open_again(&mut self, link: Arc<dyn Opens>) -> Next {
+        let peer = self.peers.get_mut(&link.peer());
+        if peer.is_some_and(|peer| !peer.fruitless.may_open(link.last_used(), now())) {
+            let error = "the peer has said nothing on the streams that were opened to it of late";
+            return Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error));
+        }
+        self.open(link)
     }
 
     fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {

@@ -181,7 +181,7 @@ impl NetworkBehaviour for Behaviour {
                 let link = self.connections.opened(&peer, connection);
                 // The stream may have ended already, with calls that wait for another.
                 if let Some(link) = link.filter(|link| link.wants_stream()) {
-                    let next = self.connections.open(link);
+                    let next = self.connections.open_again(link);
                     self.carry_out(next);
                 }
             }
