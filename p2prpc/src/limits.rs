@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 ///
 /// A limit that is raised past its default raises those that would hold before it does: `max_message` raises
 /// `max_bytes_per_peer` to itself and `max_bytes` to four times itself, `max_calls_per_peer` raises `max_calls` to 16 times
-/// itself. One that isn't holds as far as these others let it.
+/// itself, unless that was lowered. One that isn't holds as far as these others let it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
@@ -76,7 +76,7 @@ impl Limits {
         if self.max_bytes_per_peer > defaults.max_bytes_per_peer {
             self.max_bytes = self.max_bytes.max(self.max_bytes_per_peer);
         }
-        if self.max_calls_per_peer > defaults.max_calls_per_peer {
+        if self.max_calls_per_peer > defaults.max_calls_per_peer && self.max_calls >= defaults.max_calls {
             self.max_calls = self.max_calls.max(self.max_calls_per_peer.saturating_mul(SHARE_OF_A_PEER));
         }
         self.max_message = self.max_message.min(self.max_bytes_per_peer).min(self.max_bytes);

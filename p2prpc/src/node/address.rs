@@ -1,7 +1,7 @@
 //! Addresses as users give them, and what a node of this build can do with each.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -32,7 +32,10 @@ impl IntoAddress for &Multiaddr {
 impl IntoAddress for &str {
     fn into_address(self) -> Result<Multiaddr, InvalidAddress> {
         let shape = "it is not a multiaddr like /ip4/192.0.2.1/tcp/4001";
-        self.parse().map_err(|error| InvalidAddress::new(self, format_args!("{shape} ({error})")))
+        self.parse().map_err(|error| match meant(self) {
+            Some(meant) => InvalidAddress::new(self, format_args!("{shape}: did you mean {meant}?")),
+            None => InvalidAddress::new(self, format_args!("{shape} ({error})")),
+        })
     }
 }
 
@@ -46,6 +49,24 @@ impl IntoAddress for &String {
     fn into_address(self) -> Result<Multiaddr, InvalidAddress> {
         self.as_str().into_address()
     }
+}
+
+/// The multiaddr of what other programs take: `127.0.0.1:4001`, `[::1]:4001`, `localhost:4001`, and each without a port.
+fn meant(text: &str) -> Option<Multiaddr> {
+    let tcp = |host: Protocol<'_>, port| Multiaddr::empty().with(host.acquire()).with(Protocol::Tcp(port));
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some(tcp(socket.ip().into(), socket.port()));
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Some(tcp(ip.into(), 0));
+    }
+    let (host, port) = text.split_once(':').unwrap_or((text, "0"));
+    let port = port.parse().ok()?;
+    if host == "localhost" {
+        return Some(tcp(Protocol::Ip4(Ipv4Addr::LOCALHOST), port));
+    }
+    let is_name = host.contains('.') && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    is_name.then(|| tcp(Protocol::Dns(host.into()), port))
 }
 
 mod sealed {
@@ -184,6 +205,24 @@ mod tests {
 
     fn dial(text: &str) -> Result<Option<PeerId>, String> {
         text.into_address().and_then(|address| check_dialable(&address)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_other_programs_take_is_answered_with_what_was_meant() {
+        for (text, meant) in [
+            ("127.0.0.1:4001", "/ip4/127.0.0.1/tcp/4001"),
+            ("[::1]:4001", "/ip6/::1/tcp/4001"),
+            ("0.0.0.0", "/ip4/0.0.0.0/tcp/0"),
+            ("localhost:4001", "/ip4/127.0.0.1/tcp/4001"),
+            ("localhost", "/ip4/127.0.0.1/tcp/0"),
+            ("peer.example.org:4001", "/dns/peer.example.org/tcp/4001"),
+        ] {
+            let error = text.into_address().unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean {meant}?")), "{error}");
+        }
+        for text in ["", "nonsense", "a b:1", "host:99999", "http://x.org:1"] {
+            assert!(!text.into_address().is_ok_and(|address| !address.is_empty()), "{text}");
+        }
     }
 
     #[test]
