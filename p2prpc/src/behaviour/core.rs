@@ -11,20 +11,16 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::accepted::Accepted;
 use super::connections::Opens;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
-#[cfg(feature = "node")]
-use crate::connection::Connection;
-use crate::connection::{LinkConfig, Opener, PeerLink, ServedStream};
+use crate::connection::{Connection, LinkConfig, Opener, PeerLink, ServedStream};
 use crate::handle::{CallDefaults, Handle, Link, Network};
 use crate::limits::Limits;
 use crate::members::Members;
 use crate::server::{LocalLink, Server};
 use crate::wire::GoAwayReason;
-
-/// Call streams of one peer that take calls; one more makes the oldest leave.
-const MAX_SERVED: usize = 2;
 
 /// The network that a [`Behaviour`](super::Behaviour) drives.
 pub(crate) struct Core {
@@ -37,15 +33,7 @@ pub(crate) struct Core {
     link_config: Arc<LinkConfig>,
     members: Members,
     defaults: CallDefaults,
-    served: Mutex<HashMap<PeerId, Served>>,
-}
-
-#[derive(Default)]
-struct Served {
-    /// They take calls, the oldest first.
-    taking: Vec<Arc<ServedStream>>,
-    /// It was told to go away.
-    leaving: Option<Arc<ServedStream>>,
+    served: Mutex<HashMap<PeerId, Accepted>>,
 }
 
 /// What streams and clients want the behaviour to know. Without one to hear it calls end with their deadlines, or when the node closes.
@@ -168,11 +156,8 @@ impl Core {
         if self.members.snapshot().contains_key(peer) {
             return None;
         }
-        let serving = self
-            .served
-            .lock()
-            .get(peer)
-            .is_some_and(|served| served.taking.iter().chain(&served.leaving).any(|stream| stream.has_work()));
+        let serving =
+            self.served.lock().get(peer).is_some_and(|served| served.streams().any(|stream| stream.has_work()));
         #[cfg(feature = "gorpc")]
         let serving = serving
             || self.bilingual.as_ref().is_some_and(|links| {
@@ -186,7 +171,13 @@ impl Core {
     }
 
     /// A peer has opened a call stream. One too many is reset.
-    pub(super) fn accept<S>(&self, peer: PeerId, remote: Option<IpAddr>, io: S) -> Option<Arc<ServedStream>>
+    pub(super) fn accept<S>(
+        &self,
+        peer: PeerId,
+        remote: Option<IpAddr>,
+        connection: Arc<Connection>,
+        io: S,
+    ) -> Option<Arc<ServedStream>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -196,20 +187,13 @@ impl Core {
         }
         let mut served = self.served.lock();
         let streams = served.entry(peer).or_default();
-        streams.taking.retain(|stream| !stream.is_closed());
-        streams.leaving.take_if(|stream| stream.is_closed());
-        if streams.taking.len() >= MAX_SERVED {
-            if streams.leaving.is_some() {
-                tracing::debug!(%peer, "too many call streams: one is reset");
-                return None;
-            }
-            let oldest = streams.taking.remove(0);
-            oldest.go_away(GoAwayReason::Replaced);
-            streams.leaving = Some(oldest);
+        if !streams.make_room() {
+            tracing::debug!(%peer, "too many call streams: one is reset");
+            return None;
         }
         let account = self.server.accounts().open(peer, remote);
         let stream = ServedStream::spawn(self.server.clone(), account, peer, io);
-        streams.taking.push(stream.clone());
+        streams.push(connection, stream.clone());
         Some(stream)
     }
 
@@ -221,7 +205,7 @@ impl Core {
     /// Callers that have made no call since then are told to go away.
     #[cfg(feature = "node")]
     pub(crate) fn dismiss_idle(&self, since: Instant) {
-        for stream in self.served.lock().values().flat_map(|served| &served.taking) {
+        for stream in self.served.lock().values().flat_map(Accepted::taking) {
             stream.go_away_if_idle(since);
         }
     }
@@ -231,7 +215,7 @@ impl Core {
         self.server.leave();
         self.close_links();
         for served in self.served.lock().values() {
-            for stream in served.taking.iter().chain(&served.leaving) {
+            for stream in served.streams() {
                 stream.go_away(GoAwayReason::ShuttingDown);
             }
         }
@@ -259,13 +243,13 @@ impl Core {
     #[cfg(feature = "node")]
     pub(crate) fn awaits_callers(&self) -> bool {
         let served = self.served.lock();
-        served.values().flat_map(|served| served.taking.iter().chain(&served.leaving)).any(|stream| stream.is_awaited())
+        served.values().flat_map(|served| served.streams()).any(|stream| stream.is_awaited())
     }
 
     pub(super) fn calls_in_flight(&self) -> usize {
         let served = self.served.lock();
         let served = served.values().map(|served| {
-            let streams = || served.taking.iter().chain(&served.leaving);
+            let streams = || served.streams();
             let working = streams().filter(|stream| stream.has_work()).count();
             working.max(usize::from(streams().any(|stream| stream.has_calls())))
         });

@@ -196,7 +196,7 @@ impl Handler {
             }
             return;
         }
-        remember(&mut self.serving, core.accept(self.link.peer(), self.remote, stream));
+        remember(&mut self.serving, core.accept(self.link.peer(), self.remote, self.connection.clone(), stream));
     }
 
     fn open_failed(&mut self, purpose: Purpose, error: StreamUpgradeError<Infallible>) {

@@ -28,6 +28,7 @@
 //! the other behaviours of the Swarm and from `Swarm::add_peer_address`. A Swarm that is never polled makes calls fail at
 //! their deadline, never sent. It spawns tasks on the current [tokio] runtime.
 
+mod accepted;
 mod connections;
 mod core;
 mod established;

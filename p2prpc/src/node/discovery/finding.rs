@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::seq::IteratorRandom;
 
 use super::Action;
-use super::address_filter::filter;
+use super::address_filter::{Socket, filter};
 use super::dial_budget::Teller;
 use super::machine::Discovery;
 
@@ -130,6 +130,12 @@ impl Discovery {
         if search.a_hint {
             self.hint(peer, Teller::Kademlia, addresses, now);
         }
+    }
+
+    /// True if the peer is said to listen there.
+    pub(in crate::node) fn is_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        let socket = Socket::of(address);
+        socket.is_some() && self.addresses_of(peer).iter().any(|known| Socket::of(known) == socket)
     }
 
     /// Where the peer may be, the best word first.

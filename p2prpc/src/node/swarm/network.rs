@@ -10,7 +10,6 @@ use super::Driver;
 use crate::behaviour::Event;
 use crate::node::closed_port;
 use crate::node::discovery::Input;
-use crate::node::discovery::Scope;
 use crate::node::event::NodeEvent;
 use crate::node::interfaces::{Change, local_ip};
 
@@ -42,12 +41,11 @@ impl Driver {
         }
     }
 
-    /// If its process is gone, that can be known at once. Only of one that we reached there ourselves, or nearby: a router in between
-    /// answers for its own ports.
+    /// If its process is gone, that can be known at once. Only where we reached it ourselves, or it says that it listens: a router in
+    /// between answers for its own ports.
     fn ask_port(&mut self, peer: PeerId, connection: ConnectionId) {
         let Some(address) = self.address_of(peer, connection) else { return };
-        let nearby = Scope::of(&address).is_some_and(|scope| scope != Scope::Public);
-        if nearby || self.swarm.behaviour().rpc.is_outbound(connection) {
+        if self.discovery.is_at(&peer, &address) || self.swarm.behaviour().rpc.is_outbound(connection) {
             self.asking_ports
                 .spawn(async move { closed_port::is_closed(&address).await.then_some((peer, connection)) });
         }
