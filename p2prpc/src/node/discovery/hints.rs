@@ -50,7 +50,8 @@ impl Hints {
         }
     }
 
-    /// `teller` says that `peer` is at these addresses: to be tried from `due` on. True if that is news and was taken.
+    /// `teller` says that `peer` is at these addresses: to be tried from `due` on. True if that is news and was taken. An address that
+    /// nobody has told yet doesn't wait until the others have failed.
     pub(super) fn add(
         &mut self,
         peer: PeerId,
@@ -64,16 +65,22 @@ impl Hints {
         }
         let told = self.a_teller.get(&teller).copied().unwrap_or_default();
         if let Some(hint) = self.table.get_mut(&peer) {
+            let is_told = |address| hint.sources.iter().any(|source| source.addresses.contains(address));
+            let news = !addresses.iter().all(is_told);
             if let Some(source) = hint.sources.iter_mut().find(|source| source.teller == teller) {
                 source.addresses = addresses;
+            } else if hint.sources.len() < MAX_SOURCES && told < MAX_HINTS_A_TELLER {
+                hint.sources.push(Source { teller, addresses });
+                *self.a_teller.entry(teller).or_default() += 1;
+            } else {
                 return false;
             }
-            if hint.sources.len() >= MAX_SOURCES || told >= MAX_HINTS_A_TELLER {
-                return false;
+            if news && due < hint.due {
+                self.due.remove(&(hint.due, peer));
+                hint.due = due;
+                self.due.insert((due, peer));
             }
-            hint.sources.push(Source { teller, addresses });
-            *self.a_teller.entry(teller).or_default() += 1;
-            return false;
+            return news;
         }
         if told >= MAX_HINTS_A_TELLER {
             return false;
@@ -218,6 +225,19 @@ mod tests {
         hints.failed(&peer, now);
         now += PAUSES[0];
         assert_eq!(tried(&mut hints, now), [(peer, second)]);
+    }
+
+    #[test]
+    fn an_address_that_is_new_does_not_wait_for_the_dial_of_the_others() {
+        let now = Instant::now();
+        let mut hints = Hints::new();
+        let (peer, teller) = (PeerId::random(), teller());
+        hints.add(peer, teller, somewhere(), now, now);
+        assert_eq!(tried(&mut hints, now).len(), 1);
+        assert!(!hints.add(peer, teller, somewhere(), now, now));
+        assert!(tried(&mut hints, now).is_empty(), "it is being dialled there");
+        assert!(hints.add(peer, teller, vec!["/ip4/203.0.113.2/tcp/1".parse().unwrap()], now, now));
+        assert_eq!(tried(&mut hints, now), [(peer, teller)]);
     }
 
     #[test]
