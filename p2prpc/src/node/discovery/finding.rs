@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::seq::IteratorRandom;
 
 use super::Action;
-use super::address_filter::{Socket, filter};
+use super::address_filter::{Scope, Socket, filter};
 use super::dial_budget::Teller;
 use super::machine::Discovery;
 
@@ -132,10 +132,11 @@ impl Discovery {
         }
     }
 
-    /// True if the peer is said to listen there.
+    /// True if the peer is said to be there, and not behind a router. Nearby it may use other ports than those it listens on.
     pub(in crate::node) fn is_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        let socket = Socket::of(address);
-        socket.is_some() && self.addresses_of(peer).iter().any(|known| Socket::of(known) == socket)
+        let Some(socket) = Socket::of(address) else { return false };
+        let is_it = |known: Socket| known == socket || (socket.scope() != Scope::Public && known.ip == socket.ip);
+        self.addresses_of(peer).iter().filter_map(Socket::of).any(is_it)
     }
 
     /// Where the peer may be, the best word first.
