@@ -101,6 +101,11 @@ impl Networks {
         }
     }
 
+    /// True if it is an address of this machine.
+    pub(in crate::node) fn is_own(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.now().iter().any(|interface| interface.ip == ip)
+    }
+
     /// The addresses of a peer, the likeliest to lead to it first: where it was reached before anything else, then what lies
     /// in a network of ours; what lies equally near by one transport of each IP first, and in the order given.
     pub(in crate::node) fn ordered(&self, addresses: Vec<Multiaddr>, proven: Option<IpAddr>) -> Vec<Multiaddr> {

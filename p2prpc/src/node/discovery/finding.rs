@@ -132,9 +132,12 @@ impl Discovery {
         }
     }
 
-    /// True if the peer is said to be there, and not behind a router. Nearby it may use other ports than those it listens on.
+    /// True if the peer is on this machine, or is said to be there, and not behind a router. Nearby it may use other ports than those it listens on.
     pub(in crate::node) fn is_at(&self, peer: &PeerId, address: &Multiaddr) -> bool {
         let Some(socket) = Socket::of(address) else { return false };
+        if self.networks.is_own(socket.ip) {
+            return true;
+        }
         let is_it = |known: Socket| known == socket || (socket.scope() != Scope::Public && known.ip == socket.ip);
         self.addresses_of(peer).iter().filter_map(Socket::of).any(is_it)
     }
