@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use futures::{AsyncRead, AsyncWrite};
 use hashbrown::HashMap;
 use libp2p::PeerId;
+#[cfg(feature = "node")]
+use libp2p::swarm::ConnectionId;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -131,6 +133,14 @@ impl Core {
 
     pub(super) fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
         self.links.lock().get(peer).and_then(Weak::upgrade)?.last_heard()
+    }
+
+    /// The connections of a peer that are silent although they were asked for a sign of life, the oldest first.
+    #[cfg(feature = "node")]
+    pub(crate) fn silent_connections(&self, peer: &PeerId) -> Vec<ConnectionId> {
+        let link = self.links.lock().get(peer).and_then(Weak::upgrade);
+        let connections = link.map(|link| link.connections()).unwrap_or_default();
+        connections.iter().filter(|connection| connection.is_suspected()).map(|connection| connection.id()).collect()
     }
 
     /// The peers that are connected, with their connections.

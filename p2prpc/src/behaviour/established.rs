@@ -114,6 +114,11 @@ impl Peer {
             other.check();
             return Silence::Leave { to: other.id() };
         }
+        // Each may be of a former life of the peer, whose next one has to find room.
+        let last_heard = self.usable().all(|other| other.heard() >= silent.heard());
+        if last_heard && self.usable().count() >= MAX_SILENT && time >= after(CLOSE_AFTER, CLOSE_AFTER_TRIPS) {
+            return Silence::Close;
+        }
         let wait = silent.rtt().map_or(DIAL_AFTER_UNKNOWN, |_| after(DIAL_AFTER, DIAL_AFTER_TRIPS));
         let lately = self.dialled.is_some_and(|at| now.saturating_duration_since(at) < DIAL_EVERY);
         if time < wait || lately || self.connections.len() >= MAX_SILENT {
@@ -210,6 +215,23 @@ mod tests {
         only.note_rtt(Duration::from_secs(8));
         tokio::time::advance(DIAL_EVERY).await;
         assert_eq!(peer.silent(only.id(), DIAL_AFTER, now()), Silence::Wait, "a long way takes its time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_silent_connections_the_one_that_was_heard_first_goes() {
+        let connections: Vec<_> = (1..=3).map(Connection::of_test).collect();
+        let mut peer = peer(&connections.iter().collect::<Vec<_>>());
+        for connection in &connections {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            connection.note_used();
+            connection.set_suspected(true);
+        }
+        let [first, second, _] = &connections[..] else { panic!("three") };
+        assert_eq!(peer.silent(second.id(), CLOSE_AFTER, now()), Silence::Wait);
+        assert_eq!(peer.silent(first.id(), SHORT, now()), Silence::Wait);
+        assert_eq!(peer.silent(first.id(), CLOSE_AFTER, now()), Silence::Close);
+        peer.is_closing(first.id());
+        assert_ne!(peer.silent(second.id(), CLOSE_AFTER, now()), Silence::Close, "two are left");
     }
 
     #[tokio::test(start_paused = true)]

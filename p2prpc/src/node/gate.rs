@@ -36,6 +36,8 @@ pub(super) struct Gate {
     inbound: Inbound,
     outbound: usize,
     of_peer: HashMap<PeerId, usize>,
+    /// Connections of peers that have come back, and are being closed.
+    replaced: HashSet<ConnectionId>,
     given: GivenAddresses,
     dials: Dials,
     quiet: Quiet,
@@ -108,7 +110,7 @@ impl Inbound {
             if self.leaving.contains(number) || (of.is_some() && opened.prefix != of) {
                 continue;
             }
-            let Some(heard) = (quiet.0)(&opened.peer) else { continue };
+            let Some(heard) = (quiet.since)(&opened.peer) else { continue };
             if now.saturating_duration_since(heard.unwrap_or(opened.since)) >= HEARD_LATELY {
                 return Some(*number);
             }
@@ -128,15 +130,26 @@ impl Inbound {
     }
 }
 
-/// Says since when nothing was heard of a peer that nobody would miss.
-pub(super) struct Quiet(QuietSince);
+/// Says who is silent.
+pub(super) struct Quiet {
+    /// Since when nothing was heard of a peer that nobody would miss.
+    since: QuietSince,
+    /// The connections of a peer that have given no sign of life when they were asked, the oldest first.
+    silent: SilentConnections,
+}
 
 type QuietSince = Box<dyn Fn(&PeerId) -> Option<Option<Instant>> + Send>;
+type SilentConnections = Box<dyn Fn(&PeerId) -> Vec<ConnectionId> + Send>;
 
 impl Quiet {
     pub(super) fn of(core: &Arc<Core>) -> Self {
-        let core = Arc::downgrade(core);
-        Quiet(Box::new(move |peer| core.upgrade()?.quiet_since(peer)))
+        let (of_peers, of_connections) = (Arc::downgrade(core), Arc::downgrade(core));
+        Quiet {
+            since: Box::new(move |peer| of_peers.upgrade()?.quiet_since(peer)),
+            silent: Box::new(move |peer| {
+                of_connections.upgrade().map(|core| core.silent_connections(peer)).unwrap_or_default()
+            }),
+        }
     }
 }
 
@@ -179,6 +192,7 @@ impl Gate {
             inbound: Inbound::default(),
             outbound: 0,
             of_peer: HashMap::new(),
+            replaced: HashSet::new(),
             given,
             dials,
             quiet,
@@ -227,11 +241,20 @@ impl Gate {
         self.inbound.dispensable(of, &self.quiet).map(Some).ok_or(refusal)
     }
 
-    fn established(&self, peer: &PeerId, direction: Direction) -> Result<(), Refusal> {
-        if self.of_peer.get(peer).is_some_and(|connections| *connections >= MAX_PER_PEER) {
-            return Err(Refusal::TooManyOfPeer);
+    fn established(&mut self, peer: &PeerId, direction: Direction) -> Result<(), Refusal> {
+        self.admit(peer, direction)?;
+        let connections = self.of_peer.get(peer).copied().unwrap_or_default();
+        if connections < MAX_PER_PEER {
+            return Ok(());
         }
-        self.admit(peer, direction)
+        // It has come back, and its former lives are silent: they hold no place, as long as they do end.
+        let mut silent = (self.quiet.silent)(peer).into_iter().filter(|connection| !self.replaced.contains(connection));
+        let Some(connection) = silent.next().filter(|_| connections < 2 * MAX_PER_PEER) else {
+            return Err(Refusal::TooManyOfPeer);
+        };
+        self.replaced.insert(connection);
+        self.inbound.to_close.push_back((*peer, connection));
+        Ok(())
     }
 }
 
@@ -310,6 +333,7 @@ impl NetworkBehaviour for Gate {
                 remaining_established,
                 ..
             }) => {
+                self.replaced.remove(&connection_id);
                 match endpoint {
                     ConnectedPoint::Dialer { .. } => self.outbound = self.outbound.saturating_sub(1),
                     ConnectedPoint::Listener { .. } => self.inbound.remove(&connection_id),
@@ -349,9 +373,14 @@ mod tests {
         next: usize,
     }
 
+    /// No connection is silent.
+    fn quiet(since: impl Fn(&PeerId) -> Option<Option<Instant>> + Send + 'static) -> Quiet {
+        Quiet { since: Box::new(since), silent: Box::new(|_| Vec::new()) }
+    }
+
     /// Everybody is busy.
     fn nobody() -> Quiet {
-        Quiet(Box::new(|_| None))
+        quiet(|_| None)
     }
 
     impl Connections {
@@ -428,6 +457,19 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_has_come_back_is_not_kept_out_by_its_silent_connections() {
+        let silent: Vec<_> = (0..MAX_PER_PEER).map(ConnectionId::new_unchecked).collect();
+        let mut connections =
+            Connections::with(100, Quiet { since: Box::new(|_| None), silent: Box::new(move |_| silent.clone()) });
+        let peer = PeerId::random();
+        for n in 0..2 * MAX_PER_PEER {
+            connections.open(peer, &inbound()).unwrap_or_else(|error| panic!("connection {n}: {error}"));
+        }
+        assert_eq!(dismissed(&mut connections.gate).len(), MAX_PER_PEER);
+        assert_eq!(connections.open(peer, &inbound()), Err(Refusal::TooManyOfPeer), "each makes room once");
+    }
+
+    #[test]
     fn strangers_take_three_quarters_and_no_more() {
         let mut connections = Connections::new(8);
         for _ in 0..6 {
@@ -451,8 +493,8 @@ mod tests {
     #[test]
     fn the_oldest_idle_stranger_makes_room_and_nobody_else() {
         let busy = PeerId::random();
-        let quiet = Quiet(Box::new(move |peer| (*peer != busy).then_some(None)));
-        let mut connections = Connections::with(8, quiet);
+        let but_one = quiet(move |peer| (*peer != busy).then_some(None));
+        let mut connections = Connections::with(8, but_one);
         let peers: Vec<_> = std::iter::once(busy).chain((0..5).map(|_| PeerId::random())).collect();
         for peer in &peers {
             connections.open(*peer, &inbound()).unwrap();
@@ -479,7 +521,7 @@ mod tests {
         for _ in 0..500 {
             connections.open(PeerId::random(), &from("/ip4/127.0.0.1/tcp/1")).unwrap();
         }
-        let mut connections = Connections::with(1_024, Quiet(Box::new(|_| Some(None))));
+        let mut connections = Connections::with(1_024, quiet(|_| Some(None)));
         for _ in 0..1_000 {
             connections.open(PeerId::random(), &from("/ip4/203.0.113.7/tcp/1")).unwrap();
         }
