@@ -47,6 +47,7 @@ impl Accepted {
     }
 
     /// Those that take calls.
+    #[cfg(feature = "node")]
     pub(super) fn taking(&self) -> impl Iterator<Item = &Arc<ServedStream>> {
         self.taking.iter().map(|on| &on.stream)
     }

@@ -35,6 +35,7 @@ impl Protocols {
     }
 
     /// Those for calls.
+    #[cfg(feature = "gorpc")]
     pub(super) fn calls(&self) -> Self {
         Protocols { ping: None, ..self.clone() }
     }

@@ -20,6 +20,7 @@ const HEARD_LATELY: Duration = Duration::from_millis(500);
 pub(crate) struct Connection {
     id: ConnectionId,
     remote: Multiaddr,
+    #[cfg_attr(not(feature = "node"), expect(dead_code, reason = "it is for those who look at a node"))]
     outbound: bool,
     established: Instant,
     /// When the last byte came on a stream for calls, in µs since `established`.
@@ -74,10 +75,12 @@ impl Connection {
         &self.remote
     }
 
+    #[cfg(feature = "node")]
     pub(crate) fn is_outbound(&self) -> bool {
         self.outbound
     }
 
+    #[cfg(feature = "node")]
     pub(crate) fn established(&self) -> Instant {
         self.established
     }
