@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use futures::future::{join, join_all};
+use libp2p::PeerId;
+use libp2p::core::transport::PortUse;
+use libp2p::core::{ConnectedPoint, Endpoint};
+use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
+use libp2p::swarm::{FromSwarm, NetworkBehaviour, ToSwarm};
 use p2prpc::prelude::*;
+use p2prpc::{Behaviour, Config};
 use p2prpc_tests::{Bench, LONG, Peer, PeerBuilder, Transport, WorkbenchClient, WorkbenchPeer, connect, mesh, soon};
 
 async fn pair(transport: Transport) -> (Peer, Peer, Bench, WorkbenchPeer) {
@@ -288,6 +294,51 @@ async fn a_peer_that_hangs_up_on_everyone_is_not_dialled_for_ever() {
         }
         assert!(caller.connected_ever() <= 8, "{} connections were made", caller.connected_ever());
     }
+}
+
+/// The task of a connection may have ended before the Swarm tells of the connection.
+#[tokio::test]
+async fn connections_that_end_before_they_are_told_of_are_lost_connections() {
+    let mut behaviour = Behaviour::new(PeerId::random(), Config::default());
+    let server = PeerId::random();
+    let there = WorkbenchClient::new(behaviour.handle()).timeout(LONG).peer(server);
+    let mut call = std::pin::pin!(soon("it ends", there.add(1, 2, 3)));
+    let mut dials = 0;
+    let ended = loop {
+        let opts = tokio::select! {
+            ended = &mut call => break ended,
+            next = std::future::poll_fn(|cx| behaviour.poll(cx)) => match next {
+                ToSwarm::Dial { opts } => opts,
+                _ => continue,
+            },
+        };
+        dials += 1;
+        let connection_id = opts.connection_id();
+        let address: libp2p::Multiaddr = "/ip4/192.0.2.1/tcp/1".parse().unwrap();
+        let (role_override, port_use) = (Endpoint::Dialer, PortUse::Reuse);
+        behaviour.handle_pending_outbound_connection(connection_id, Some(server), &[], role_override).unwrap();
+        let handler =
+            behaviour.handle_established_outbound_connection(connection_id, server, &address, role_override, port_use);
+        drop(handler.unwrap());
+        let endpoint = &ConnectedPoint::Dialer { address, role_override, port_use };
+        behaviour.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: server,
+            connection_id,
+            endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        behaviour.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: server,
+            connection_id,
+            endpoint,
+            cause: None,
+            remaining_established: 0,
+        }));
+    };
+    let error = ended.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::NeverSent), "{error}");
+    assert!((2..=8).contains(&dials), "{dials} dials");
 }
 
 #[tokio::test(flavor = "multi_thread")]

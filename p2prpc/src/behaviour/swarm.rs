@@ -145,11 +145,14 @@ impl NetworkBehaviour for Behaviour {
                     self.addresses.add(established.peer_id, address.clone());
                 }
                 let (peer, id) = (established.peer_id, established.connection_id);
-                let connections = self.core.link_of(peer).connections();
-                if let Some(connection) = connections.into_iter().find(|connection| connection.id() == id) {
-                    let next = self.connections.established(peer, connection, self.core.opens(peer));
-                    self.carry_out(next);
-                }
+                let mut connections = self.core.link_of(peer).connections().into_iter();
+                // Its task may have ended by now, and its handler be gone.
+                let connection = connections.find(|connection| connection.id() == id).unwrap_or_else(|| {
+                    let endpoint = established.endpoint;
+                    Connection::new(id, endpoint.get_remote_address().clone(), endpoint.is_dialer(), Arc::default())
+                });
+                let next = self.connections.established(peer, connection, self.core.opens(peer));
+                self.carry_out(next);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, remaining_established, .. }) => {
                 if remaining_established == 0 {
