@@ -9,7 +9,7 @@ use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{FromSwarm, NetworkBehaviour, ToSwarm};
 use p2prpc::prelude::*;
-use p2prpc::{Behaviour, Config};
+use p2prpc::behaviour::{Behaviour, Config};
 use p2prpc_tests::{Bench, LONG, Peer, PeerBuilder, Transport, WorkbenchClient, WorkbenchPeer, connect, mesh, soon};
 
 async fn pair(transport: Transport) -> (Peer, Peer, Bench, WorkbenchPeer) {
@@ -299,7 +299,7 @@ async fn a_peer_that_hangs_up_on_everyone_is_not_dialled_for_ever() {
 /// The task of a connection may have ended before the Swarm tells of the connection.
 #[tokio::test]
 async fn connections_that_end_before_they_are_told_of_are_lost_connections() {
-    let mut behaviour = Behaviour::new(PeerId::random(), Config::default());
+    let mut behaviour = Behaviour::new(PeerId::random(), Config::new("/app/1.0.0").unwrap());
     let server = PeerId::random();
     let there = WorkbenchClient::new(behaviour.handle()).timeout(LONG).peer(server);
     let mut call = std::pin::pin!(soon("it ends", there.add(1, 2, 3)));
