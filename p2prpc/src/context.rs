@@ -1,12 +1,14 @@
 //! What a handler and an authorisation rule know of a call.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
+use parking_lot::Mutex;
 
 use crate::clock::{after, now};
 use crate::handle::{DEFAULT_TIMEOUT, Handle};
-use crate::metadata::Metadata;
+use crate::metadata::{InvalidMetadata, Metadata};
 
 /// What a peer speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +55,18 @@ impl CallInfo {
     }
 }
 
+/// What a handler sends along with its answer. All clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReplyMetadata(Arc<Mutex<Metadata>>);
+
+impl ReplyMetadata {
+    /// `None` if there is none.
+    pub(crate) fn take(self) -> Option<Box<Metadata>> {
+        let metadata = std::mem::take(&mut *self.0.lock());
+        (!metadata.is_empty()).then(|| Box::new(metadata))
+    }
+}
+
 /// A call, as its handler sees it. A method gets it by asking for a `cx: &Context`; it isn't sent and isn't in the client.
 ///
 /// ```
@@ -78,11 +92,13 @@ pub struct Context {
     handle: Handle,
     local: bool,
     dialect: Dialect,
+    /// Made when somebody asks for it.
+    reply_metadata: OnceLock<ReplyMetadata>,
 }
 
 impl Context {
     pub(crate) fn new(info: CallInfo, deadline: Instant, handle: Handle, local: bool, dialect: Dialect) -> Self {
-        Context { info, deadline, handle, local, dialect }
+        Context { info, deadline, handle, local, dialect, reply_metadata: OnceLock::new() }
     }
 
     /// A context for unit tests of handlers: this peer calls, over the network, with 10 s left and no metadata, and calls
@@ -127,6 +143,43 @@ impl Context {
     /// What the caller sent along.
     pub fn metadata(&self) -> &Metadata {
         &self.info.metadata
+    }
+
+    /// Send a key and a value along with the answer, be it a value or an error of the handler's own: the caller reads it with
+    /// [`Call::with_metadata`](crate::Call::with_metadata). The value of a key that is there already is replaced.
+    /// A call that ends without a word of the handler (it panicked, it was too late) brings none, and a Go peer gets none.
+    ///
+    /// # Errors
+    /// If the key is malformed or reserved, or the pair would take the answer past a limit of [`Metadata`]; nothing is changed then.
+    ///
+    /// ```
+    /// use p2prpc::prelude::*;
+    ///
+    /// #[p2p_service]
+    /// trait Cache {
+    ///     async fn get(&self, cx: &Context, key: String) -> Option<String>;
+    /// }
+    ///
+    /// struct Empty;
+    /// impl Cache for Empty {
+    ///     async fn get(&self, cx: &Context, _: String) -> Option<String> {
+    ///         cx.insert_reply_metadata("age", "0").expect("a short key and value");
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let cache = CacheClient::local(CacheServer::new(Empty));
+    /// let (answer, metadata) = cache.get("a".into()).with_metadata().await;
+    /// assert_eq!((answer.unwrap(), metadata.get("age")), (None, Some("0")));
+    /// # });
+    /// ```
+    pub fn insert_reply_metadata(&self, key: impl AsRef<str>, value: impl Into<String>) -> Result<(), InvalidMetadata> {
+        self.reply_metadata().0.lock().insert(key, value)
+    }
+
+    pub(crate) fn reply_metadata(&self) -> ReplyMetadata {
+        self.reply_metadata.get_or_init(ReplyMetadata::default).clone()
     }
 
     /// When the call ends whether it has answered or not: the handler is dropped then.

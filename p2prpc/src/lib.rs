@@ -38,7 +38,7 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use p2prpc_macros::p2p_service;
 
 pub use behaviour::Behaviour;
-pub use client::Call;
+pub use client::{Call, CallWithMetadata};
 pub use codec::CodecId;
 pub use context::{CallInfo, Context, Dialect};
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};

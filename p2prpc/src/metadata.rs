@@ -1,13 +1,13 @@
-//! Key-value pairs that travel with a call.
+//! Key-value pairs that travel with a call or its answer.
 
 use std::fmt;
 
 use crate::wire::{
-    MAX_METADATA_BYTES as MAX_BYTES, MAX_METADATA_KEY as MAX_KEY, MAX_METADATA_PAIRS as MAX_PAIRS,
-    RESERVED_METADATA_PREFIX as RESERVED_PREFIX,
+    MAX_METADATA_BYTES as MAX_BYTES, MAX_METADATA_KEY as MAX_KEY, MAX_METADATA_PAIRS as MAX_PAIRS, MetadataBuf,
+    MetadataRef, RESERVED_METADATA_PREFIX as RESERVED_PREFIX,
 };
 
-/// Key-value pairs that travel with a call: at most 64, together at most 8 KiB.
+/// Key-value pairs that travel with a call, or with its answer: at most 64, together at most 8 KiB.
 ///
 /// A key is 1 to 64 characters of `a-z`, `0-9`, `.`, `_` and `-`, and doesn't begin with `p2prpc-`; each occurs once. A value is text.
 ///
@@ -23,7 +23,7 @@ pub struct Metadata {
     pairs: Vec<(Box<str>, Box<str>)>,
 }
 
-/// Why a pair can't be part of a call's [`Metadata`].
+/// Why a pair can't be part of [`Metadata`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMetadata {
@@ -93,9 +93,20 @@ impl Metadata {
         self.pairs.is_empty()
     }
 
-    /// Pairs that the wire's decoder has checked.
+    /// Pairs that the wire's decoder has checked. Those of the protocol's own are not for users.
     pub(crate) fn from_checked<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
-        Metadata { pairs: pairs.map(|(key, value)| (key.into(), value.into())).collect() }
+        let own = pairs.filter(|(key, _)| !key.starts_with(RESERVED_PREFIX));
+        Metadata { pairs: own.map(|(key, value)| (key.into(), value.into())).collect() }
+    }
+
+    /// What came with an answer: mostly nothing.
+    pub(crate) fn of_answer(metadata: MetadataRef<'_>) -> Option<Box<Self>> {
+        (!metadata.is_empty()).then(|| Box::new(Metadata::from_checked(metadata.iter())))
+    }
+
+    /// As the wire takes it. These pairs keep its rules.
+    pub(crate) fn to_wire(&self) -> MetadataBuf {
+        MetadataBuf::from_pairs(self.iter()).unwrap_or_default()
     }
 }
 

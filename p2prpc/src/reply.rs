@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::error::RpcError;
+use crate::metadata::Metadata;
 
 /// What came back, still encoded.
 #[derive(Debug)]
@@ -37,6 +38,20 @@ impl RawReply {
 
 pub(crate) type RawResult = Result<RawReply, RpcError>;
 
+/// How a call ended, with what the handler sent along.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) result: RawResult,
+    /// `None` for none, as most answers have.
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
+
+impl From<RawResult> for Answer {
+    fn from(result: RawResult) -> Self {
+        Answer { result, metadata: None }
+    }
+}
+
 /// Where the call is while it has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -49,7 +64,7 @@ pub(crate) enum Place {
 #[derive(Debug)]
 enum State {
     Waiting { waker: Option<Waker>, place: Place },
-    Done(RawResult),
+    Done(Answer),
     Taken,
 }
 
@@ -91,11 +106,12 @@ impl ReplySlot {
         }
     }
 
-    pub(crate) fn complete(&self, result: RawResult) {
+    pub(crate) fn complete(&self, answer: impl Into<Answer>) {
+        let answer = answer.into();
         let mut state = self.state.lock();
         if let State::Waiting { waker, .. } = &mut *state {
             let waker = waker.take();
-            *state = State::Done(result);
+            *state = State::Done(answer);
             drop(state);
             if let Some(waker) = waker {
                 waker.wake();
@@ -103,7 +119,7 @@ impl ReplySlot {
         }
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<RawResult> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Answer> {
         let mut state = self.state.lock();
         match &mut *state {
             State::Waiting { waker: Some(waker), .. } if waker.will_wake(cx.waker()) => Poll::Pending,
@@ -113,7 +129,7 @@ impl ReplySlot {
             }
             State::Taken => Poll::Pending,
             State::Done(_) => match std::mem::replace(&mut *state, State::Taken) {
-                State::Done(result) => Poll::Ready(result),
+                State::Done(answer) => Poll::Ready(answer),
                 _ => Poll::Pending,
             },
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use p2prpc::wire::{
-    self, Delivery, ErrorCode, ErrorReply, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_CODECS, MAX_FRAME,
-    MAX_HEADER, MAX_HELLO, MAX_MESSAGE_TEXT, MAX_METADATA_BYTES, MAX_METADATA_PAIRS, MAX_METHOD, MetadataBuf,
-    MetadataRef, Reply, Request, Role, WireError, check_method,
+    self, Delivery, ErrorCode, ErrorReply, FIRST_IGNORED_KIND, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_CODECS,
+    MAX_FEATURES, MAX_FRAME, MAX_HEADER, MAX_HELLO, MAX_MESSAGE_TEXT, MAX_METADATA_BYTES, MAX_METADATA_PAIRS,
+    MAX_METHOD, MetadataBuf, MetadataRef, Reply, Request, Role, WireError, check_method,
 };
 
 const REQUEST: Request<'static> = Request {
@@ -18,13 +18,14 @@ const REQUEST: Request<'static> = Request {
     chunk: b"hi",
 };
 
-const REPLY: Reply<'static> = Reply { id: 1, body_len: 2, chunk: b"hi" };
+const REPLY: Reply<'static> = Reply { id: 1, metadata: MetadataRef::EMPTY, body_len: 2, chunk: b"hi" };
 
 const ERROR: ErrorReply<'static> = ErrorReply {
     id: 1,
     code: ErrorCode::Application,
     delivery: Delivery::Answered,
     message: "no",
+    metadata: MetadataRef::EMPTY,
     body_len: 2,
     chunk: b"hi",
 };
@@ -118,7 +119,10 @@ fn the_sender_refuses_a_hello_the_receiver_would_refuse() {
     assert_eq!(refuse(Hello { max_bytes_in_flight: 0, ..hello.clone() }), WireError::HelloLimitTooSmall(0));
     let codecs = (0..=MAX_CODECS as u64).collect();
     assert_eq!(refuse(Hello { codecs, ..hello.clone() }), WireError::HelloTooManyCodecs);
-    assert_eq!(refuse(Hello { codecs: vec![3, 3], ..hello }), WireError::HelloDuplicateCodec(3));
+    assert_eq!(refuse(Hello { codecs: vec![3, 3], ..hello.clone() }), WireError::HelloDuplicateCodec(3));
+    let features = (0..=MAX_FEATURES as u64).collect();
+    assert_eq!(refuse(Hello { features, ..hello.clone() }), WireError::HelloTooManyFeatures);
+    assert_eq!(refuse(Hello { features: vec![0, 7, 0], ..hello }), WireError::HelloDuplicateFeature(0));
 }
 
 #[test]
@@ -140,6 +144,7 @@ fn a_hello_says_all_it_holds() {
         max_message: u64::MAX,
         max_bytes_in_flight: 65536,
         codecs: vec![u64::MAX, 0, 300],
+        features: vec![1, u64::MAX],
     };
     let bytes = encoded(Frame::Hello(hello.clone()));
     let mut entries = Vec::new();
@@ -172,8 +177,8 @@ fn head_len_is_what_the_frame_takes_beside_its_chunk() {
     for len in [0, 1, 100, 127, 128, 16_000, 16_383, 16_384, MAX_CHUNK] {
         let (chunk, body_len) = (&vec![1; len][..], len as u64);
         let request = Request { chunk, body_len, metadata: metadata.view(), ..REQUEST };
-        let reply = Reply { id: u64::MAX, chunk, body_len };
-        let error = ErrorReply { chunk, body_len, ..ERROR };
+        let reply = Reply { id: u64::MAX, metadata: metadata.view(), chunk, body_len };
+        let error = ErrorReply { chunk, body_len, metadata: metadata.view(), ..ERROR };
         assert_eq!(encoded(Frame::Request(request)).len(), request.head_len() + len);
         assert_eq!(encoded(Frame::Response(reply)).len(), reply.head_len() + len);
         assert_eq!(encoded(Frame::Error(error)).len(), error.head_len() + len);
@@ -228,7 +233,6 @@ fn metadata_keeps_its_order_and_its_limits() {
     assert_eq!(metadata.push("B", ""), Err(WireError::MetadataKey));
     assert_eq!(metadata.push("", ""), Err(WireError::MetadataKey));
     assert_eq!(metadata.push(&"k".repeat(65), ""), Err(WireError::MetadataKey));
-    assert_eq!(metadata.push("p2prpc-x", ""), Err(WireError::MetadataReserved));
     assert_eq!(metadata.push("c", &"v".repeat(MAX_METADATA_BYTES - 3)), Err(WireError::MetadataTooLong));
     assert_eq!(metadata.view().iter().collect::<Vec<_>>(), [("b", "2"), ("a", "")]);
     assert_eq!((metadata.view().get("b"), metadata.view().get("c")), (Some("2"), None));
@@ -275,7 +279,23 @@ fn every_frame_knows_its_kind() {
         (Frame::GoAway { last_call_id: 1, reason: GoAwayReason::Idle, message: "" }, Kind::GoAway),
     ];
     for (frame, kind) in frames {
-        assert_eq!(frame.kind(), kind);
+        assert_eq!(frame.kind(), kind as u8);
         assert_eq!(encoded(frame)[1], kind as u8);
     }
+}
+
+#[test]
+fn frames_of_later_versions_are_whole_before_they_are_ignored() {
+    for kind in FIRST_IGNORED_KIND..=u8::MAX {
+        let frame = Frame::Unknown { kind, fields: &[7; MAX_FRAME - 1] };
+        assert_eq!(frame.kind(), kind);
+        let bytes = encoded(frame);
+        assert_eq!(bytes.len(), 3 + MAX_FRAME);
+        assert_eq!(wire::decode(&bytes[..bytes.len() - 1]), Ok(None));
+    }
+    for kind in 0..FIRST_IGNORED_KIND {
+        assert_eq!(refused(Frame::Unknown { kind, fields: b"x" }), WireError::UnknownKind(kind));
+    }
+    let fields = &[7; MAX_FRAME];
+    assert_eq!(refused(Frame::Unknown { kind: FIRST_IGNORED_KIND, fields }), WireError::FrameTooLong);
 }

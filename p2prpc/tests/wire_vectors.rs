@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use p2prpc::wire::{self, Delivery, Frame, MAX_FRAME, Role, WireError};
+use p2prpc::wire::{self, Delivery, Frame, MAX_FRAME, MetadataRef, Role, WireError};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ fn describe(frame: &Frame<'_>) -> Value {
             "max_message": hello.max_message,
             "max_bytes_in_flight": hello.max_bytes_in_flight,
             "codecs": hello.codecs,
+            "features": hello.features,
         }),
         Frame::Request(request) => json!({
             "kind": "Request",
@@ -73,7 +74,11 @@ fn describe(frame: &Frame<'_>) -> Value {
             "chunk": hex(request.chunk),
         }),
         Frame::Response(reply) => json!({
-            "kind": "Response", "id": reply.id, "body_len": reply.body_len, "chunk": hex(reply.chunk),
+            "kind": "Response",
+            "id": reply.id,
+            "metadata": reply.metadata.iter().collect::<Vec<_>>(),
+            "body_len": reply.body_len,
+            "chunk": hex(reply.chunk),
         }),
         Frame::Error(error) => json!({
             "kind": "Error",
@@ -85,6 +90,7 @@ fn describe(frame: &Frame<'_>) -> Value {
                 Delivery::MayHaveRun => "MayHaveRun",
             },
             "message": error.message,
+            "metadata": error.metadata.iter().collect::<Vec<_>>(),
             "body_len": error.body_len,
             "chunk": hex(error.chunk),
         }),
@@ -93,6 +99,7 @@ fn describe(frame: &Frame<'_>) -> Value {
         Frame::GoAway { last_call_id, reason, message } => json!({
             "kind": "GoAway", "last_call_id": last_call_id, "reason": u64::from(*reason), "message": message,
         }),
+        Frame::Unknown { kind, fields } => json!({ "kind": kind, "fields": hex(fields) }),
     }
 }
 
@@ -131,15 +138,17 @@ fn decode_checked(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
 fn parts<'a>(frame: &Frame<'a>) -> Vec<&'a [u8]> {
     match frame {
         Frame::Hello(_) | Frame::Cancel { .. } => Vec::new(),
-        Frame::Request(request) => {
-            let pairs = request.metadata.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]);
-            pairs.chain([request.method.as_bytes(), request.chunk]).collect()
-        }
-        Frame::Response(reply) => vec![reply.chunk],
-        Frame::Error(error) => vec![error.message.as_bytes(), error.chunk],
+        Frame::Request(request) => texts(request.metadata).chain([request.method.as_bytes(), request.chunk]).collect(),
+        Frame::Response(reply) => texts(reply.metadata).chain([reply.chunk]).collect(),
+        Frame::Error(error) => texts(error.metadata).chain([error.message.as_bytes(), error.chunk]).collect(),
         Frame::Body { chunk, .. } => vec![chunk],
         Frame::GoAway { message, .. } => vec![message.as_bytes()],
+        Frame::Unknown { fields, .. } => vec![fields],
     }
+}
+
+fn texts(metadata: MetadataRef<'_>) -> impl Iterator<Item = &[u8]> {
+    metadata.iter().flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()])
 }
 
 fn addresses(bytes: &[u8]) -> Range<usize> {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use p2prpc::InvalidMetadata;
 use p2prpc::prelude::*;
 use p2prpc_tests::{Bench, LONG, MathError, Peer, Transport, WorkbenchClient, connect, mesh, soon};
 
@@ -147,6 +148,69 @@ async fn metadata_travels_with_a_call() {
     let largest = "v".repeat(8192 - "tenantblue".len() - "k".len());
     let answer = there.metadata("k".into()).metadata("k", largest.clone()).await.unwrap();
     assert_eq!(answer, Some(largest));
+}
+
+#[p2p_service]
+trait Labels {
+    /// A text of this length, and how often it is to be labelled.
+    async fn text(&self, cx: &Context, len: usize, labels: usize) -> String;
+    async fn fail(&self, cx: &Context, detail: usize) -> Result<(), String>;
+    async fn unlabelled(&self) -> u64;
+}
+
+struct Labeller;
+
+impl Labels for Labeller {
+    async fn text(&self, cx: &Context, len: usize, labels: usize) -> String {
+        for n in 0..labels {
+            cx.insert_reply_metadata(format!("label-{n}"), n.to_string()).unwrap();
+        }
+        let of_task = cx.clone();
+        tokio::spawn(async move { of_task.insert_reply_metadata("task", "too").unwrap() }).await.unwrap();
+        assert_eq!(cx.insert_reply_metadata("p2prpc-x", ""), Err(InvalidMetadata::Reserved));
+        "x".repeat(len)
+    }
+
+    async fn fail(&self, cx: &Context, detail: usize) -> Result<(), String> {
+        cx.insert_reply_metadata("retry-after", "30").unwrap();
+        Err("no".repeat(detail))
+    }
+
+    async fn unlabelled(&self) -> u64 {
+        7
+    }
+}
+
+async fn metadata_comes_with_an_answer(transport: Transport) {
+    let server = Peer::builder().transport(transport).serve(LabelsServer::new(Labeller)).start().await;
+    let caller = Peer::builder().transport(transport).start().await;
+    caller.knows(&server).await;
+    // Over the network, and of a node to itself.
+    for there in [LabelsClient::new(&caller).peer(server.id()), LabelsClient::new(&server).peer(server.id())] {
+        for (len, labels) in [(0, 1), (10, 63), (100_000, 2)] {
+            let (text, metadata) = soon("a text", there.text(len, labels).with_metadata()).await;
+            assert_eq!((text.unwrap().len(), metadata.len()), (len, labels + 1));
+            assert_eq!((metadata.get("label-0"), metadata.get("task")), (Some("0"), Some("too")));
+        }
+        for detail in [1, 100_000] {
+            let (error, metadata) = soon("an error", there.fail(detail).with_metadata()).await;
+            assert_eq!(error.unwrap_err().application().map(String::len), Some(2 * detail));
+            assert_eq!(metadata.iter().collect::<Vec<_>>(), [("retry-after", "30")]);
+        }
+        let (seven, metadata) = soon("a number", there.unlabelled().with_metadata()).await;
+        assert_eq!((seven.unwrap(), metadata.is_empty()), (7, true));
+        assert_eq!(soon("a text", there.text(3, 1)).await.unwrap(), "xxx");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_comes_with_an_answer_over_tcp() {
+    metadata_comes_with_an_answer(Transport::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_comes_with_an_answer_over_quic() {
+    metadata_comes_with_an_answer(Transport::Quic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

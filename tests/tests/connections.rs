@@ -8,8 +8,8 @@ use libp2p::core::transport::PortUse;
 use libp2p::core::{ConnectedPoint, Endpoint};
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished};
 use libp2p::swarm::{FromSwarm, NetworkBehaviour, ToSwarm};
-use p2prpc::prelude::*;
 use p2prpc::behaviour::{Behaviour, Config};
+use p2prpc::prelude::*;
 use p2prpc_tests::{Bench, LONG, Peer, PeerBuilder, Transport, WorkbenchClient, WorkbenchPeer, connect, mesh, soon};
 
 async fn pair(transport: Transport) -> (Peer, Peer, Bench, WorkbenchPeer) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use p2prpc::prelude::*;
-use p2prpc::wire::{ErrorCode, Frame, Reply};
+use p2prpc::wire::{ErrorCode, Frame, MetadataRef, Reply};
 use p2prpc_tests::hostile::{Got, PROTOCOL, Probe, RawPeer, TargetClient, TargetServer};
 use tokio::task::JoinSet;
 
@@ -46,7 +46,14 @@ async fn answer(mut raw: RawPeer, node: PeerId, how: Answer) -> usize {
                     stream.send(Frame::GoAway { last_call_id: 0, reason, message: "" }).await;
                 }
                 Answer::Endless => {
-                    stream.send(Frame::Response(Reply { id, body_len: 4 << 20, chunk: &[] })).await;
+                    stream
+                        .send(Frame::Response(Reply {
+                            id,
+                            metadata: MetadataRef::EMPTY,
+                            body_len: 4 << 20,
+                            chunk: &[],
+                        }))
+                        .await;
                     for _ in 0..63 {
                         stream.send(Frame::Body { id, chunk: &[0xff; 65_536] }).await;
                     }

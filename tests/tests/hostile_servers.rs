@@ -99,7 +99,11 @@ async fn a_length_of_four_gibibytes_ends_the_stream() {
 
 #[tokio::test]
 async fn a_reply_for_a_call_never_made_ends_the_stream() {
-    breaks(&frame(&Frame::Response(Reply { id: 2, body_len: 1, chunk: b"x" })), "never made").await;
+    breaks(
+        &frame(&Frame::Response(Reply { id: 2, metadata: wire::MetadataRef::EMPTY, body_len: 1, chunk: b"x" })),
+        "never made",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -152,7 +156,15 @@ async fn an_error_of_the_handlers_own_with_a_mebibyte_of_escapes_is_harmless_and
     let evil = "\u{1b}[2J".repeat(1 << 18);
     let body = encoded(&evil);
     let (code, delivery) = (ErrorCode::Application, wire::Delivery::Answered);
-    let head = wire::ErrorReply { id: 1, code, delivery, message: "", body_len: body.len() as u64, chunk: &[] };
+    let head = wire::ErrorReply {
+        id: 1,
+        code,
+        delivery,
+        message: "",
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: body.len() as u64,
+        chunk: &[],
+    };
     stream.send(Frame::Error(head)).await;
     for chunk in body.chunks(65_536) {
         stream.send(Frame::Body { id: 1, chunk }).await;
@@ -194,7 +206,17 @@ async fn an_own_error_from_a_method_that_cannot_fail_is_a_bad_reply() {
     let mut scene = scene().await;
     let (mut stream, call) = called(&mut scene).await;
     let (code, delivery) = (ErrorCode::Application, wire::Delivery::Answered);
-    stream.send(Frame::Error(wire::ErrorReply { id: 1, code, delivery, message: "", body_len: 1, chunk: b"x" })).await;
+    stream
+        .send(Frame::Error(wire::ErrorReply {
+            id: 1,
+            code,
+            delivery,
+            message: "",
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: 1,
+            chunk: b"x",
+        }))
+        .await;
     assert_eq!(error(call).await.kind(), ErrorKind::BadReply);
     goes_on(scene, Some(stream)).await;
 }
@@ -206,6 +228,32 @@ async fn an_unknown_error_is_an_internal_one() {
     stream.fail(1, ErrorCode::from(u64::MAX), "").await;
     assert_eq!(error(call).await.kind(), ErrorKind::Internal);
     goes_on(scene, Some(stream)).await;
+}
+
+#[tokio::test]
+async fn frames_and_metadata_of_later_versions_are_ignored() {
+    let mut scene = scene().await;
+    let (mut stream, call) = called(&mut scene).await;
+    for kind in [16, 255] {
+        stream.send(Frame::Unknown { kind, fields: &[7; 1000] }).await;
+    }
+    let metadata = wire::MetadataBuf::from_pairs([("p2prpc-later", "1")]).unwrap();
+    let body = encoded(&"an answer");
+    let reply = Reply { id: 1, metadata: metadata.view(), body_len: body.len() as u64, chunk: &body };
+    stream.send(Frame::Response(reply)).await;
+    assert_eq!(call.await.expect("a call does not panic").expect("it was answered"), "an answer");
+    goes_on(scene, Some(stream)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_sends_nothing_but_frames_of_later_versions_is_left() {
+    let mut scene = scene().await;
+    let (mut stream, call) = called(&mut scene).await;
+    let flood = frame(&Frame::Unknown { kind: 99, fields: &[7] }).repeat(10_001);
+    stream.send_bytes(&flood).await;
+    let error = error(call).await;
+    assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error}");
+    goes_on(scene, None).await;
 }
 
 #[tokio::test]
@@ -225,7 +273,9 @@ async fn endless_chunks_for_dead_calls_harm_nobody() {
     let (mut stream, call) = called(&mut scene).await;
     call.abort();
     assert_eq!(stream.next().await, Some(Got::Cancel { id: 1 }));
-    stream.send(Frame::Response(Reply { id: 1, body_len: 4 << 20, chunk: &[] })).await;
+    stream
+        .send(Frame::Response(Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 4 << 20, chunk: &[] }))
+        .await;
     let began = Instant::now();
     let chunk = frame(&Frame::Body { id: 1, chunk: &[7; 65_536] });
     while began.elapsed() < Duration::from_millis(500) {
@@ -376,7 +426,14 @@ async fn a_hello_that_takes_everything_lifts_none_of_our_limits() {
 async fn a_reply_that_announces_too_much_is_refused() {
     let mut scene = scene().await;
     let (mut stream, call) = called(&mut scene).await;
-    stream.send(Frame::Response(Reply { id: 1, body_len: u64::MAX, chunk: &[7; 65_536] })).await;
+    stream
+        .send(Frame::Response(Reply {
+            id: 1,
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: u64::MAX,
+            chunk: &[7; 65_536],
+        }))
+        .await;
     let error = error(call).await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::Answered));
     stream.send(Frame::Body { id: 1, chunk: &[7; 65_536] }).await;

@@ -172,6 +172,9 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let args = args_type(service, method);
     let attributes = item_attributes(service);
     let (name, idempotent) = (&method.full_name, method.idempotent);
+    let context = method
+        .takes_context()
+        .then(|| quote_spanned!(Span::mixed_site()=> const TAKES_CONTEXT: ::core::primitive::bool = true;));
     let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
     let types = method.arguments().map(|argument| &argument.ty);
@@ -182,6 +185,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             const NAME: &'static ::core::primitive::str = #name;
             const IDEMPOTENT: ::core::primitive::bool = #idempotent;
             #gorpc
+            #context
             const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;

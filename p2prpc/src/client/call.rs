@@ -17,8 +17,9 @@ use crate::handle::{Body, Found, Link, Network, Request, Way};
 #[cfg(feature = "gorpc")]
 use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
 use crate::limits::MESSAGE_LIMIT;
+use crate::metadata::Metadata;
 use crate::panics::caught;
-use crate::reply::{RawReply, RawResult, ReplySlot, resend_delay};
+use crate::reply::{Answer, RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
 use crate::service::{Method, Received};
 use crate::stack;
@@ -180,6 +181,21 @@ impl<M: Method> Call<M> {
     pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
         self.set(|options| options.add_metadata(key, value));
         self
+    }
+
+    /// Give the metadata that the handler sent along too ([`Context::insert_reply_metadata`](crate::Context::insert_reply_metadata)),
+    /// whether the call goes well or not. It is the peer's word: escape it before it is printed.
+    ///
+    /// ```no_run
+    /// # use p2prpc::prelude::*;
+    /// # #[p2p_service] trait Cache { async fn get(&self, cx: &Context, key: String) -> Option<String>; }
+    /// # async fn doc(cache: CachePeer) -> Result<(), RpcError> {
+    /// let (answer, metadata) = cache.get("key".into()).with_metadata().await;
+    /// println!("{:?}, {} s old", answer?, metadata.get("age").unwrap_or("0"));
+    /// # Ok(()) }
+    /// ```
+    pub fn with_metadata(self) -> CallWithMetadata<M> {
+        CallWithMetadata(self)
     }
 
     fn set(&mut self, change: impl FnOnce(&mut CallOptions)) {
@@ -373,9 +389,9 @@ impl Waiting {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RawResult> {
-        if let Poll::Ready(result) = self.slot.poll(cx) {
-            return Poll::Ready(result);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if let Poll::Ready(answer) = self.slot.poll(cx) {
+            return Poll::Ready(answer);
         }
         if !self.was_polled {
             self.was_polled = true;
@@ -389,7 +405,8 @@ impl Waiting {
         }
         self.link.cancel(&self.slot);
         self.kept = None;
-        Poll::Ready(Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "and the node was not driven meanwhile")))
+        let error = RpcError::may_have_run(ErrorKind::DeadlineExceeded, "and the node was not driven meanwhile");
+        Poll::Ready(Err(error).into())
     }
 
     /// What to make again after this result, if the call can be made again.
@@ -418,14 +435,44 @@ impl<M: Method> Future for Call<M> {
     type Output = Result<M::Output, M::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map(|(result, _)| result)
+    }
+}
+
+/// What [`Call::with_metadata`] gives: a call whose answer comes with the metadata that the handler sent along.
+///
+/// Dropping it cancels the call, as dropping the [`Call`] does.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct CallWithMetadata<M: Method>(Call<M>);
+
+impl<M: Method> Future for CallWithMetadata<M> {
+    type Output = (Result<M::Output, M::Error>, Metadata);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_answer(cx).map(|(result, metadata)| (result, metadata.map(|boxed| *boxed).unwrap_or_default()))
+    }
+}
+
+impl<M: Method> fmt::Debug for CallWithMetadata<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The outcome of a call, with what the handler sent along.
+type Answered<M> = (Result<<M as Method>::Output, <M as Method>::Error>, Option<Box<Metadata>>);
+
+impl<M: Method> Call<M> {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answered<M>> {
         let peer = self.peer;
-        let failed = |error: RpcError| Poll::Ready(Err(M::Error::from_rpc(error.about(peer, M::NAME))));
+        let failed =
+            |error: RpcError, metadata| Poll::Ready((Err(M::Error::from_rpc(error.about(peer, M::NAME))), metadata));
         loop {
             self.state = match mem::replace(&mut self.state, State::Done) {
                 State::Ready(start) => self.start(start).map_or_else(State::Failed, State::Waiting),
-                State::Failed(error) => return failed(error),
+                State::Failed(error) => return failed(error, None),
                 State::Waiting(mut waiting) => {
-                    let Poll::Ready(result) = waiting.poll(cx) else {
+                    let Poll::Ready(Answer { result, metadata }) = waiting.poll(cx) else {
                         self.state = State::Waiting(waiting);
                         return Poll::Pending;
                     };
@@ -433,8 +480,8 @@ impl<M: Method> Future for Call<M> {
                         State::Resting { until: Timer::at(clock::now() + delay), request }
                     } else {
                         return match result.and_then(|reply| decode_reply::<M>(waiting.codec, reply)) {
-                            Ok(outcome) => Poll::Ready(outcome),
-                            Err(error) => failed(waiting.said_of_all(error)),
+                            Ok(outcome) => Poll::Ready((outcome, metadata)),
+                            Err(error) => failed(waiting.said_of_all(error), metadata),
                         };
                     }
                 }

@@ -18,9 +18,9 @@ use crate::multicall::{MultiCall, Targets};
 use crate::server::LocalNetwork;
 use crate::service::{Method, Service};
 
-pub use call::Call;
 #[cfg(feature = "gorpc")]
 pub(crate) use call::encode_either;
+pub use call::{Call, CallWithMetadata};
 pub(crate) use call::{Encoded, deadline_of, encode_args};
 
 /// What holds for the calls of a client, unless a call says otherwise.

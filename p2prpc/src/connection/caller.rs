@@ -2,6 +2,7 @@
 
 mod drive;
 mod pipe;
+mod replies;
 
 use std::fmt;
 use std::sync::Arc;

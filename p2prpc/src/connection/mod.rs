@@ -12,6 +12,7 @@ mod outgoing;
 mod partial;
 mod recover;
 mod served;
+mod useless;
 mod words;
 
 #[cfg(test)]

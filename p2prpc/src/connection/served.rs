@@ -2,7 +2,6 @@
 
 mod drive;
 mod requests;
-mod useless;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,10 +22,11 @@ use super::outgoing::{BULK_FROM, Bulk, Outgoing, Writer};
 use super::words::{code_of, delivery_to_wire};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, MESSAGE_LIMIT, PeerAccount};
+use crate::metadata::Metadata;
 use crate::scratch::Scratch;
 use crate::server::{Admitted, Guarded, Route, Server, delivery_of};
 use crate::service::{Ended, Form, NO_ROOM, Outcome};
-use crate::wire::{self, GoAwayReason, Hello};
+use crate::wire::{self, GoAwayReason, Hello, MetadataBuf, MetadataRef};
 
 /// A call stream that a peer opened, as the rest of the node sees it.
 #[derive(Debug)]
@@ -231,18 +231,21 @@ impl Shared {
 
     /// Queue an answer whose body is accounted for.
     fn queue(&mut self, id: u64, outcome: Outcome) {
-        match outcome.0 {
+        let metadata = wire_metadata(outcome.metadata.as_deref());
+        match outcome.ended {
             Ended::Response(body) if body.len() > self.max_message => {
                 self.out.reserve(body.len());
                 too_large(self.out.frames(), id, self.max_message);
             }
-            Ended::Response(body) if body.len() > BULK_FROM => self.queue_bulk(id, response_head(id, body.len()), body),
+            Ended::Response(body) if body.len() > BULK_FROM => {
+                self.queue_bulk(id, response_head(id, &metadata, body.len()), body);
+            }
             Ended::Application(body) if body.len() > BULK_FROM => {
-                self.queue_bulk(id, application_head(id, body.len()), body);
+                self.queue_bulk(id, application_head(id, &metadata, body.len()), body);
             }
             ended => {
                 self.out.reserve(ended_len(&ended));
-                small_answer(self.out.frames(), id, ended);
+                small_answer(self.out.frames(), id, ended, &metadata);
             }
         }
     }
@@ -295,19 +298,23 @@ fn ended_len(ended: &Ended) -> usize {
 }
 
 fn body_len(outcome: &Outcome) -> usize {
-    ended_len(&outcome.0)
+    ended_len(&outcome.ended)
+}
+
+fn wire_metadata(metadata: Option<&Metadata>) -> MetadataBuf {
+    metadata.map(Metadata::to_wire).unwrap_or_default()
 }
 
 // None of these frames can break a rule of the wire: ids come from decoded requests and chunks are small.
 
-fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended) {
+fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended, metadata: &MetadataBuf) {
     match ended {
         Ended::Response(body) => {
-            let reply = wire::Reply { id, body_len: body.len() as u64, chunk: &body.0 };
-            let _ = wire::encode_response(frames, &reply);
+            let (metadata, body_len) = (metadata.view(), body.len() as u64);
+            let _ = wire::encode_response(frames, &wire::Reply { id, metadata, body_len, chunk: &body.0 });
         }
         Ended::Application(body) => {
-            let reply = application(id, body.len(), &body.0);
+            let reply = application(id, metadata, body.len(), &body.0);
             let _ = wire::encode_error(frames, &reply);
         }
         Ended::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
@@ -322,28 +329,31 @@ fn too_large(frames: &mut Vec<u8>, id: u64, limit: usize) {
 
 fn error_frame(frames: &mut Vec<u8>, id: u64, kind: ErrorKind, delivery: Delivery, message: &str) {
     let delivery = delivery_to_wire(delivery);
-    let reply = wire::ErrorReply { id, code: code_of(kind), delivery, message, body_len: 0, chunk: &[] };
+    let (code, metadata) = (code_of(kind), MetadataRef::EMPTY);
+    let reply = wire::ErrorReply { id, code, delivery, message, metadata, body_len: 0, chunk: &[] };
     let _ = wire::encode_error(frames, &reply);
 }
 
-fn response_head(id: u64, len: usize) -> Vec<u8> {
+fn response_head(id: u64, metadata: &MetadataBuf, len: usize) -> Vec<u8> {
     let mut head = Vec::with_capacity(32);
-    let _ = wire::encode_response(&mut head, &wire::Reply { id, body_len: len as u64, chunk: &[] });
+    let (metadata, body_len) = (metadata.view(), len as u64);
+    let _ = wire::encode_response(&mut head, &wire::Reply { id, metadata, body_len, chunk: &[] });
     head
 }
 
-fn application_head(id: u64, len: usize) -> Vec<u8> {
+fn application_head(id: u64, metadata: &MetadataBuf, len: usize) -> Vec<u8> {
     let mut head = Vec::with_capacity(32);
-    let _ = wire::encode_error(&mut head, &application(id, len, &[]));
+    let _ = wire::encode_error(&mut head, &application(id, metadata, len, &[]));
     head
 }
 
-fn application(id: u64, len: usize, chunk: &[u8]) -> wire::ErrorReply<'_> {
+fn application<'a>(id: u64, metadata: &'a MetadataBuf, len: usize, chunk: &'a [u8]) -> wire::ErrorReply<'a> {
     wire::ErrorReply {
         id,
         code: wire::ErrorCode::Application,
         delivery: wire::Delivery::Answered,
         message: "",
+        metadata: metadata.view(),
         body_len: len as u64,
         chunk,
     }
@@ -355,6 +365,7 @@ fn answer_at_once(writer: &mut Writer, id: u64, outcome: Outcome) -> Option<Outc
         return Some(outcome);
     }
     writer.reserve(body_len(&outcome));
-    small_answer(writer.frames(), id, outcome.0);
+    let metadata = wire_metadata(outcome.metadata.as_deref());
+    small_answer(writer.frames(), id, outcome.ended, &metadata);
     None
 }

@@ -175,7 +175,7 @@ where
         drop(bytes);
         let ended = tokio::select! {
             biased;
-            outcome = handler => outcome.0,
+            outcome = handler => outcome.ended,
             end = given_up(&mut self.reading, streaming) => match end {
                 GivenUp::Ended => return self.fail(error_type::NON_RPC, CANCELLED.into()).await,
                 GivenUp::Reset => return,

@@ -14,7 +14,7 @@ use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
-use crate::reply::{Place, RawReply, RawResult, ReplySlot};
+use crate::reply::{Answer, Place, RawReply, ReplySlot};
 use crate::runtime::Spawner;
 use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
 
@@ -103,13 +103,13 @@ impl Link for LocalLink {
             let max_reply = server.limits().max_message;
             let (handler, permit, deadline) = server.start(call, Form::Native(codec), &body, &account, max_reply);
             drop(body);
-            let result = match tokio::time::timeout_at(deadline.into(), handler).await {
-                Ok(outcome) => result_of(outcome),
-                Err(_) => Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")),
+            let answer = match tokio::time::timeout_at(deadline.into(), handler).await {
+                Ok(outcome) => answer_of(outcome),
+                Err(_) => Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")).into(),
             };
             drop((permit, bytes));
             running.lock().tasks.remove(&id);
-            owned_slot.complete(result);
+            owned_slot.complete(answer);
             drop(ending);
         });
         // On a runtime that has ended it is over already.
@@ -140,13 +140,14 @@ impl Drop for Ending {
     }
 }
 
-fn result_of(outcome: Outcome) -> RawResult {
-    match outcome.0 {
+fn answer_of(outcome: Outcome) -> Answer {
+    let result = match outcome.ended {
         Ended::Response(body) => Ok(RawReply::Response(body.into_bytes())),
         Ended::Application(body) => Ok(RawReply::Application(body.into_bytes())),
         Ended::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
         Ended::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
-    }
+    };
+    Answer { result, metadata: outcome.metadata }
 }
 
 /// Whether a handler has run when a call ends so where it is served.

@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, CodecError, CodecId};
-use crate::context::Context;
+use crate::context::{Context, ReplyMetadata};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, Wraps};
 use crate::limits::{MESSAGE_LIMIT, PeerAccount};
+use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::scratch::Scratch;
 use crate::service::{Method, Sent, Value};
@@ -21,8 +22,11 @@ use crate::stack;
 /// A handler under way. What it gives is the encoded reply.
 pub type HandlerFuture = Pin<Box<dyn Future<Output = Outcome> + Send + 'static>>;
 
-/// How a handler ended.
-pub struct Outcome(pub(crate) Ended);
+/// How a handler ended, and what it sends along.
+pub struct Outcome {
+    pub(crate) ended: Ended,
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
 
 pub(crate) enum Ended {
     /// With the method's return value.
@@ -50,13 +54,13 @@ impl Ended {
 
 impl Outcome {
     pub(crate) fn failed(kind: ErrorKind, detail: impl fmt::Display) -> Self {
-        Outcome(Ended::Failed(kind, detail.to_string()))
+        Outcome { ended: Ended::Failed(kind, detail.to_string()), metadata: None }
     }
 }
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.ended {
             Ended::Response(body) => f.debug_tuple("Response").field(&body.len()).finish(),
             Ended::Application(body) => f.debug_tuple("Application").field(&body.len()).finish(),
             Ended::Failed(kind, detail) => f.debug_tuple("Failed").field(kind).field(detail).finish(),
@@ -127,7 +131,11 @@ impl fmt::Debug for Incoming<'_> {
 }
 
 /// Decode the arguments, run a handler that cannot fail, encode what it returns.
-pub(crate) fn infallible<A, O, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+pub(crate) fn infallible<A, O, F, Fut>(
+    incoming: Incoming<'_>,
+    reply_metadata: Option<ReplyMetadata>,
+    run: F,
+) -> HandlerFuture
 where
     A: DeserializeOwned,
     O: Value,
@@ -145,13 +153,14 @@ where
             let value = handler.await;
             encoded(|out| form.encode(&Sent(&value), out, max_reply), Ended::Response)
         };
-        with_room(account.as_deref(), ended).await
+        with_room(account.as_deref(), ended, reply_metadata).await
     })
 }
 
 /// Decode the arguments, run a handler that can fail, encode its value or its error.
 fn answer<A, O, E, W, F, Fut>(
     incoming: Incoming<'_>,
+    reply_metadata: Option<ReplyMetadata>,
     run: F,
     wrap: impl FnOnce(E) -> W + Send + 'static,
     encode_error: impl FnOnce(Form, &W, &mut Vec<u8>, usize) -> Result<(), CodecError> + Send + 'static,
@@ -178,7 +187,7 @@ where
                 encoded(|out| encode_error(form, &error, out, max_reply), Ended::Application)
             }
         };
-        with_room(account.as_deref(), ended).await
+        with_room(account.as_deref(), ended, reply_metadata).await
     })
 }
 
@@ -189,7 +198,8 @@ where
     F: FnOnce(Context, M::Args) -> Fut,
     Fut: Future<Output = M::Output> + Send + 'static,
 {
-    on_large_stack::<M>(|| infallible(incoming, run))
+    let reply_metadata = M::TAKES_CONTEXT.then(|| incoming.cx.reply_metadata());
+    on_large_stack::<M>(|| infallible(incoming, reply_metadata, run))
 }
 
 /// Run a handler of `M` that can fail. Generated code calls it.
@@ -201,8 +211,9 @@ where
     F: FnOnce(Context, M::Args) -> Fut,
     Fut: Future<Output = Result<M::Output, E>> + Send + 'static,
 {
+    let reply_metadata = M::TAKES_CONTEXT.then(|| incoming.cx.reply_metadata());
     on_large_stack::<M>(|| {
-        answer(incoming, run, M::Error::wrap, |form, error: &M::Error, out, max| {
+        answer(incoming, reply_metadata, run, M::Error::wrap, |form, error: &M::Error, out, max| {
             error.encode_application(form, out, max)
         })
     })
@@ -228,7 +239,7 @@ where
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
-    answer(incoming, run, std::convert::identity, |form, error, out, max| form.encode_error(error, out, max))
+    answer(incoming, None, run, std::convert::identity, |form, error, out, max| form.encode_error(error, out, max))
 }
 
 /// The arguments, or the answer to a call whose arguments can't be read.
@@ -244,7 +255,11 @@ fn decoded<A: DeserializeOwned>(form: Form, body: &[u8]) -> Result<A, HandlerFut
 
 /// A reply is handed on once those before it leave room. What waits for that is encoded, and so has a size that is
 /// bounded too: a peer that calls and doesn't read costs no more than its share.
-fn with_room(account: Option<&PeerAccount>, ended: Ended) -> impl Future<Output = Outcome> + Send {
+fn with_room(
+    account: Option<&PeerAccount>,
+    ended: Ended,
+    reply_metadata: Option<ReplyMetadata>,
+) -> impl Future<Output = Outcome> + Send {
     // Few replies have to wait, and every handler would have to have room for it.
     let wait = match (account, ended.body_len()) {
         (Some(account), Some(bytes)) if !account.has_reply_room() => Some(Box::pin(account.reply_room(bytes))),
@@ -255,7 +270,11 @@ fn with_room(account: Option<&PeerAccount>, ended: Ended) -> impl Future<Output 
             Some(wait) => wait.await,
             None => true,
         };
-        Outcome(if room { ended } else { Ended::NoRoom })
+        if room {
+            Outcome { ended, metadata: reply_metadata.and_then(ReplyMetadata::take) }
+        } else {
+            Outcome { ended: Ended::NoRoom, metadata: None }
+        }
     }
 }
 

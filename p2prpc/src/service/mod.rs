@@ -42,6 +42,9 @@ pub trait Method: Send + Sync + 'static {
     /// The bytes that the arguments take themselves, without what they point to.
     #[doc(hidden)]
     const ARGS_SIZE: usize = 0;
+    /// True if the method asks for the [`Context`](crate::Context): only then it can send metadata with its answer.
+    #[doc(hidden)]
+    const TAKES_CONTEXT: bool = false;
     /// The arguments, as a struct with named fields.
     type Args: Serialize + DeserializeOwned + Send + 'static;
     /// What a call gives when it goes well.

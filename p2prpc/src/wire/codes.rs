@@ -1,11 +1,12 @@
 //! The numbers that stand for something.
 
-use super::WireError;
+use super::{FIRST_IGNORED_KIND, WireError};
 
 /// What a frame is.
 ///
-/// Two more numbers, 8 (`Item`) and 9 (`End`), are kept for streaming calls; until those exist they are
-/// as unknown as any other.
+/// Two more numbers, 8 (`Item`) and 9 (`End`), are kept for streaming calls, and 10 to 15 for frames that a peer has to
+/// understand: until those exist they break the protocol. Kinds from [`FIRST_IGNORED_KIND`] on are ignored by who doesn't
+/// know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -26,8 +27,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) fn from_byte(byte: u8) -> Result<Self, WireError> {
-        Ok(match byte {
+    /// `None` for a kind of a later version, which is to be ignored.
+    pub(super) fn from_byte(byte: u8) -> Result<Option<Self>, WireError> {
+        Ok(Some(match byte {
             1 => Kind::Hello,
             2 => Kind::Request,
             3 => Kind::Response,
@@ -35,8 +37,9 @@ impl Kind {
             5 => Kind::Body,
             6 => Kind::Cancel,
             7 => Kind::GoAway,
+            FIRST_IGNORED_KIND.. => return Ok(None),
             _ => return Err(WireError::UnknownKind(byte)),
-        })
+        }))
     }
 }
 

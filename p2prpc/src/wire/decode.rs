@@ -28,8 +28,8 @@ pub fn frame_len(buf: &[u8]) -> Result<Option<usize>, WireError> {
 /// linear in the frame's length, and the same frame comes out whatever follows it in `buf`.
 ///
 /// # Errors
-/// If the bytes break a rule of the wire, at the latest when the frame is whole. An impossible length, an unknown
-/// kind and an overlong `Hello` are seen as soon as their bytes are there.
+/// If the bytes break a rule of the wire, at the latest when the frame is whole. An impossible length, a kind that there isn't
+/// and an overlong `Hello` are seen as soon as their bytes are there.
 #[inline]
 pub fn decode(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
     let Some((prefix, len)) = prefix(buf)? else {
@@ -39,14 +39,18 @@ pub fn decode(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
     let Some(kind) = rest.first() else {
         return Ok(None);
     };
-    let kind = Kind::from_byte(*kind)?;
-    if kind == Kind::Hello && len > 1 + MAX_HELLO {
+    let known = Kind::from_byte(*kind)?;
+    if known == Some(Kind::Hello) && len > 1 + MAX_HELLO {
         return Err(WireError::HelloTooLong);
     }
     let Some(fields) = rest.get(1..len) else {
         return Ok(None);
     };
-    Ok(Some((read_frame(kind, Reader::new(fields))?, prefix + len)))
+    let frame = match known {
+        Some(kind) => read_frame(kind, Reader::new(fields))?,
+        None => Frame::Unknown { kind: *kind, fields },
+    };
+    Ok(Some((frame, prefix + len)))
 }
 
 /// A [`Frame::Body`] at the start of a buffer that ends in the middle of its chunk: the call's id, where the chunk begins,
@@ -54,7 +58,7 @@ pub fn decode(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
 pub(crate) fn begun_body(buf: &[u8]) -> Result<Option<(u64, usize, usize)>, WireError> {
     let Some((prefix, len)) = prefix(buf)? else { return Ok(None) };
     let fields = match buf.get(prefix..) {
-        Some([kind, fields @ ..]) if Kind::from_byte(*kind)? == Kind::Body => fields,
+        Some([kind, fields @ ..]) if Kind::from_byte(*kind)? == Some(Kind::Body) => fields,
         _ => return Ok(None),
     };
     let Some((id, chunk)) = varint::read(fields)? else { return Ok(None) };
@@ -86,8 +90,9 @@ fn read_frame(kind: Kind, mut fields: Reader<'_>) -> Result<Frame<'_>, WireError
         Kind::Request => Frame::Request(read_request(&mut fields)?),
         Kind::Response => {
             let id = fields.id()?;
+            let metadata = MetadataRef::read(&mut fields)?;
             let (body_len, chunk) = fields.body()?;
-            Frame::Response(Reply { id, body_len, chunk })
+            Frame::Response(Reply { id, metadata, body_len, chunk })
         }
         Kind::Error => Frame::Error(read_error(&mut fields)?),
         Kind::Body => {
@@ -129,8 +134,9 @@ fn read_error<'a>(fields: &mut Reader<'a>) -> Result<ErrorReply<'a>, WireError> 
     let code = fields.varint()?.into();
     let delivery = Delivery::from_number(fields.varint()?)?;
     let message = fields.message()?;
+    let metadata = MetadataRef::read(fields)?;
     let (body_len, chunk) = fields.body()?;
-    let error = ErrorReply { id, code, delivery, message, body_len, chunk };
+    let error = ErrorReply { id, code, delivery, message, metadata, body_len, chunk };
     error.check()?;
     Ok(error)
 }

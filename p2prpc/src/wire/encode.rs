@@ -4,12 +4,13 @@
 
 use super::frame::{check_chunk, check_id, deadline_to_number, text_len};
 use super::{
-    ErrorReply, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_FRAME, MAX_HEADER, MAX_MESSAGE_TEXT,
-    MAX_METADATA_BYTES, MAX_METADATA_PAIRS, MAX_METHOD, Reply, Request, WireError, check_method, cut, varint,
+    ErrorReply, FIRST_IGNORED_KIND, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_FRAME, MAX_HEADER,
+    MAX_MESSAGE_TEXT, MAX_METADATA_BYTES, MAX_METADATA_PAIRS, MAX_METHOD, Reply, Request, WireError, check_method, cut,
+    varint,
 };
 
-/// The longest fields before a chunk: a request's. Numbers have at most 10 bytes, the lengths of keys one, those of
-/// values and of the method two.
+/// The longest fields before a chunk: a request's, or an error's with its message for the method's name. Numbers have at most
+/// 10 bytes, the lengths of keys one, those of values and of the method two.
 const LONGEST_FIELDS: usize = 10 + (2 + MAX_METHOD) + 10 + 10 + (1 + 3 * MAX_METADATA_PAIRS + MAX_METADATA_BYTES) + 10;
 const _: () = assert!(LONGEST_FIELDS < MAX_HEADER && MAX_MESSAGE_TEXT <= MAX_METHOD);
 
@@ -29,6 +30,7 @@ pub fn encode(out: &mut Vec<u8>, frame: &Frame<'_>) -> Result<(), WireError> {
             encode_go_away(out, *last_call_id, *reason, message);
             Ok(())
         }
+        Frame::Unknown { kind, fields } => encode_unknown(out, *kind, fields),
     }
 }
 
@@ -73,6 +75,7 @@ pub fn encode_response(out: &mut Vec<u8>, reply: &Reply<'_>) -> Result<(), WireE
     check_chunk(reply.chunk, reply.body_len)?;
     begin(out, Kind::Response, reply.fields_len(), reply.chunk.len());
     varint::write(out, reply.id);
+    reply.metadata.write(out);
     varint::write(out, reply.body_len);
     out.extend_from_slice(reply.chunk);
     Ok(())
@@ -91,6 +94,7 @@ pub fn encode_error(out: &mut Vec<u8>, reply: &ErrorReply<'_>) -> Result<(), Wir
     varint::write(out, reply.code.into());
     varint::write(out, reply.delivery as u64);
     write_text(out, cut(reply.message));
+    reply.metadata.write(out);
     varint::write(out, reply.body_len);
     out.extend_from_slice(reply.chunk);
     Ok(())
@@ -138,6 +142,19 @@ pub fn encode_go_away(out: &mut Vec<u8>, last_call_id: u64, reason: GoAwayReason
     varint::write(out, last_call_id);
     varint::write(out, reason);
     write_text(out, message);
+}
+
+fn encode_unknown(out: &mut Vec<u8>, kind: u8, fields: &[u8]) -> Result<(), WireError> {
+    if kind < FIRST_IGNORED_KIND {
+        return Err(WireError::UnknownKind(kind));
+    }
+    if fields.len() >= MAX_FRAME {
+        return Err(WireError::FrameTooLong);
+    }
+    varint::write(out, fields.len() as u64 + 1);
+    out.push(kind);
+    out.extend_from_slice(fields);
+    Ok(())
 }
 
 /// Make room for a whole frame, and write its length and kind.

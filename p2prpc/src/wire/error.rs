@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    MAX_CHUNK, MAX_CODECS, MAX_FRAME, MAX_HELLO, MAX_HELLO_ENTRIES, MAX_MESSAGE_TEXT, MAX_METADATA_BYTES,
-    MAX_METADATA_KEY, MAX_METADATA_PAIRS, MAX_METHOD, MIN_LIMIT_BYTES, RESERVED_METADATA_PREFIX,
+    MAX_CHUNK, MAX_CODECS, MAX_FEATURES, MAX_FRAME, MAX_HELLO, MAX_HELLO_ENTRIES, MAX_MESSAGE_TEXT, MAX_METADATA_BYTES,
+    MAX_METADATA_KEY, MAX_METADATA_PAIRS, MAX_METHOD, MIN_LIMIT_BYTES,
 };
 
 /// A frame breaks a rule of the wire.
@@ -27,7 +27,7 @@ pub enum WireError {
     /// A frame announces more than [`MAX_FRAME`].
     #[error("a frame is longer than {MAX_FRAME} bytes")]
     FrameTooLong,
-    /// A kind of frame that isn't [`Kind`](super::Kind).
+    /// A kind of frame that isn't [`Kind`](super::Kind), and is below [`FIRST_IGNORED_KIND`](super::FIRST_IGNORED_KIND).
     #[error("frame kind {0} is unknown")]
     UnknownKind(u8),
     /// The frame's length is too short for its fields.
@@ -66,9 +66,6 @@ pub enum WireError {
     /// A malformed key.
     #[error("a metadata key is not 1 to {MAX_METADATA_KEY} characters of a-z, 0-9, '.', '_' and '-'")]
     MetadataKey,
-    /// A key that begins with [`RESERVED_METADATA_PREFIX`].
-    #[error("a metadata key begins with {RESERVED_METADATA_PREFIX}, which is reserved")]
-    MetadataReserved,
     /// A key that occurs twice.
     #[error("a metadata key occurs twice")]
     MetadataDuplicate,
@@ -108,6 +105,12 @@ pub enum WireError {
     /// A codec that a `Hello` lists twice.
     #[error("a hello lists codec {0} twice")]
     HelloDuplicateCodec(u64),
+    /// A `Hello` with more than [`MAX_FEATURES`].
+    #[error("a hello lists more than {MAX_FEATURES} features")]
+    HelloTooManyFeatures,
+    /// A feature that a `Hello` lists twice.
+    #[error("a hello lists feature {0} twice")]
+    HelloDuplicateFeature(u64),
 }
 
 /// A field that holds text.

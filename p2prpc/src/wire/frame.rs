@@ -39,12 +39,19 @@ pub enum Frame<'a> {
         /// the peer's text: escape it before it is printed.
         message: &'a str,
     },
+    /// A frame of a later version, to be ignored.
+    Unknown {
+        /// [`FIRST_IGNORED_KIND`](super::FIRST_IGNORED_KIND) or higher.
+        kind: u8,
+        /// All that follows the kind, at most [`MAX_FRAME`](super::MAX_FRAME) less one bytes.
+        fields: &'a [u8],
+    },
 }
 
 impl Frame<'_> {
-    /// What the frame is.
-    pub fn kind(&self) -> Kind {
-        match self {
+    /// The number of the frame's kind, a [`Kind`] or that of a later version.
+    pub fn kind(&self) -> u8 {
+        let kind = match self {
             Frame::Hello(_) => Kind::Hello,
             Frame::Request(_) => Kind::Request,
             Frame::Response(_) => Kind::Response,
@@ -52,7 +59,9 @@ impl Frame<'_> {
             Frame::Body { .. } => Kind::Body,
             Frame::Cancel { .. } => Kind::Cancel,
             Frame::GoAway { .. } => Kind::GoAway,
-        }
+            Frame::Unknown { kind, .. } => return *kind,
+        };
+        kind as u8
     }
 }
 
@@ -81,6 +90,8 @@ pub struct Request<'a> {
 pub struct Reply<'a> {
     /// The call.
     pub id: u64,
+    /// Pairs that travel with the answer.
+    pub metadata: MetadataRef<'a>,
     /// The length of the encoded return value, in bytes.
     pub body_len: u64,
     /// Its first bytes, at most [`MAX_CHUNK`] and `body_len`. May be empty; the rest comes in `Body` frames.
@@ -99,6 +110,8 @@ pub struct ErrorReply<'a> {
     /// For a person; at most [`MAX_MESSAGE_TEXT`](super::MAX_MESSAGE_TEXT) bytes, may be empty. The encoder
     /// cuts what is longer. It is the peer's text: escape it before it is printed.
     pub message: &'a str,
+    /// Pairs that travel with the answer.
+    pub metadata: MetadataRef<'a>,
     /// The length of the handler's own error, encoded with the request's codec, in bytes; 0 unless the code is
     /// [`ErrorCode::Application`].
     pub body_len: u64,
@@ -129,7 +142,7 @@ impl Reply<'_> {
     }
 
     pub(super) fn fields_len(&self) -> usize {
-        varint::len(self.id) + varint::len(self.body_len)
+        varint::len(self.id) + self.metadata.encoded_len() + varint::len(self.body_len)
     }
 }
 
@@ -144,6 +157,7 @@ impl ErrorReply<'_> {
             + varint::len(self.code.into())
             + varint::len(self.delivery as u64)
             + text_len(cut(self.message))
+            + self.metadata.encoded_len()
             + varint::len(self.body_len)
     }
 

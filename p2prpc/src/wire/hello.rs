@@ -2,8 +2,8 @@
 
 use super::decode::Reader;
 use super::{
-    DEFAULT_MAX_BYTES_IN_FLIGHT, DEFAULT_MAX_CALLS, DEFAULT_MAX_MESSAGE, MAX_CODECS, MAX_HELLO, MAX_HELLO_ENTRIES,
-    MIN_LIMIT_BYTES, Role, WireError, varint,
+    DEFAULT_MAX_BYTES_IN_FLIGHT, DEFAULT_MAX_CALLS, DEFAULT_MAX_MESSAGE, MAX_CODECS, MAX_FEATURES, MAX_HELLO,
+    MAX_HELLO_ENTRIES, MIN_LIMIT_BYTES, Role, WireError, varint,
 };
 
 const ROLE: u64 = 1;
@@ -11,6 +11,7 @@ const MAX_CALLS: u64 = 2;
 const MAX_MESSAGE: u64 = 3;
 const MAX_BYTES_IN_FLIGHT: u64 = 4;
 const CODECS: u64 = 5;
+const FEATURES: u64 = 6;
 
 /// What an end says of itself and of what it takes.
 ///
@@ -32,6 +33,9 @@ pub struct Hello {
     /// The codecs that this end has, the one it likes best first; at most [`MAX_CODECS`], each once. Empty: it
     /// doesn't say.
     pub codecs: Vec<u64>,
+    /// What this end can beyond the protocol's first version; at most [`MAX_FEATURES`], each once. None is defined yet, and
+    /// numbers that an end doesn't know are to be ignored.
+    pub features: Vec<u64>,
 }
 
 impl Default for Hello {
@@ -42,6 +46,7 @@ impl Default for Hello {
             max_message: DEFAULT_MAX_MESSAGE,
             max_bytes_in_flight: DEFAULT_MAX_BYTES_IN_FLIGHT,
             codecs: Vec::new(),
+            features: Vec::new(),
         }
     }
 }
@@ -57,7 +62,7 @@ impl Hello {
         }
         let mut hello = Hello::default();
         let mut entries = Reader::new(entries);
-        let mut seen = [false; CODECS as usize + 1];
+        let mut seen = [false; FEATURES as usize + 1];
         let mut count = 0;
         while !entries.is_empty() {
             count += 1;
@@ -76,14 +81,8 @@ impl Hello {
                 MAX_CALLS => hello.max_calls = value.varint()?,
                 MAX_MESSAGE => hello.max_message = value.varint()?,
                 MAX_BYTES_IN_FLIGHT => hello.max_bytes_in_flight = value.varint()?,
-                CODECS => {
-                    while !value.is_empty() {
-                        if hello.codecs.len() == MAX_CODECS {
-                            return Err(WireError::HelloTooManyCodecs);
-                        }
-                        hello.codecs.push(value.varint()?);
-                    }
-                }
+                CODECS => read_list(&mut value, &mut hello.codecs, MAX_CODECS, WireError::HelloTooManyCodecs)?,
+                FEATURES => read_list(&mut value, &mut hello.features, MAX_FEATURES, WireError::HelloTooManyFeatures)?,
                 _ => continue,
             }
             value.end()?;
@@ -103,12 +102,10 @@ impl Hello {
             varint::write(out, varint::len(number) as u64);
             varint::write(out, number);
         }
-        if !self.codecs.is_empty() {
-            varint::write(out, CODECS);
-            varint::write(out, self.codecs_len() as u64);
-            for codec in &self.codecs {
-                varint::write(out, *codec);
-            }
+        for (tag, list) in self.lists() {
+            varint::write(out, tag);
+            varint::write(out, list_len(list) as u64);
+            list.iter().for_each(|number| varint::write(out, *number));
         }
         Ok(())
     }
@@ -116,7 +113,7 @@ impl Hello {
     pub(super) fn encoded_len(&self) -> usize {
         let prefixed = |tag, len| varint::len(tag) + varint::len(len as u64) + len;
         let numbers: usize = self.numbers().map(|(tag, number)| prefixed(tag, varint::len(number))).iter().sum();
-        if self.codecs.is_empty() { numbers } else { numbers + prefixed(CODECS, self.codecs_len()) }
+        numbers + self.lists().map(|(tag, list)| prefixed(tag, list_len(list))).sum::<usize>()
     }
 
     pub(super) fn check(&self) -> Result<(), WireError> {
@@ -130,12 +127,13 @@ impl Hello {
         if self.codecs.len() > MAX_CODECS {
             return Err(WireError::HelloTooManyCodecs);
         }
-        for (at, codec) in self.codecs.iter().enumerate() {
-            if self.codecs.iter().take(at).any(|earlier| earlier == codec) {
-                return Err(WireError::HelloDuplicateCodec(*codec));
-            }
+        if let Some(codec) = repeated(&self.codecs) {
+            return Err(WireError::HelloDuplicateCodec(codec));
         }
-        Ok(())
+        if self.features.len() > MAX_FEATURES {
+            return Err(WireError::HelloTooManyFeatures);
+        }
+        repeated(&self.features).map_or(Ok(()), |feature| Err(WireError::HelloDuplicateFeature(feature)))
     }
 
     fn numbers(&self) -> [(u64, u64); 4] {
@@ -147,7 +145,29 @@ impl Hello {
         ]
     }
 
-    fn codecs_len(&self) -> usize {
-        self.codecs.iter().map(|codec| varint::len(*codec)).sum()
+    /// Those that are not empty.
+    fn lists(&self) -> impl Iterator<Item = (u64, &[u64])> {
+        [(CODECS, &self.codecs[..]), (FEATURES, &self.features[..])].into_iter().filter(|(_, list)| !list.is_empty())
     }
+}
+
+fn read_list(value: &mut Reader<'_>, list: &mut Vec<u64>, most: usize, past: WireError) -> Result<(), WireError> {
+    while !value.is_empty() {
+        if list.len() == most {
+            return Err(past);
+        }
+        list.push(value.varint()?);
+    }
+    Ok(())
+}
+
+fn list_len(list: &[u64]) -> usize {
+    list.iter().map(|number| varint::len(*number)).sum()
+}
+
+fn repeated(list: &[u64]) -> Option<u64> {
+    list.iter()
+        .enumerate()
+        .find(|(at, number)| list.iter().take(*at).any(|earlier| earlier == *number))
+        .map(|(_, n)| *n)
 }

@@ -1,14 +1,12 @@
-//! Pairs of text that travel with a request.
+//! Pairs of text that travel with a request or its answer.
 
 use std::fmt;
 
 use super::decode::Reader;
 use super::frame::text_len;
-use super::{
-    Field, MAX_METADATA_BYTES, MAX_METADATA_KEY, MAX_METADATA_PAIRS, RESERVED_METADATA_PREFIX, WireError, varint,
-};
+use super::{Field, MAX_METADATA_BYTES, MAX_METADATA_KEY, MAX_METADATA_PAIRS, WireError, varint};
 
-/// The metadata of a request, still encoded and known to keep all rules: at most [`MAX_METADATA_PAIRS`] pairs of at
+/// The metadata of a frame, still encoded and known to keep all rules: at most [`MAX_METADATA_PAIRS`] pairs of at
 /// most [`MAX_METADATA_BYTES`] together, each key once.
 ///
 /// `Debug` shows keys and, since a value may be a secret, the lengths of the values in bytes.
@@ -128,7 +126,7 @@ impl<'a> Iterator for MetadataIter<'a> {
 
 impl ExactSizeIterator for MetadataIter<'_> {}
 
-/// The metadata of a request, encoded once and sent as often as needed. Empty, it takes no memory.
+/// The metadata of a frame, encoded once and sent as often as needed. Empty, it takes no memory.
 ///
 /// ```
 /// use p2prpc::wire::MetadataBuf;
@@ -149,7 +147,7 @@ impl MetadataBuf {
     /// Add a pair.
     ///
     /// # Errors
-    /// If the key is malformed, reserved or there already, or the pair would take the whole past a limit. Nothing
+    /// If the key is malformed or there already, or the pair would take the whole past a limit. Nothing
     /// is changed then.
     pub fn push(&mut self, key: &str, value: &str) -> Result<(), WireError> {
         check_key(key.as_bytes())?;
@@ -201,9 +199,6 @@ fn check_key(key: &[u8]) -> Result<(), WireError> {
     let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     if key.is_empty() || key.len() > MAX_METADATA_KEY || !key.iter().all(allowed) {
         return Err(WireError::MetadataKey);
-    }
-    if key.starts_with(RESERVED_METADATA_PREFIX.as_bytes()) {
-        return Err(WireError::MetadataReserved);
     }
     Ok(())
 }

@@ -66,16 +66,16 @@ pub const MAX_FRAME: usize = MAX_CHUNK + MAX_HEADER;
 /// The longest method name, in bytes.
 pub const MAX_METHOD: usize = 256;
 
-/// The most pairs of metadata of a request.
+/// The most pairs of metadata of a request, response or error.
 pub const MAX_METADATA_PAIRS: usize = 64;
 
 /// The longest key of a pair of metadata, in bytes.
 pub const MAX_METADATA_KEY: usize = 64;
 
-/// The most bytes of all keys and values of a request's metadata together.
+/// The most bytes of all keys and values of a frame's metadata together.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
-/// Metadata keys that begin so are the protocol's own. None is defined yet, so none may be sent.
+/// Metadata keys that begin so are the protocol's own. None is defined yet: whoever gets one ignores the pair.
 pub const RESERVED_METADATA_PREFIX: &str = "p2prpc-";
 
 /// The longest message of an `Error` or `GoAway` frame, in bytes. The encoder cuts what is longer.
@@ -89,6 +89,12 @@ pub const MAX_HELLO_ENTRIES: usize = 32;
 
 /// The most codecs that a `Hello` lists.
 pub const MAX_CODECS: usize = 16;
+
+/// The most features that a `Hello` lists.
+pub const MAX_FEATURES: usize = 32;
+
+/// A frame of this kind or a higher one is ignored by who doesn't know it.
+pub const FIRST_IGNORED_KIND: u8 = 16;
 
 /// The calls in flight that an end which doesn't say otherwise takes from the other.
 pub const DEFAULT_MAX_CALLS: u64 = 1024;

@@ -19,6 +19,7 @@ pub enum Got {
     Body { id: u64, len: usize },
     Cancel { id: u64 },
     GoAway { last: u64, reason: GoAwayReason, message: String },
+    Unknown { kind: u8 },
 }
 
 impl From<Frame<'_>> for Got {
@@ -33,6 +34,7 @@ impl From<Frame<'_>> for Got {
             Frame::GoAway { last_call_id, reason, message } => {
                 Got::GoAway { last: last_call_id, reason, message: message.into() }
             }
+            Frame::Unknown { kind, .. } => Got::Unknown { kind },
         }
     }
 }
@@ -99,13 +101,28 @@ impl RawStream {
 
     /// A whole answer.
     pub async fn respond(&mut self, id: u64, body: &[u8]) {
-        self.send(Frame::Response(wire::Reply { id, body_len: body.len() as u64, chunk: body })).await;
+        self.send(Frame::Response(wire::Reply {
+            id,
+            metadata: MetadataRef::EMPTY,
+            body_len: body.len() as u64,
+            chunk: body,
+        }))
+        .await;
     }
 
     /// A failure.
     pub async fn fail(&mut self, id: u64, code: ErrorCode, message: &str) {
         let delivery = Delivery::MayHaveRun;
-        self.send(Frame::Error(wire::ErrorReply { id, code, delivery, message, body_len: 0, chunk: &[] })).await;
+        self.send(Frame::Error(wire::ErrorReply {
+            id,
+            code,
+            delivery,
+            message,
+            metadata: MetadataRef::EMPTY,
+            body_len: 0,
+            chunk: &[],
+        }))
+        .await;
     }
 
     /// The next frame but for `Hello`; `None` at the end of the stream.

@@ -6,24 +6,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::AsyncWriteExt;
 use hashbrown::HashMap;
 use libp2p::core::upgrade::NegotiationError;
 
+use super::replies::Replies;
 use super::{ByteStream, CallStream, PeerLimits};
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::{Incoming, Part};
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
-use crate::connection::partial::Partial;
-use crate::connection::words::{error_of, failed_by_go_away};
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now, recover};
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::Limits;
-use crate::reply::{RawReply, RawResult, ReplySlot};
+use crate::reply::{Answer, ReplySlot};
 use crate::scratch::Scratch;
-use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
+use crate::wire::{self, GoAwayReason};
 
 /// From so many calls on those that end together are let submit the next ones before these are written: one write for all
 /// costs less than a write each, and below that the two ends of a connection had better work at the same time.
@@ -43,12 +40,12 @@ enum End {
 
 /// Drive `stream` until it ends.
 pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallStream>) {
-    let calls = Calls::new(link.clone(), stream.clone());
+    let replies = Replies::new(link.clone(), stream.clone());
     let mut driver = Driver {
         link,
         incoming: Incoming::default(),
         alarm: Alarm::default(),
-        calls,
+        replies,
         started: now(),
         idle_since: None,
         fragment_since: None,
@@ -82,7 +79,7 @@ struct Driver {
     link: Arc<PeerLink>,
     incoming: Incoming,
     alarm: Alarm,
-    calls: Calls,
+    replies: Replies,
     started: Instant,
     idle_since: Option<Instant>,
     fragment_since: Option<Instant>,
@@ -95,36 +92,8 @@ struct Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         if !self.finished {
-            let stream = self.calls.stream.clone();
+            let stream = self.replies.stream.clone();
             drop(self.finish(&End::Lost("the runtime of the node has ended".into()), &stream));
-        }
-    }
-}
-
-/// What came and is not yet handed to callers.
-struct Calls {
-    link: Arc<PeerLink>,
-    stream: Arc<CallStream>,
-    last_id: u64,
-    partials: HashMap<u64, Partial<Kind>>,
-    partial_bytes: usize,
-    done: Vec<(u64, RawResult)>,
-    hello: Option<Hello>,
-    greeted: bool,
-    go_away: Option<(u64, RpcError)>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Response,
-    Application,
-}
-
-impl Kind {
-    fn reply(self, body: Bytes) -> RawReply {
-        match self {
-            Kind::Response => RawReply::Response(body),
-            Kind::Application => RawReply::Application(body),
         }
     }
 }
@@ -154,14 +123,14 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read(&mut self, cx: &mut Context<'_>, stream: &CallStream) -> Result<bool, End> {
-        self.calls.last_id = stream.shared.lock().calls.last_id();
+        self.replies.last_id = stream.shared.lock().calls.last_id();
         let mut pipe = stream.pipe.lock();
         let Some(io) = &mut pipe.io else { return Ok(false) };
         let mut frames = 0;
         loop {
             match self.incoming.next() {
                 Ok(Some(Part { frame, took })) => {
-                    if let Err(rule) = self.calls.take(frame, took.rest()) {
+                    if let Err(rule) = self.replies.take(frame, took.rest()) {
                         return Err(End::Broken(rule));
                     }
                     self.incoming.consume(took);
@@ -189,12 +158,12 @@ impl Driver {
     /// Read once: what is to come of a chunk goes where its body is collected. An error names the rule that is broken.
     fn fill(&mut self, cx: &mut Context<'_>, io: &mut Box<dyn ByteStream>) -> Result<Poll<io::Result<usize>>, String> {
         let Some(open) = self.incoming.open_chunk() else { return Ok(self.incoming.poll_fill(cx, io)) };
-        let Some(partial) = self.calls.partials.get_mut(&open.id) else { return Ok(self.incoming.poll_fill(cx, io)) };
+        let Some(partial) = self.replies.partials.get_mut(&open.id) else { return Ok(self.incoming.poll_fill(cx, io)) };
         let room = partial.room(open.rest).ok_or("a body is longer than announced")?;
         let filled = self.incoming.poll_fill_chunk(cx, io, room);
         if let Poll::Ready(Ok(n @ 1..)) = filled {
             let whole = partial.fill(n, now());
-            self.calls.received(open.id, n, whole);
+            self.replies.received(open.id, n, whole);
             self.idle_since = None;
             if open.rest == n {
                 self.fragment_since = None;
@@ -205,33 +174,33 @@ impl Driver {
 
     /// Hand out what came. True if many are about to call again.
     fn settle(&mut self, stream: &Arc<CallStream>) -> bool {
-        let mut completed: Vec<(Arc<ReplySlot>, RawResult)> = Vec::new();
+        let mut completed: Vec<(Arc<ReplySlot>, Answer)> = Vec::new();
         let (flush, retire, under_way) = {
             let mut shared = stream.shared.lock();
             let config = self.link.config();
-            if let Some(hello) = self.calls.hello.take() {
+            if let Some(hello) = self.replies.hello.take() {
                 shared.peer = PeerLimits::of(&hello, true);
                 config.opener.greeted(self.link.peer());
             }
-            for (id, result) in self.calls.done.drain(..) {
+            for (id, answer) in self.replies.done.drain(..) {
                 if let Some(call) = shared.take(id, config) {
                     shared.out.remove_bulk(id);
-                    completed.push((call.slot, result));
+                    completed.push((call.slot, answer));
                 }
             }
-            let go_away = self.calls.go_away.take();
+            let go_away = self.replies.go_away.take();
             if let Some((last, error)) = &go_away {
                 shared.taking = false;
                 let refused: Vec<u64> = shared.calls.iter().map(|(id, _)| id).filter(|id| id > last).collect();
                 for id in refused {
                     shared.out.remove_bulk(id);
                     if let Some(call) = shared.take(id, config) {
-                        completed.push((call.slot, Err(error.clone())));
+                        completed.push((call.slot, Err(error.clone()).into()));
                     }
                 }
             }
             for id in shared.dropped.drain(..) {
-                self.calls.forget(id);
+                self.replies.forget(id);
             }
             (std::mem::take(&mut shared.wanted), go_away.is_some(), shared.calls.len())
         };
@@ -239,8 +208,8 @@ impl Driver {
             self.link.retire(stream);
         }
         let many = completed.len() > 1 && completed.len() + under_way >= BATCH_FROM;
-        for (slot, result) in completed {
-            slot.complete(result);
+        for (slot, answer) in completed {
+            slot.complete(answer);
         }
         if flush {
             self.link.flush();
@@ -264,7 +233,7 @@ impl Driver {
         if writer.is_stalled(now) {
             return Some(End::Lost("the peer does not read".into()));
         }
-        if !self.calls.greeted {
+        if !self.replies.greeted {
             if now >= self.started + HELLO_TIMEOUT {
                 return Some(End::Broken("no hello came in time".into()));
             }
@@ -390,126 +359,4 @@ fn lost(error: &io::Error) -> End {
         .get_ref()
         .is_some_and(|inner| matches!(inner.downcast_ref::<NegotiationError>(), Some(NegotiationError::Failed)));
     if refused { End::Unsupported } else { End::Lost(error.to_string()) }
-}
-
-impl Calls {
-    fn new(link: Arc<PeerLink>, stream: Arc<CallStream>) -> Self {
-        Calls {
-            link,
-            stream,
-            last_id: 0,
-            partials: HashMap::new(),
-            partial_bytes: 0,
-            done: Vec::new(),
-            hello: None,
-            greeted: false,
-            go_away: None,
-        }
-    }
-
-    /// A frame came, of whose chunk so much is still to come. An error names the rule that it breaks.
-    fn take(&mut self, frame: Frame<'_>, rest: usize) -> Result<(), String> {
-        if !self.greeted {
-            let Frame::Hello(hello) = frame else { return Err("the first frame is not a hello".into()) };
-            self.greeted = true;
-            self.hello = Some(hello);
-            return Ok(());
-        }
-        match frame {
-            Frame::Response(reply) => self.reply(reply.id, Kind::Response, reply.body_len, reply.chunk),
-            Frame::Error(reply) if reply.code == ErrorCode::Application => {
-                self.reply(reply.id, Kind::Application, reply.body_len, reply.chunk)
-            }
-            Frame::Error(reply) => {
-                self.first_answer(reply.id)?;
-                self.done.push((reply.id, Err(error_of(&reply))));
-                Ok(())
-            }
-            Frame::Body { id, chunk } => self.body(id, chunk, rest),
-            Frame::GoAway { last_call_id, reason, message } => {
-                self.go_away = Some((last_call_id, failed_by_go_away(reason, message)));
-                Ok(())
-            }
-            Frame::Hello(_) => Err("a second hello came".into()),
-            Frame::Request(_) | Frame::Cancel { .. } => Err("a request came from the end that answers".into()),
-        }
-    }
-
-    fn issued(&self, id: u64) -> Result<(), String> {
-        if id > self.last_id { Err("a reply came for a call that was never made".into()) } else { Ok(()) }
-    }
-
-    fn first_answer(&self, id: u64) -> Result<(), String> {
-        self.issued(id)?;
-        if self.partials.contains_key(&id) { Err("a second reply came for a call".into()) } else { Ok(()) }
-    }
-
-    fn reply(&mut self, id: u64, kind: Kind, body_len: u64, chunk: &[u8]) -> Result<(), String> {
-        self.first_answer(id)?;
-        let len = usize::try_from(body_len).unwrap_or(usize::MAX);
-        let Limits { max_message, max_bytes_per_peer, .. } = self.link.config().limits;
-        if len > max_message {
-            let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {max_message}");
-            self.done.push((id, Err(RpcError::answered(ErrorKind::TooLarge, detail))));
-        } else if chunk.len() == len {
-            self.done.push((id, Ok(kind.reply(Bytes::copy_from_slice(chunk)))));
-        } else if !self.stream.awaits(id) {
-            // Nobody waits for it any more, and nothing of it is kept.
-        } else if self.partial_bytes + len > max_bytes_per_peer.max(len) {
-            let detail = format_args!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
-            self.done.push((id, Err(RpcError::answered(ErrorKind::Overloaded, detail))));
-        } else if !self.link.config().receive(chunk.len()) {
-            self.link.config().let_go(chunk.len());
-            self.done.push((id, Err(self.too_much())));
-        } else {
-            self.partial_bytes += len;
-            self.partials.insert(id, Partial::new(kind, len, chunk, now()));
-        }
-        Ok(())
-    }
-
-    fn body(&mut self, id: u64, chunk: &[u8], rest: usize) -> Result<(), String> {
-        self.issued(id)?;
-        // The rest of a body that nobody waits for any more is let go by.
-        let Some(partial) = self.partials.get_mut(&id) else { return Ok(()) };
-        let whole = partial.push(chunk, rest, now()).ok_or("a body is longer than announced")?;
-        self.received(id, chunk.len(), whole);
-        Ok(())
-    }
-
-    /// So many bytes of a body have been put where it is collected.
-    fn received(&mut self, id: u64, bytes: usize, whole: bool) {
-        let fits = self.link.config().receive(bytes);
-        if (whole || !fits)
-            && let Some(partial) = self.forget(id)
-        {
-            let result = if fits {
-                let (kind, body) = partial.into_parts();
-                Ok(kind.reply(body))
-            } else {
-                Err(self.too_much())
-            };
-            self.done.push((id, result));
-        }
-    }
-
-    fn forget(&mut self, id: u64) -> Option<Partial<Kind>> {
-        let partial = self.partials.remove(&id)?;
-        self.partial_bytes -= partial.announced();
-        self.link.config().let_go(partial.received());
-        Some(partial)
-    }
-
-    fn too_much(&self) -> RpcError {
-        let detail =
-            format_args!("all peers together sent more than {} bytes at once", self.link.config().limits.max_bytes);
-        RpcError::answered(ErrorKind::Overloaded, detail)
-    }
-}
-
-impl Drop for Calls {
-    fn drop(&mut self) {
-        let received = self.partials.values().map(Partial::received).sum();
-        self.link.config().let_go(received);
-    }
 }

@@ -15,6 +15,7 @@ use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
 use crate::connection::incoming::{Incoming, Part};
 use crate::connection::outgoing::{Outgoing, Writer};
+use crate::connection::useless::USELESS;
 use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
 use crate::error::{Delivery, ErrorKind};
 use crate::scratch::Scratch;
@@ -26,8 +27,6 @@ const MAX_WAITING_REPLIES: usize = 1024 * 1024;
 const TURN: Duration = Duration::from_millis(1);
 /// How long a caller that was told to go away may keep a stream on which nothing happens.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-const USELESS: &str = "too much came that is of no use";
 
 enum End {
     /// The caller ended the stream, or it broke.

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use futures::FutureExt;
 use hashbrown::HashMap;
 
-use super::useless::Useless;
 use super::{ServedStream, answer_at_once, body_len, error_frame, size};
 use crate::codec::CodecId;
 use crate::connection::now as clock;
 use crate::connection::outgoing::Writer;
 use crate::connection::partial::Partial;
+use crate::connection::useless::Useless;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
@@ -114,6 +114,7 @@ impl Requests {
             Frame::Body { id, chunk } => self.body(id, chunk, rest, now, writer),
             Frame::Cancel { id } => self.cancel(id),
             Frame::GoAway { .. } => self.of_no_use(0),
+            Frame::Unknown { fields, .. } => self.of_no_use(fields.len()),
             Frame::Hello(_) => Err("a second hello came".into()),
             Frame::Response(_) | Frame::Error(_) => Err("a reply came from the end that calls".into()),
         }

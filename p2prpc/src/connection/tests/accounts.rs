@@ -158,16 +158,38 @@ async fn serve(mut peer: Peer, mut random: StdRng) {
         match random.random_range(0..16) {
             0..6 => peer.respond(id, &vec![1; size.min(wire::MAX_CHUNK)]).await,
             6..8 => {
-                peer.send(Frame::Response(wire::Reply { id, body_len: size as u64, chunk: &[] })).await;
+                peer.send(Frame::Response(wire::Reply {
+                    id,
+                    metadata: wire::MetadataRef::EMPTY,
+                    body_len: size as u64,
+                    chunk: &[],
+                }))
+                .await;
                 for chunk in vec![1; size].chunks(wire::MAX_CHUNK) {
                     peer.send(Frame::Body { id, chunk }).await;
                 }
             }
-            8 => peer.send(Frame::Response(wire::Reply { id, body_len: size as u64 + 1, chunk: &[] })).await,
+            8 => {
+                peer.send(Frame::Response(wire::Reply {
+                    id,
+                    metadata: wire::MetadataRef::EMPTY,
+                    body_len: size as u64 + 1,
+                    chunk: &[],
+                }))
+                .await
+            }
             9..11 => {
                 let (code, delivery) = (ErrorCode::from(random.random_range(2..14)), Delivery::NeverSent);
-                peer.send(Frame::Error(wire::ErrorReply { id, code, delivery, message: "x", body_len: 0, chunk: &[] }))
-                    .await;
+                peer.send(Frame::Error(wire::ErrorReply {
+                    id,
+                    code,
+                    delivery,
+                    message: "x",
+                    metadata: wire::MetadataRef::EMPTY,
+                    body_len: 0,
+                    chunk: &[],
+                }))
+                .await;
             }
             11 => {
                 let reason = GoAwayReason::from(random.random_range(1..7));

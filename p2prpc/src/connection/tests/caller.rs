@@ -45,7 +45,16 @@ async fn a_reply_for_a_call_never_made_ends_the_stream() {
 async fn an_error_for_a_call_never_made_ends_the_stream() {
     let (calling, mut peer, call) = called(b"x").await;
     let (code, delivery) = (ErrorCode::NotServed, Claim::NeverSent);
-    peer.send(Frame::Error(wire::ErrorReply { id: 9, code, delivery, message: "", body_len: 0, chunk: &[] })).await;
+    peer.send(Frame::Error(wire::ErrorReply {
+        id: 9,
+        code,
+        delivery,
+        message: "",
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: 0,
+        chunk: &[],
+    }))
+    .await;
     is_broken(calling, peer, call, "never made").await;
 }
 
@@ -59,9 +68,19 @@ async fn a_chunk_for_a_call_never_made_ends_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_second_answer_in_the_middle_of_the_first_ends_the_stream() {
     let (calling, mut peer, call) = called(b"x").await;
-    peer.send(Frame::Response(wire::Reply { id: 1, body_len: 10, chunk: b"y" })).await;
+    peer.send(Frame::Response(wire::Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 10, chunk: b"y" }))
+        .await;
     let (code, delivery) = (ErrorCode::Internal, Claim::MayHaveRun);
-    peer.send(Frame::Error(wire::ErrorReply { id: 1, code, delivery, message: "", body_len: 0, chunk: &[] })).await;
+    peer.send(Frame::Error(wire::ErrorReply {
+        id: 1,
+        code,
+        delivery,
+        message: "",
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: 0,
+        chunk: &[],
+    }))
+    .await;
     is_broken(calling, peer, call, "second reply").await;
 }
 
@@ -81,7 +100,8 @@ async fn a_second_answer_behind_the_first_is_let_go_by() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_longer_than_announced_ends_the_stream() {
     let (calling, mut peer, call) = called(b"x").await;
-    peer.send(Frame::Response(wire::Reply { id: 1, body_len: 10, chunk: b"y" })).await;
+    peer.send(Frame::Response(wire::Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 10, chunk: b"y" }))
+        .await;
     peer.send(Frame::Body { id: 1, chunk: b"0123456789" }).await;
     is_broken(calling, peer, call, "longer than announced").await;
 }
@@ -120,7 +140,13 @@ async fn a_length_of_four_gibibytes_ends_the_stream() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_past_the_limit_is_refused_and_the_stream_goes_on() {
     let (calling, mut peer, call) = called(b"x").await;
-    peer.send(Frame::Response(wire::Reply { id: 1, body_len: u64::MAX, chunk: &[7; 1000] })).await;
+    peer.send(Frame::Response(wire::Reply {
+        id: 1,
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: u64::MAX,
+        chunk: &[7; 1000],
+    }))
+    .await;
     let error = call.error().await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::Answered));
     peer.send(Frame::Body { id: 1, chunk: &[7; 60_000] }).await;
@@ -141,13 +167,25 @@ async fn nothing_is_kept_of_answers_that_nobody_waits_for() {
     settle().await;
     // 160 MiB announced, and endless chunks, for calls that were given up.
     for id in 1..=41 {
-        peer.send(Frame::Response(wire::Reply { id, body_len: 4 << 20, chunk: &[] })).await;
+        peer.send(Frame::Response(wire::Reply {
+            id,
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: 4 << 20,
+            chunk: &[],
+        }))
+        .await;
         for _ in 0..20 {
             peer.send(Frame::Body { id, chunk: &[7; 60_000] }).await;
         }
     }
     // The one that lives has all the room there is.
-    peer.send(Frame::Response(wire::Reply { id: 42, body_len: 4 << 20, chunk: &[] })).await;
+    peer.send(Frame::Response(wire::Reply {
+        id: 42,
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: 4 << 20,
+        chunk: &[],
+    }))
+    .await;
     for _ in 0..64 {
         peer.send(Frame::Body { id: 42, chunk: &[7; 64 * 1024] }).await;
     }
@@ -161,7 +199,13 @@ async fn replies_past_the_limit_on_bytes_are_refused() {
     let calls: Vec<_> = (0..16).map(|_| calling.call(b"x", LONG)).collect();
     settle().await;
     for id in 1..=17 {
-        peer.send(Frame::Response(wire::Reply { id, body_len: 4 << 20, chunk: &[] })).await;
+        peer.send(Frame::Response(wire::Reply {
+            id,
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: 4 << 20,
+            chunk: &[],
+        }))
+        .await;
     }
     let error = calls[15].error().await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::Answered));
@@ -180,7 +224,13 @@ async fn replies_of_all_peers_together_are_bounded_by_what_came_of_them() {
     settle().await;
     // Announced, it costs nothing.
     for id in 1..=3 {
-        peer.send(Frame::Response(wire::Reply { id, body_len: 4 << 20, chunk: &[] })).await;
+        peer.send(Frame::Response(wire::Reply {
+            id,
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: 4 << 20,
+            chunk: &[],
+        }))
+        .await;
     }
     for n in 0..17 {
         peer.send(Frame::Body { id: 1 + n % 2, chunk: &[7; 64 * 1024] }).await;

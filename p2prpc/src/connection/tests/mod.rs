@@ -137,7 +137,7 @@ struct Ongoing {
 
 impl Ongoing {
     async fn result(&self) -> RawResult {
-        poll_fn(|cx| self.slot.poll(cx)).await
+        poll_fn(|cx| self.slot.poll(cx)).await.result
     }
 
     async fn error(&self) -> RpcError {

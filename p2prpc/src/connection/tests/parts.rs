@@ -56,7 +56,13 @@ async fn replies_are_whole_however_their_frames_are_cut() {
         let call = calling.call(b"x", LONG);
         let body = random_body(&mut random);
         let (chunk, rest) = body.split_at(random.random_range(0..=body.len().min(1_000)));
-        peer.send(Frame::Response(wire::Reply { id, body_len: body.len() as u64, chunk })).await;
+        peer.send(Frame::Response(wire::Reply {
+            id,
+            metadata: wire::MetadataRef::EMPTY,
+            body_len: body.len() as u64,
+            chunk,
+        }))
+        .await;
         let frames = chunks(&mut random, id, rest);
         dribble(&mut random, &mut peer, &frames).await;
         assert!(call.reply().await == body, "reply {id} is another");
@@ -114,7 +120,8 @@ async fn a_chunk_past_the_announced_body_ends_the_stream_before_it_is_whole() {
     let (mut peer, _) = calling.accept(PIPE).await;
     peer.hello().await;
     assert!(matches!(peer.answer().await, Some(Got::Request { id: 1, .. })));
-    peer.send(Frame::Response(wire::Reply { id: 1, body_len: 10, chunk: &[1; 5] })).await;
+    peer.send(Frame::Response(wire::Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 10, chunk: &[1; 5] }))
+        .await;
     peer.send_bytes(&begun_chunk(1, 6, 1)).await;
     let error = call.error().await;
     assert!(error.to_string().contains("longer than announced"), "{error}");
@@ -127,7 +134,8 @@ async fn a_call_that_is_cancelled_in_the_middle_of_a_chunk_takes_nothing_with_it
     let (mut peer, _) = calling.accept(PIPE).await;
     peer.hello().await;
     assert!(matches!(peer.answer().await, Some(Got::Request { id: 1, .. })));
-    peer.send(Frame::Response(wire::Reply { id: 1, body_len: 60_000, chunk: &[] })).await;
+    peer.send(Frame::Response(wire::Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 60_000, chunk: &[] }))
+        .await;
     peer.send_bytes(&begun_chunk(1, 50_000, 20_000)).await;
     settle().await;
     assert_eq!(calling.link.config().in_use(), (1, 1 + 20_000));

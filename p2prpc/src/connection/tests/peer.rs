@@ -22,6 +22,7 @@ pub(super) enum Got {
     Body { id: u64, chunk: usize },
     Cancel { id: u64 },
     GoAway { last: u64, reason: GoAwayReason, message: String },
+    Unknown { kind: u8 },
 }
 
 impl From<Frame<'_>> for Got {
@@ -36,6 +37,7 @@ impl From<Frame<'_>> for Got {
             Frame::GoAway { last_call_id, reason, message } => {
                 Got::GoAway { last: last_call_id, reason, message: message.into() }
             }
+            Frame::Unknown { kind, .. } => Got::Unknown { kind },
         }
     }
 }
@@ -77,7 +79,13 @@ impl Peer {
     }
 
     pub(super) async fn respond(&mut self, id: u64, body: &[u8]) {
-        self.send(Frame::Response(wire::Reply { id, body_len: body.len() as u64, chunk: body })).await;
+        self.send(Frame::Response(wire::Reply {
+            id,
+            metadata: MetadataRef::EMPTY,
+            body_len: body.len() as u64,
+            chunk: body,
+        }))
+        .await;
     }
 
     /// The next frame; `None` at the end of the stream.

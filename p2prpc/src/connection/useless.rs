@@ -1,4 +1,4 @@
-//! What a caller sends that is of no use to anybody.
+//! What the other end sends that is of no use to anybody.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,9 @@ pub(crate) const MAX_USELESS_FRAMES: u64 = 10_000;
 pub(crate) const MAX_USELESS_BYTES: u64 = 16 << 20;
 /// The time in which they are counted.
 pub(crate) const USELESS_IN: Duration = Duration::from_secs(10);
+
+/// What the other end is told that sends too much of it.
+pub(super) const USELESS: &str = "too much came that is of no use";
 
 /// Counts what is of no use. A call that was over before it was cancelled is nobody's fault, and neither is a body that was on
 /// its way when its call was refused: each request pardons one frame, and as many bytes as may be in flight are pardoned.
