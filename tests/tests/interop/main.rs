@@ -1,6 +1,8 @@
-//! Go peers call a node and a node calls Go peers, over loopback. Where there is no Go, all of this is ignored.
+//! Go peers call a node and a node calls Go peers, and a client on js-libp2p calls a node, over loopback. Where there is no Go, or no
+//! npm, what needs it is ignored.
 
 mod go_calls_rust;
+mod js;
 mod lab;
 mod rust_calls_go;
 
@@ -32,7 +34,15 @@ fn main() -> ExitCode {
         trials.extend(go_calls_rust::trials(transport));
         trials.extend(rust_calls_go::trials(transport));
     }
-    let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(missing.is_some())).collect();
+    let mut trials: Vec<_> = trials.into_iter().map(|trial| trial.with_ignored_flag(missing.is_some())).collect();
+    let no_js = js::missing();
+    if let Some(why) = &no_js {
+        eprintln!("{why}");
+    }
+    let js = trial("a_client_in_js_written_from_the_specification_is_served".into(), || {
+        js::a_client_written_from_the_specification_is_served()
+    });
+    trials.push(js.with_ignored_flag(no_js.is_some()));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
