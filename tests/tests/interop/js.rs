@@ -58,11 +58,6 @@ pub(crate) async fn a_client_written_from_the_specification_is_served() {
     let server = Node::builder().listen("/ip4/127.0.0.1/tcp/0").protocol(PROTOCOL);
     let server = server.serve(TargetServer::new(Echo)).start().await.expect("a node");
     let address = server.addresses().into_iter().next().expect("it listens");
-    let address = if address.to_string().contains("/p2p/") {
-        address
-    } else {
-        address.with_p2p(server.peer_id()).expect("its own")
-    };
     let client = tokio::process::Command::new(folder.join("node_modules/.bin/node"))
         .args(["client.mjs", &address.to_string(), &format!("{PROTOCOL}/p2prpc/1")])
         .current_dir(&folder)
