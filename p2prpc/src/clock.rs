@@ -25,6 +25,11 @@ pub(crate) fn after(time: Duration) -> Instant {
     now.checked_add(time).unwrap_or_else(|| now + LONGEST)
 }
 
+/// So much later than then, or far from now if the clock doesn't reach so far.
+pub(crate) fn later(then: Instant, time: Duration) -> Instant {
+    then.checked_add(time).unwrap_or_else(|| now() + LONGEST)
+}
+
 /// A timer of the runtime that it is made in, or of no runtime if there is none, or one without timers.
 pub(crate) enum Timer {
     Tokio(Pin<Box<Sleep>>),

@@ -22,9 +22,13 @@ impl<'a> Bounded<'a> {
         Self { out, start, limit, full: false, kept: false }
     }
 
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.out.len().saturating_sub(self.start))
+    }
+
     #[inline]
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        if self.full || bytes.len() > self.limit - (self.out.len() - self.start) {
+        if self.full || bytes.len() > self.room() {
             self.full = true;
             return Err(Full);
         }

@@ -80,7 +80,7 @@ impl Meter {
     #[inline]
     fn new(body_len: usize) -> Self {
         let budget = decode_budget(body_len);
-        let (stack_start, max_stack) = (stack_position(), MAX_STACK + stack::beyond());
+        let (stack_start, max_stack) = (stack_position(), MAX_STACK.saturating_add(stack::beyond()));
         Self { budget, left: Cell::new(budget), stack_start, max_stack, exceeded: Cell::new(None) }
     }
 
@@ -128,7 +128,7 @@ impl Place<'_> {
         if usize::from(self.depth) >= MAX_DEPTH {
             return Err(self.meter.fail(Limit::Depth));
         }
-        Ok(Self { depth: self.depth + 1, ..inside })
+        Ok(Self { depth: self.depth.saturating_add(1), ..inside })
     }
 
     /// Inside a `Some` or a newtype.
@@ -140,7 +140,7 @@ impl Place<'_> {
         if stack_position().abs_diff(self.meter.stack_start) > self.meter.max_stack {
             return Err(self.meter.fail(Limit::Stack));
         }
-        Ok(Self { level: self.level + 1, ..self })
+        Ok(Self { level: self.level.saturating_add(1), ..self })
     }
 
     #[inline]

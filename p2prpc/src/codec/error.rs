@@ -72,6 +72,7 @@ mod text {
 
     const MAX_TEXT: usize = 256;
     const CUT: &str = "..";
+    const ROOM: usize = MAX_TEXT - CUT.len();
 
     impl CodecError {
         pub(in crate::codec) fn encode(reason: impl fmt::Display) -> Self {
@@ -95,7 +96,7 @@ mod text {
 
     impl Short {
         fn push(&mut self, c: char) -> fmt::Result {
-            if self.0.len() + c.len_utf8() + CUT.len() > MAX_TEXT {
+            if self.0.len().saturating_add(c.len_utf8()) > ROOM {
                 return Err(fmt::Error);
             }
             self.0.push(c);

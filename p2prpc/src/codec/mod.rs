@@ -56,6 +56,8 @@
 //! # Ok::<(), CodecError>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
+
 #[cfg(feature = "bincode")]
 mod bincode;
 #[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]

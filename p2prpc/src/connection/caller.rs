@@ -162,7 +162,7 @@ impl CallStream {
         let (waker, alone) = {
             let mut shared = self.shared.lock();
             shared.room_for(body.len(), config)?;
-            let id = shared.calls.last_id() + 1;
+            let id = shared.calls.next_id();
             let chunk = if body.len() <= BULK_FROM { body } else { &[] };
             let frame = wire::Request {
                 id,
@@ -179,7 +179,7 @@ impl CallStream {
                 shared.out.push_bulk(Bulk { id, head: None, body: request.body.to_bytes(), sent: 0, of });
             }
             slot.set_place(Place::Sent { stream: self.number, id });
-            shared.bytes += body.len();
+            shared.bytes = shared.bytes.saturating_add(body.len());
             config.in_flight.bytes.fetch_add(body.len(), Ordering::Relaxed);
             let call = InFlight {
                 slot: slot.clone(),
@@ -318,9 +318,10 @@ impl Shared {
             );
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
-        let own = self.bytes == 0 || self.bytes + bytes <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
+        let own = self.bytes == 0
+            || self.bytes.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
         let all = config.in_flight.bytes.load(Ordering::Relaxed);
-        if !own || (all > 0 && all + bytes > config.limits.max_bytes) {
+        if !own || (all > 0 && all.saturating_add(bytes) > config.limits.max_bytes) {
             self.wanted = true;
             return Err(Refused::NoRoomYet);
         }
@@ -330,7 +331,7 @@ impl Shared {
     /// Forget a call.
     pub(super) fn take(&mut self, id: u64, config: &LinkConfig) -> Option<InFlight> {
         let call = self.calls.remove(id)?;
-        self.bytes -= call.bytes;
+        self.bytes = self.bytes.saturating_sub(call.bytes);
         config.in_flight.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
         config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         Some(call)

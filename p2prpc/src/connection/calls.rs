@@ -34,23 +34,28 @@ impl<T> Calls<T> {
 
     /// The last id that was given.
     pub(super) fn last_id(&self) -> u64 {
-        self.first + self.recent.len() as u64 - 1
+        self.next_id().saturating_sub(1)
+    }
+
+    /// The id that the next call will have.
+    pub(super) fn next_id(&self) -> u64 {
+        self.first.saturating_add(self.recent.len() as u64)
     }
 
     /// Add a call under the next id.
     pub(super) fn push(&mut self, call: T) {
-        if self.recent.len() >= SMALL + 2 * self.len {
+        if self.recent.len() >= self.len.saturating_mul(2).saturating_add(SMALL) {
             self.part();
         }
         self.recent.push_back(Some(call));
-        self.len += 1;
+        self.len = self.len.saturating_add(1);
     }
 
     /// Half of `recent` at least is over: whoever isn't has lasted.
     fn part(&mut self) {
         for (id, call) in (self.first..).zip(self.recent.drain(..)) {
             self.lasting.extend(call.map(|call| (id, call)));
-            self.first = id + 1;
+            self.first = id.saturating_add(1);
         }
     }
 
@@ -70,10 +75,10 @@ impl<T> Calls<T> {
             Some(at) => self.recent.get_mut(at)?.take(),
             None => self.lasting.remove(&id),
         }?;
-        self.len -= 1;
+        self.len = self.len.saturating_sub(1);
         while let Some(None) = self.recent.front() {
             self.recent.pop_front();
-            self.first += 1;
+            self.first = self.first.saturating_add(1);
         }
         Some(call)
     }

@@ -10,6 +10,7 @@ use libp2p::Multiaddr;
 use libp2p::swarm::ConnectionId;
 
 use super::now;
+use crate::clock::later;
 
 /// A call on a connection that was silent for longer than this asks for a sign of life.
 const QUIET: Duration = Duration::from_millis(500);
@@ -107,26 +108,26 @@ impl Connection {
     /// When the last byte came; at first, when the connection was made.
     pub(crate) fn heard(&self) -> Instant {
         let heard = self.used.load(Ordering::Relaxed).max(self.pinged.load(Ordering::Relaxed));
-        self.established + Duration::from_micros(heard)
+        later(self.established, Duration::from_micros(heard))
     }
 
     /// When the last byte came on a stream for calls, if one ever came.
     pub(crate) fn used(&self) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,
-            used => Some(self.established + Duration::from_micros(used)),
+            used => Some(later(self.established, Duration::from_micros(used))),
         }
     }
 
     pub(crate) fn sound_since(&self) -> Instant {
-        self.established + Duration::from_micros(self.sound_since.load(Ordering::Relaxed))
+        later(self.established, Duration::from_micros(self.sound_since.load(Ordering::Relaxed)))
     }
 
     /// Smoothed as TCP does it ([RFC 6298](https://www.rfc-editor.org/rfc/rfc6298), section 2).
     pub(crate) fn note_rtt(&self, sample: Duration) {
         let sample = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).max(1);
         let known = self.rtt.load(Ordering::Relaxed);
-        let smoothed = if known == 0 { sample } else { known - known / 8 + sample / 8 };
+        let smoothed = if known == 0 { sample } else { known.saturating_sub(known / 8).saturating_add(sample / 8) };
         self.rtt.store(smoothed.max(1), Ordering::Relaxed);
     }
 

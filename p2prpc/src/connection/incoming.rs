@@ -61,8 +61,8 @@ impl Incoming {
         io: &mut R,
     ) -> Poll<io::Result<usize>> {
         self.make_room();
-        let n = ready!(Pin::new(io).poll_read(cx, &mut self.buffer[self.end..]))?;
-        self.end += n;
+        let n = ready!(Pin::new(io).poll_read(cx, self.buffer.get_mut(self.end..).unwrap_or_default()))?;
+        self.end = self.end.saturating_add(n).min(self.buffer.len());
         Poll::Ready(Ok(n))
     }
 
@@ -74,15 +74,11 @@ impl Incoming {
             (self.start, self.end) = (0, 0);
         }
         if self.end == self.buffer.len() {
-            if self.start > self.buffer.len() / 2 {
-                self.buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.start = 0;
-            } else if self.buffer.len() < LARGE {
-                self.buffer.resize((self.buffer.len() * 4).min(LARGE), 0);
+            if self.start <= self.buffer.len() / 2 && self.buffer.len() < LARGE {
+                self.buffer.resize(self.buffer.len().saturating_mul(4).min(LARGE), 0);
             } else {
                 self.buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
+                self.end = self.end.saturating_sub(self.start);
                 self.start = 0;
             }
         }
@@ -96,7 +92,8 @@ impl Incoming {
         room: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(io).poll_read(cx, room))?;
-        self.open = self.open.map(|open| Open { rest: open.rest - n, ..open }).filter(|open| open.rest > 0);
+        let left = |open: Open| Open { rest: open.rest.saturating_sub(n), ..open };
+        self.open = self.open.map(left).filter(|open| open.rest > 0);
         Poll::Ready(Ok(n))
     }
 
@@ -107,7 +104,7 @@ impl Incoming {
 
     /// The next frame, or part of a chunk; `None` until more has come.
     pub(super) fn next(&self) -> Result<Option<Part<'_>>, WireError> {
-        let bytes = &self.buffer[self.start..self.end];
+        let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
         if let Some(Open { id, rest }) = self.open {
             return Ok(part(id, bytes, 0, rest));
         }
@@ -118,7 +115,7 @@ impl Incoming {
     }
 
     pub(super) fn consume(&mut self, took: Took) {
-        self.start += took.len;
+        self.start = self.start.saturating_add(took.len).min(self.end);
         self.open = took.open;
     }
 
@@ -137,11 +134,12 @@ impl Incoming {
 
 /// What is there of a chunk.
 fn part(id: u64, bytes: &[u8], head: usize, whole: usize) -> Option<Part<'_>> {
-    let chunk = &bytes[head..];
-    let chunk = &chunk[..chunk.len().min(whole)];
+    let chunk = bytes.get(head..)?;
+    let chunk = chunk.get(..whole).unwrap_or(chunk);
     if chunk.is_empty() {
         return None;
     }
-    let open = (chunk.len() < whole).then_some(Open { id, rest: whole - chunk.len() });
-    Some(Part { frame: Frame::Body { id, chunk }, took: Took { len: head + chunk.len(), open } })
+    let rest = whole.saturating_sub(chunk.len());
+    let open = (rest > 0).then_some(Open { id, rest });
+    Some(Part { frame: Frame::Body { id, chunk }, took: Took { len: head.saturating_add(chunk.len()), open } })
 }

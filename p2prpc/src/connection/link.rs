@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::caller::{self, ByteStream, CallStream, Refused};
 use super::established::Connection;
 use super::now;
+use crate::clock::later;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
 use crate::handle::{Body, Link, Request};
@@ -83,7 +84,7 @@ impl LinkConfig {
 
     /// So many bytes of a reply have come that isn't whole yet. False past the limit.
     pub(super) fn receive(&self, bytes: usize) -> bool {
-        self.received_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limits.max_bytes
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limits.max_bytes
     }
 
     /// So many bytes of a reply are handed on, or given up.
@@ -150,8 +151,8 @@ impl Waiting {
 
     /// A stream is gone on which these calls could have been sent. Gives those that have waited for too many.
     fn count_lost_stream(&mut self) -> VecDeque<Queued> {
-        let calls =
-            std::mem::take(&mut self.queue).into_iter().map(|call| Queued { resends: call.resends + 1, ..call });
+        let again = |call: Queued| Queued { resends: call.resends.saturating_add(1), ..call };
+        let calls = std::mem::take(&mut self.queue).into_iter().map(again);
         let (given_up, rest) = calls.partition(|call| call.resends > MAX_RESENDS);
         self.queue = rest;
         given_up
@@ -265,7 +266,7 @@ impl PeerLink {
             if self.config.is_closed() {
                 return None;
             }
-            waiting.streams += 1;
+            waiting.streams = waiting.streams.saturating_add(1);
             let (number, limits) = (waiting.streams, &self.config.limits);
             let stream = Arc::new(CallStream::new(number, limits, connection.clone(), Box::new(io)));
             if let Some(older) = self.current.swap(Some(stream.clone())) {
@@ -458,7 +459,7 @@ impl PeerLink {
                 std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.deadline <= now);
             waiting.queue = rest;
             let next = waiting.queue.iter().map(|call| call.deadline).min();
-            let next = next.map(|next| if waiting.opening { next } else { next.min(now + LOOK_AGAIN) });
+            let next = next.map(|next| if waiting.opening { next } else { next.min(later(now, LOOK_AGAIN)) });
             waiting.timer = next.is_some();
             (late, next)
         };

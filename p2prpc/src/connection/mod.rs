@@ -1,5 +1,7 @@
 //! One peer's call streams: frames in and out, calls in flight, cancellation. It knows substreams, not swarms.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
+
 mod alarm;
 mod caller;
 mod calls;

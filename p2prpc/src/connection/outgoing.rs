@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures::AsyncWrite;
 
 use super::now;
+use crate::clock::later;
 use crate::wire::{self, MAX_CHUNK};
 
 /// Bodies past this size don't go into the buffer of frames.
@@ -83,7 +84,7 @@ impl<T> Outgoing<T> {
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) {
-        self.reserved += bytes;
+        self.reserved = self.reserved.saturating_add(bytes);
     }
 
     /// Bytes of reply bodies among the frames that were never handed to the writer.
@@ -93,24 +94,25 @@ impl<T> Outgoing<T> {
 
     /// A body whose head is queued already, or that needs no room at the other end.
     pub(super) fn push_bulk(&mut self, bulk: Bulk<T>) {
-        self.bulk_bytes += bulk.body.len();
-        self.begun_bytes += bulk.body.len();
+        self.bulk_bytes = self.bulk_bytes.saturating_add(bulk.body.len());
+        self.begun_bytes = self.begun_bytes.saturating_add(bulk.body.len());
         self.bulk.push_back(bulk);
     }
 
     /// A body that begins once bodies of less than `limit` bytes are on their way.
     pub(super) fn hold_bulk(&mut self, bulk: Bulk<T>, limit: usize) {
-        self.bulk_bytes += bulk.body.len();
+        self.bulk_bytes = self.bulk_bytes.saturating_add(bulk.body.len());
         self.held.push_back(bulk);
         self.begin_held(limit);
     }
 
     pub(super) fn begin_held(&mut self, limit: usize) {
         while let Some(next) = self.held.front() {
-            if self.begun_bytes > 0 && self.begun_bytes + next.body.len() > limit {
+            let begun = self.begun_bytes.saturating_add(next.body.len());
+            if self.begun_bytes > 0 && begun > limit {
                 return;
             }
-            self.begun_bytes += next.body.len();
+            self.begun_bytes = begun;
             self.bulk.extend(self.held.pop_front());
         }
     }
@@ -119,14 +121,14 @@ impl<T> Outgoing<T> {
     pub(super) fn remove_bulk(&mut self, id: u64) -> Option<Bulk<T>> {
         let found = if let Some(at) = self.bulk.iter().position(|bulk| bulk.id == id) {
             let bulk = self.bulk.remove(at)?;
-            self.begun_bytes -= bulk.body.len();
+            self.begun_bytes = self.begun_bytes.saturating_sub(bulk.body.len());
             Some(bulk)
         } else {
             let at = self.held.iter().position(|bulk| bulk.id == id)?;
             self.held.remove(at)
         };
         if let Some(bulk) = &found {
-            self.bulk_bytes -= bulk.body.len() - bulk.sent;
+            self.bulk_bytes = self.bulk_bytes.saturating_sub(bulk.body.len().saturating_sub(bulk.sent));
         }
         found
     }
@@ -139,7 +141,7 @@ impl<T> Outgoing<T> {
 
     /// Bytes that wait.
     pub(super) fn len(&self) -> usize {
-        self.frames.len() + self.bulk_bytes
+        self.frames.len().saturating_add(self.bulk_bytes)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -181,22 +183,22 @@ impl<T> Outgoing<T> {
     pub(super) fn refill(&mut self, writer: &mut Writer) -> Option<Bulk<T>> {
         if !self.frames.is_empty() {
             std::mem::swap(&mut self.frames, &mut writer.buffer);
-            writer.reserved += std::mem::take(&mut self.reserved);
+            writer.reserve(std::mem::take(&mut self.reserved));
             return None;
         }
         let mut bulk = self.bulk.pop_front()?;
         if let Some(head) = bulk.head.take() {
             writer.buffer.extend_from_slice(&head);
         }
-        let end = (bulk.sent + BULK_CHUNK).min(bulk.body.len());
+        let end = bulk.sent.saturating_add(BULK_CHUNK).min(bulk.body.len());
         writer.set_chunk(bulk.id, bulk.body.slice(bulk.sent..end));
-        self.bulk_bytes -= end - bulk.sent;
+        self.bulk_bytes = self.bulk_bytes.saturating_sub(end.saturating_sub(bulk.sent));
         bulk.sent = end;
         if end < bulk.body.len() {
             self.bulk.push_back(bulk);
             return None;
         }
-        self.begun_bytes -= bulk.body.len();
+        self.begun_bytes = self.begun_bytes.saturating_sub(bulk.body.len());
         Some(bulk)
     }
 }
@@ -230,7 +232,7 @@ impl Writer {
     }
 
     pub(super) fn reserve(&mut self, bytes: usize) {
-        self.reserved += bytes;
+        self.reserved = self.reserved.saturating_add(bytes);
     }
 
     /// Add a frame with a chunk of a large body.
@@ -248,7 +250,7 @@ impl Writer {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.buffer.len() - self.at + self.chunk.len()
+        self.buffer.len().saturating_sub(self.at).saturating_add(self.chunk.len())
     }
 
     /// Give back what only a busy stream needs.
@@ -271,7 +273,7 @@ impl Writer {
     /// All that the substream has not taken.
     pub(super) fn rest(&mut self) -> &[u8] {
         self.frames();
-        &self.buffer[self.at..]
+        self.buffer.get(self.at..).unwrap_or_default()
     }
 
     /// Bytes of reply bodies that have been written, or never will be.
@@ -287,18 +289,18 @@ impl Writer {
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let from_buffer = self.at < self.buffer.len();
-            let next = if from_buffer { &self.buffer[self.at..] } else { &self.chunk[..] };
-            match Pin::new(&mut *io).poll_write(cx, &next[..next.len().min(PIECE)])? {
+            let next = if from_buffer { self.buffer.get(self.at..).unwrap_or_default() } else { &*self.chunk };
+            match Pin::new(&mut *io).poll_write(cx, next.get(..PIECE).unwrap_or(next))? {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(n) => {
                     if from_buffer {
-                        self.at += n;
+                        self.at = self.at.saturating_add(n);
                     } else {
                         self.chunk.advance(n);
                     }
                     self.flushed = false;
                     if let Some((_, moved)) = &mut self.blocked {
-                        *moved += n;
+                        *moved = moved.saturating_add(n);
                     }
                 }
                 Poll::Pending => {
@@ -332,13 +334,13 @@ impl Writer {
 
     /// When to look whether the other end has stopped reading.
     pub(super) fn check_at(&self) -> Option<Instant> {
-        self.blocked.map(|(since, _)| since + STALL_TIMEOUT)
+        self.blocked.map(|(since, _)| later(since, STALL_TIMEOUT))
     }
 
     /// True if the other end has stopped reading.
     pub(super) fn is_stalled(&mut self, now: Instant) -> bool {
         match &mut self.blocked {
-            Some((since, moved)) if now >= *since + STALL_TIMEOUT => {
+            Some((since, moved)) if now >= later(*since, STALL_TIMEOUT) => {
                 let stalled = *moved < STALL_BYTES;
                 (*since, *moved) = (now, 0);
                 stalled

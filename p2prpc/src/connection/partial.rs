@@ -5,12 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{MIN_BODY_RATE, MOVE_TIMEOUT};
+use crate::clock::later;
 use crate::scratch::Scratch;
 
 /// So much room is made at first, and cleared at a time.
 const STEP: usize = 64 * 1024;
 /// Room that is made later, in times of what has come.
 const GROWTH: usize = 16;
+
+/// So much has to come in each [`MOVE_TIMEOUT`], over all.
+const A_WINDOW: u64 = MIN_BODY_RATE * MOVE_TIMEOUT.as_secs();
 
 /// What has come of a body so far. It grows with the bytes that came, never with the bytes announced.
 #[derive(Debug)]
@@ -31,21 +35,21 @@ impl<T> Partial<T> {
 
     /// Room for `n` bytes or less of what comes next. `None` if the body ends before.
     pub(super) fn room(&mut self, n: usize) -> Option<&mut [u8]> {
-        if n > self.len - self.received {
+        if n > self.missing() {
             return None;
         }
-        let n = n.min(STEP);
-        self.reserve(n);
+        let end = self.received.saturating_add(n.min(STEP));
+        self.reserve(end);
         let bytes = &mut self.bytes.0;
-        if bytes.len() < self.received + n {
-            bytes.resize(self.received + n, 0);
+        if bytes.len() < end {
+            bytes.resize(end, 0);
         }
-        Some(&mut bytes[self.received..][..n])
+        bytes.get_mut(self.received..end)
     }
 
     /// So much has been put into the room. True if the body is whole now.
     pub(super) fn fill(&mut self, n: usize, now: Instant) -> bool {
-        self.received += n;
+        self.received = self.received.saturating_add(n);
         self.moved = now;
         self.received == self.len
     }
@@ -53,32 +57,38 @@ impl<T> Partial<T> {
     /// Add a chunk of which `rest` bytes are still to come: `Some(true)` if the body is whole now, `None` if the chunk goes
     /// past it.
     pub(super) fn push(&mut self, chunk: &[u8], rest: usize, now: Instant) -> Option<bool> {
-        if chunk.len() + rest > self.len - self.received {
+        if chunk.len().saturating_add(rest) > self.missing() {
             return None;
         }
-        self.reserve(chunk.len());
+        self.reserve(self.received.saturating_add(chunk.len()));
         self.bytes.0.truncate(self.received);
         self.bytes.0.extend_from_slice(chunk);
         Some(self.fill(chunk.len(), now))
     }
 
-    fn reserve(&mut self, n: usize) {
-        let wanted = self.received + n;
+    fn missing(&self) -> usize {
+        self.len.saturating_sub(self.received)
+    }
+
+    fn reserve(&mut self, wanted: usize) {
         if wanted > STEP
             && self.bytes.0.capacity() <= STEP
             && let Some(mut large) = Scratch::take_large()
         {
             large.0.truncate(self.len);
-            let used = self.received.min(large.0.len());
-            large.0[..used].copy_from_slice(&self.bytes.0[..used]);
-            large.0.extend_from_slice(&self.bytes.0[used..self.received]);
+            let come = self.bytes.0.get(..self.received).unwrap_or_default();
+            let (over, behind) = come.split_at(self.received.min(large.0.len()).min(come.len()));
+            if let Some(used) = large.0.get_mut(..over.len()) {
+                used.copy_from_slice(over);
+            }
+            large.0.extend_from_slice(behind);
             self.bytes = large;
         }
         let bytes = &mut self.bytes.0;
         if bytes.capacity() < wanted {
             // Much more than has come, but never past the end: what has come is copied with it.
             let capacity = wanted.max(STEP).max(self.received.saturating_mul(GROWTH)).min(self.len);
-            bytes.reserve_exact(capacity - bytes.len());
+            bytes.reserve_exact(capacity.saturating_sub(bytes.len()));
         }
     }
 
@@ -97,7 +107,8 @@ impl<T> Partial<T> {
     }
 
     pub(super) fn check_at(&self) -> Instant {
-        self.moved.min(self.began + MOVE_TIMEOUT.saturating_mul(self.windows())) + MOVE_TIMEOUT
+        let in_time = later(self.began, MOVE_TIMEOUT.saturating_mul(self.windows()));
+        later(self.moved.min(in_time), MOVE_TIMEOUT)
     }
 
     /// The time until now doesn't count: what came wasn't read.
@@ -107,8 +118,7 @@ impl<T> Partial<T> {
     }
 
     fn windows(&self) -> u32 {
-        let a_window = MIN_BODY_RATE * MOVE_TIMEOUT.as_secs();
-        u32::try_from(self.received as u64 / a_window).unwrap_or(u32::MAX)
+        u32::try_from(self.received as u64 / A_WINDOW).unwrap_or(u32::MAX)
     }
 
     /// True if it has stopped, or comes too slowly.

@@ -34,8 +34,8 @@ pub(super) fn unsent(calls: &mut HashMap<u64, InFlight>, out: &mut Outgoing<Orig
 
 fn requests_after(frames: &[u8], taken: usize, calls: &mut HashMap<u64, InFlight>, unsent: &mut Vec<Queued>) {
     let mut at = 0;
-    while let Ok(Some((frame, len))) = wire::decode(&frames[at..]) {
-        at += len;
+    while let Ok(Some((frame, len))) = wire::decode(frames.get(at..).unwrap_or_default()) {
+        at = at.saturating_add(len);
         let Frame::Request(request) = frame else { continue };
         let whole = request.chunk.len() as u64 == request.body_len;
         if at <= taken || !whole {
@@ -56,7 +56,7 @@ fn again(call: InFlight, codec: CodecId, metadata: Metadata, body: bytes::Bytes)
         deadline: call.deadline,
         metadata,
         body,
-        resends: call.resends + 1,
+        resends: call.resends.saturating_add(1),
         again: call.again,
     }
 }

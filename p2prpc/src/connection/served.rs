@@ -276,7 +276,7 @@ impl Future for Call {
                 let began = now();
                 let polled = Pin::new(&mut self.handler).poll(cx);
                 let ended = now();
-                route.note_first_poll(ended - began, ended);
+                route.note_first_poll(ended.saturating_duration_since(began), ended);
                 polled
             }
         };

@@ -29,7 +29,7 @@ impl Useless {
     }
 
     pub(super) fn request(&mut self) {
-        self.requests += 1;
+        self.requests = self.requests.saturating_add(1);
     }
 
     /// A frame with so many bytes of a body was of no use. False if that is too much.
@@ -37,9 +37,10 @@ impl Useless {
         if now.saturating_duration_since(self.since) >= USELESS_IN {
             *self = Useless::new(self.pardoned_bytes, now);
         }
-        self.frames += 1;
+        self.frames = self.frames.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        self.frames <= MAX_USELESS_FRAMES + self.requests && self.bytes <= MAX_USELESS_BYTES + self.pardoned_bytes
+        self.frames <= MAX_USELESS_FRAMES.saturating_add(self.requests)
+            && self.bytes <= MAX_USELESS_BYTES.saturating_add(self.pardoned_bytes)
     }
 }
 

@@ -24,6 +24,8 @@
 //!
 //! A Go peer sends neither a deadline nor metadata; a caller's deadline is kept here, and the Go peer then sees its stream reset.
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
+
 pub(crate) mod caller;
 mod reading;
 mod record;

@@ -71,13 +71,13 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
     async fn more(&mut self) -> io::Result<usize> {
         let held = self.buffer.len();
-        self.buffer.resize(held + held.clamp(*STEP.start(), *STEP.end()), 0);
+        self.buffer.resize(held.saturating_add(held.clamp(*STEP.start(), *STEP.end())), 0);
         let read = match self.buffer.get_mut(held..) {
             Some(free) => self.io.read(free).await,
             None => Ok(0),
         };
         // Cancelled meanwhile, it would hold zeros: but then nobody reads on.
-        self.buffer.truncate(held + read.as_ref().map_or(0, |read| *read));
+        self.buffer.truncate(held.saturating_add(read.as_ref().map_or(0, |read| *read)));
         read
     }
 }

@@ -135,7 +135,7 @@ where
                 if !bytes.announce(step) {
                     return false;
                 }
-                announced += step;
+                announced = announced.saturating_add(step);
             }
             bytes.came(held)
         };
@@ -253,7 +253,7 @@ async fn given_up<R: AsyncRead + Unpin>(reading: &mut Reading<R>, mut streaming:
             Ok(0) => return GivenUp::Ended,
             Ok(read) => {
                 streaming = true;
-                stray += read;
+                stray = read.saturating_add(stray);
                 if stray > STRAY_BYTES {
                     return GivenUp::Reset;
                 }
@@ -269,7 +269,7 @@ async fn hear_out<R: AsyncRead + Unpin>(reading: &mut Reading<R>) {
     while heard < FAREWELL_BYTES {
         match reading.skip().await {
             Ok(0) | Err(_) => return,
-            Ok(read) => heard += read,
+            Ok(read) => heard = read.saturating_add(heard),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Skim {
                 return Ok(None);
             };
             self.at = self.at.saturating_add(len).saturating_add(header.payload());
-            self.left = self.left - 1 + header.parts();
+            self.left = self.left.saturating_sub(1).saturating_add(header.parts());
             let least = usize::try_from(self.left).map_or(usize::MAX, |left| self.at.saturating_add(left));
             if least > self.limit {
                 return Err(Hopeless::TooLarge);

@@ -71,11 +71,11 @@ impl From<SystemTime> for Time {
             Ok(since) => Time { seconds: seconds(since), nanoseconds: since.subsec_nanos() },
             Err(before) => {
                 let before = before.duration();
-                let (whole, rest) = (-seconds(before), before.subsec_nanos());
+                let (whole, rest) = (seconds(before).saturating_neg(), before.subsec_nanos());
                 if rest == 0 {
                     Time { seconds: whole, nanoseconds: 0 }
                 } else {
-                    Time { seconds: whole - 1, nanoseconds: NANOSECONDS - rest }
+                    Time { seconds: whole.saturating_sub(1), nanoseconds: NANOSECONDS.saturating_sub(rest) }
                 }
             }
         }
@@ -182,10 +182,10 @@ impl<'de> Visitor<'de> for TimeBytes {
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut bytes: A) -> Result<Time, A::Error> {
         let (mut all, mut len) = ([0; 12], 0);
         while let Some(byte) = bytes.next_element()? {
-            *all.get_mut(len).ok_or_else(|| A::Error::invalid_length(len + 1, &self))? = byte;
-            len += 1;
+            *all.get_mut(len).ok_or_else(|| A::Error::invalid_length(13, &self))? = byte;
+            len = len.saturating_add(1);
         }
-        self.visit_bytes(&all[..len])
+        self.visit_bytes(all.get(..len).unwrap_or_default())
     }
 }
 

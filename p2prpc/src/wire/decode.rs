@@ -18,7 +18,7 @@ const _: () = assert!(MAX_FRAME < 1 << (7 * MAX_PREFIX));
 /// after 3 bytes, and nothing has to be kept or waited for to see it.
 #[inline]
 pub fn frame_len(buf: &[u8]) -> Result<Option<usize>, WireError> {
-    Ok(prefix(buf)?.map(|(prefix, len)| prefix + len))
+    Ok(prefix(buf)?.map(|(prefix, len)| prefix.saturating_add(len)))
 }
 
 /// Read the frame at the start of `buf`: the frame, and how many bytes of `buf` it took. `None`: the frame isn't
@@ -50,7 +50,7 @@ pub fn decode(buf: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
         Some(kind) => read_frame(kind, Reader::new(fields))?,
         None => Frame::Unknown { kind: *kind, fields },
     };
-    Ok(Some((frame, prefix + len)))
+    Ok(Some((frame, prefix.saturating_add(len))))
 }
 
 /// A [`Frame::Body`] at the start of a buffer that ends in the middle of its chunk: the call's id, where the chunk begins,
@@ -63,11 +63,12 @@ pub(crate) fn begun_body(buf: &[u8]) -> Result<Option<(u64, usize, usize)>, Wire
     };
     let Some((id, chunk)) = varint::read(fields)? else { return Ok(None) };
     check_id(id)?;
-    let head = fields.len() - chunk.len();
-    match (len - 1).checked_sub(head) {
+    // The kind and the id.
+    let head = fields.len().saturating_sub(chunk.len()).saturating_add(1);
+    match len.checked_sub(head) {
         None | Some(0) => Err(WireError::ChunkEmpty),
         Some(whole) if whole > MAX_CHUNK => Err(WireError::ChunkTooLong),
-        Some(whole) => Ok(Some((id, prefix + 1 + head, whole))),
+        Some(whole) => Ok(Some((id, prefix.saturating_add(head), whole))),
     }
 }
 
@@ -77,7 +78,7 @@ fn prefix(buf: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
     let buf = buf.get(..MAX_PREFIX).unwrap_or(buf);
     match varint::read(buf)? {
         Some((0, _)) => Err(WireError::FrameEmpty),
-        Some((len, rest)) if len <= MAX_FRAME as u64 => Ok(Some((buf.len() - rest.len(), len as usize))),
+        Some((len, rest)) if len <= MAX_FRAME as u64 => Ok(Some((buf.len().saturating_sub(rest.len()), len as usize))),
         None if buf.len() < MAX_PREFIX => Ok(None),
         _ => Err(WireError::FrameTooLong),
     }

@@ -6,7 +6,7 @@ use super::frame::{check_chunk, check_id, deadline_to_number, text_len};
 use super::{
     ErrorReply, FIRST_IGNORED_KIND, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_FRAME, MAX_HEADER,
     MAX_MESSAGE_TEXT, MAX_METADATA_BYTES, MAX_METADATA_PAIRS, MAX_METHOD, Reply, Request, WireError, check_method, cut,
-    varint,
+    sum, varint,
 };
 
 /// The longest fields before a chunk: a request's, or an error's with its message for the method's name. Numbers have at most
@@ -138,7 +138,7 @@ pub fn encode_cancel(out: &mut Vec<u8>, id: u64) -> Result<(), WireError> {
 /// [`MAX_MESSAGE_TEXT`] bytes.
 pub fn encode_go_away(out: &mut Vec<u8>, last_call_id: u64, reason: GoAwayReason, message: &str) {
     let (reason, message) = (reason.into(), cut(message));
-    begin(out, Kind::GoAway, varint::len(last_call_id) + varint::len(reason) + text_len(message), 0);
+    begin(out, Kind::GoAway, sum([varint::len(last_call_id), varint::len(reason), text_len(message)]), 0);
     varint::write(out, last_call_id);
     varint::write(out, reason);
     write_text(out, message);
@@ -151,7 +151,7 @@ fn encode_unknown(out: &mut Vec<u8>, kind: u8, fields: &[u8]) -> Result<(), Wire
     if fields.len() >= MAX_FRAME {
         return Err(WireError::FrameTooLong);
     }
-    varint::write(out, fields.len() as u64 + 1);
+    varint::write(out, (fields.len() as u64).saturating_add(1));
     out.push(kind);
     out.extend_from_slice(fields);
     Ok(())
@@ -160,9 +160,9 @@ fn encode_unknown(out: &mut Vec<u8>, kind: u8, fields: &[u8]) -> Result<(), Wire
 /// Make room for a whole frame, and write its length and kind.
 #[inline]
 fn begin(out: &mut Vec<u8>, kind: Kind, fields: usize, chunk: usize) {
-    let len = 1 + fields + chunk;
+    let len = sum([1, fields, chunk]);
     debug_assert!(len <= MAX_FRAME, "the limits of the fields keep every frame below MAX_FRAME");
-    out.reserve(varint::len(len as u64) + len);
+    out.reserve(sum([varint::len(len as u64), len]));
     varint::write(out, len as u64);
     out.push(kind as u8);
 }

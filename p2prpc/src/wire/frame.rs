@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Delivery, ErrorCode, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_METHOD, MetadataRef, WireError, cut, varint,
+    Delivery, ErrorCode, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_METHOD, MetadataRef, WireError, cut, sum, varint,
 };
 
 /// One frame, borrowed from the bytes it came in.
@@ -126,12 +126,14 @@ impl Request<'_> {
     }
 
     pub(super) fn fields_len(&self) -> usize {
-        varint::len(self.id)
-            + text_len(self.method)
-            + varint::len(self.codec)
-            + varint::len(deadline_to_number(self.deadline))
-            + self.metadata.encoded_len()
-            + varint::len(self.body_len)
+        sum([
+            varint::len(self.id),
+            text_len(self.method),
+            varint::len(self.codec),
+            varint::len(deadline_to_number(self.deadline)),
+            self.metadata.encoded_len(),
+            varint::len(self.body_len),
+        ])
     }
 }
 
@@ -142,7 +144,7 @@ impl Reply<'_> {
     }
 
     pub(super) fn fields_len(&self) -> usize {
-        varint::len(self.id) + self.metadata.encoded_len() + varint::len(self.body_len)
+        sum([varint::len(self.id), self.metadata.encoded_len(), varint::len(self.body_len)])
     }
 }
 
@@ -153,12 +155,14 @@ impl ErrorReply<'_> {
     }
 
     pub(super) fn fields_len(&self) -> usize {
-        varint::len(self.id)
-            + varint::len(self.code.into())
-            + varint::len(self.delivery as u64)
-            + text_len(cut(self.message))
-            + self.metadata.encoded_len()
-            + varint::len(self.body_len)
+        sum([
+            varint::len(self.id),
+            varint::len(self.code.into()),
+            varint::len(self.delivery as u64),
+            text_len(cut(self.message)),
+            self.metadata.encoded_len(),
+            varint::len(self.body_len),
+        ])
     }
 
     pub(super) fn check(&self) -> Result<(), WireError> {
@@ -234,11 +238,12 @@ pub(super) fn deadline_from_number(number: u64) -> Option<Duration> {
 
 #[inline]
 pub(super) fn text_len(text: &str) -> usize {
-    varint::len(text.len() as u64) + text.len()
+    sum([varint::len(text.len() as u64), text.len()])
 }
 
 /// The bytes before the chunk: length, kind and fields.
 #[inline]
 fn head_len(fields: usize, chunk: &[u8]) -> usize {
-    varint::len((1 + fields + chunk.len()) as u64) + 1 + fields
+    let len = sum([1, fields, chunk.len()]);
+    sum([varint::len(len as u64), 1, fields])
 }

@@ -3,7 +3,7 @@
 use super::decode::Reader;
 use super::{
     DEFAULT_MAX_BYTES_IN_FLIGHT, DEFAULT_MAX_CALLS, DEFAULT_MAX_MESSAGE, MAX_CODECS, MAX_FEATURES, MAX_HELLO,
-    MAX_HELLO_ENTRIES, MIN_LIMIT_BYTES, Role, WireError, varint,
+    MAX_HELLO_ENTRIES, MIN_LIMIT_BYTES, Role, WireError, sum, varint,
 };
 
 const ROLE: u64 = 1;
@@ -63,10 +63,11 @@ impl Hello {
         let mut hello = Hello::default();
         let mut entries = Reader::new(entries);
         let mut seen = [false; FEATURES as usize + 1];
-        let mut count = 0;
-        while !entries.is_empty() {
-            count += 1;
-            if count > MAX_HELLO_ENTRIES {
+        for at in 0.. {
+            if entries.is_empty() {
+                break;
+            }
+            if at == MAX_HELLO_ENTRIES {
                 return Err(WireError::HelloTooManyEntries);
             }
             let tag = entries.varint()?;
@@ -111,9 +112,9 @@ impl Hello {
     }
 
     pub(super) fn encoded_len(&self) -> usize {
-        let prefixed = |tag, len| varint::len(tag) + varint::len(len as u64) + len;
+        let prefixed = |tag, len| sum([varint::len(tag), varint::len(len as u64), len]);
         let numbers: usize = self.numbers().map(|(tag, number)| prefixed(tag, varint::len(number))).iter().sum();
-        numbers + self.lists().map(|(tag, list)| prefixed(tag, list_len(list))).sum::<usize>()
+        sum([numbers, self.lists().map(|(tag, list)| prefixed(tag, list_len(list))).sum()])
     }
 
     pub(super) fn check(&self) -> Result<(), WireError> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::decode::Reader;
 use super::frame::text_len;
-use super::{Field, MAX_METADATA_BYTES, MAX_METADATA_KEY, MAX_METADATA_PAIRS, WireError, varint};
+use super::{Field, MAX_METADATA_BYTES, MAX_METADATA_KEY, MAX_METADATA_PAIRS, WireError, sum, varint};
 
 /// The metadata of a frame, still encoded and known to keep all rules: at most [`MAX_METADATA_PAIRS`] pairs of at
 /// most [`MAX_METADATA_BYTES`] together, each key once.
@@ -64,7 +64,7 @@ impl<'a> MetadataRef<'a> {
                 *slot = key;
             }
             let value = from.prefixed()?.rest();
-            bytes += key.len() + value.len();
+            bytes = sum([bytes, key.len(), value.len()]);
             if bytes > MAX_METADATA_BYTES {
                 return Err(WireError::MetadataTooLong);
             }
@@ -72,13 +72,13 @@ impl<'a> MetadataRef<'a> {
                 return Err(WireError::NotUtf8(Field::MetadataValue));
             }
         }
-        let len = start.len() - from.rest().len();
+        let len = start.len().saturating_sub(from.rest().len());
         Ok(MetadataRef { count, pairs: start.get(..len).unwrap_or_default() })
     }
 
     #[inline]
     pub(super) fn encoded_len(&self) -> usize {
-        varint::len(self.count as u64) + self.pairs.len()
+        sum([varint::len(self.count as u64), self.pairs.len()])
     }
 
     #[inline]
@@ -161,12 +161,12 @@ impl MetadataBuf {
         if self.view().get(key).is_some() {
             return Err(WireError::MetadataDuplicate);
         }
-        self.pairs.reserve(text_len(key) + text_len(value));
+        self.pairs.reserve(sum([text_len(key), text_len(value)]));
         for text in [key, value] {
             varint::write(&mut self.pairs, text.len() as u64);
             self.pairs.extend_from_slice(text.as_bytes());
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.bytes = bytes;
         Ok(())
     }

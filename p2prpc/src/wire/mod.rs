@@ -28,6 +28,8 @@
 //! # Ok::<(), wire::WireError>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
+
 mod codes;
 mod decode;
 mod encode;
@@ -107,6 +109,12 @@ pub const DEFAULT_MAX_BYTES_IN_FLIGHT: u64 = 64 * 1024 * 1024;
 
 /// The least that a `Hello` may give as a limit in bytes: one chunk.
 pub const MIN_LIMIT_BYTES: u64 = MAX_CHUNK as u64;
+
+/// The length of what has parts of these lengths.
+#[inline]
+fn sum<const N: usize>(lengths: [usize; N]) -> usize {
+    lengths.into_iter().fold(0, usize::saturating_add)
+}
 
 /// The first `MAX_MESSAGE_TEXT` bytes of `text`, cut between characters.
 fn cut(text: &str) -> &str {

@@ -19,7 +19,7 @@ pub(super) fn read(buf: &[u8]) -> Result<Option<(u64, &[u8])>, WireError> {
 fn read_long(buf: &[u8]) -> Result<Option<(u64, &[u8])>, WireError> {
     match decode::u64(buf) {
         // The tenth byte has room for one more bit, and the crate drops the others without a word.
-        Ok((_, rest)) if buf.len() - rest.len() == MAX_LEN && buf.get(MAX_LEN - 1) != Some(&1) => {
+        Ok((_, rest)) if buf.len().saturating_sub(rest.len()) == MAX_LEN && buf.get(MAX_LEN - 1) != Some(&1) => {
             Err(WireError::VarintOverflow)
         }
         Ok(number) => Ok(Some(number)),
@@ -32,7 +32,7 @@ fn read_long(buf: &[u8]) -> Result<Option<(u64, &[u8])>, WireError> {
 /// The bytes that [`write`] takes for `number`.
 #[inline]
 pub(super) const fn len(number: u64) -> usize {
-    let bits = u64::BITS - (number | 1).leading_zeros();
+    let bits = u64::BITS.saturating_sub((number | 1).leading_zeros());
     bits.div_ceil(7) as usize
 }
 

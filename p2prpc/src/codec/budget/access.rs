@@ -20,8 +20,8 @@ impl<'m, S> Part<'m, S> {
     {
         let size = size_of::<S::Value>();
         let paid = size.min(*inline);
-        *inline -= paid;
-        let due = if size == 0 { 1 } else { size - paid };
+        *inline = inline.saturating_sub(paid);
+        let due = if size == 0 { 1 } else { size.saturating_sub(paid) };
         Self { inner: seed, place, due }
     }
 }

@@ -71,7 +71,7 @@ impl<'de, 'a> Deserializer<'de, 'a> {
         while left > 0 {
             let header = self.header()?;
             self.payload(header.payload() as u32)?;
-            left = left - 1 + header.parts();
+            left = left.saturating_sub(1).saturating_add(header.parts());
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ impl Header {
         if marker == Marker::Reserved {
             return Err(NeverUsed);
         }
-        Ok(read_behind(marker, rest).map(|(header, len)| (header, 1 + len)))
+        Ok(read_behind(marker, rest).map(|(header, len)| (header, len.saturating_add(1))))
     }
 
     /// The bytes that follow and are no values.

@@ -57,14 +57,14 @@ impl Small {
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
 impl io::Write for Small {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = io::Write::write(&mut &mut self.bytes[self.len..], bytes)?;
-        self.len += written;
+        let written = io::Write::write(&mut self.bytes.get_mut(self.len..).unwrap_or_default(), bytes)?;
+        self.len = self.len.saturating_add(written);
         Ok(written)
     }
 
@@ -359,7 +359,7 @@ impl<'a, S: Sink> Elements<'a, S> {
                 value.serialize(serializer.again())
             }
             Elements::Gathered { whole, part, count, .. } => {
-                *count += usize::from(counts);
+                *count = count.saturating_add(counts.into());
                 part_serialize(value, part, whole.limit)
             }
         }

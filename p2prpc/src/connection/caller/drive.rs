@@ -12,6 +12,7 @@ use libp2p::core::upgrade::NegotiationError;
 
 use super::replies::Replies;
 use super::{ByteStream, CallStream, PeerLimits};
+use crate::clock::later;
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::{Incoming, Part};
 use crate::connection::link::PeerLink;
@@ -126,7 +127,7 @@ impl Driver {
         self.replies.last_id = stream.shared.lock().calls.last_id();
         let mut pipe = stream.pipe.lock();
         let Some(io) = &mut pipe.io else { return Ok(false) };
-        let mut frames = 0;
+        let mut frames = 0_usize;
         loop {
             match self.incoming.next() {
                 Ok(Some(Part { frame, took })) => {
@@ -139,7 +140,7 @@ impl Driver {
                     }
                     // It may have been answered since this task last looked.
                     self.idle_since = None;
-                    frames += 1;
+                    frames = frames.saturating_add(1);
                     if frames == FRAMES_A_TURN {
                         return Ok(true);
                     }
@@ -207,7 +208,7 @@ impl Driver {
         if retire {
             self.link.retire(stream);
         }
-        let many = completed.len() > 1 && completed.len() + under_way >= BATCH_FROM;
+        let many = completed.len() > 1 && completed.len().saturating_add(under_way) >= BATCH_FROM;
         for (slot, answer) in completed {
             slot.complete(answer);
         }
@@ -234,20 +235,21 @@ impl Driver {
             return Some(End::Lost("the peer does not read".into()));
         }
         if !self.replies.greeted {
-            if now >= self.started + HELLO_TIMEOUT {
+            let at = later(self.started, HELLO_TIMEOUT);
+            if now >= at {
                 return Some(End::Broken("no hello came in time".into()));
             }
-            self.alarm.not_after(self.started + HELLO_TIMEOUT);
+            self.alarm.not_after(at);
         }
         if self.incoming.is_partial() {
-            let since = *self.fragment_since.get_or_insert(now);
-            if now >= since + MOVE_TIMEOUT {
+            let at = later(*self.fragment_since.get_or_insert(now), MOVE_TIMEOUT);
+            if now >= at {
                 return Some(End::Lost("the peer stopped in the middle of a frame".into()));
             }
-            self.alarm.not_after(since + MOVE_TIMEOUT);
+            self.alarm.not_after(at);
         }
         if let Some(at) = writer.check_at() {
-            self.alarm.not_after(at.max(now + Duration::from_millis(1)));
+            self.alarm.not_after(at.max(later(now, Duration::from_millis(1))));
         }
         let mut late = Vec::new();
         {
@@ -284,14 +286,15 @@ impl Driver {
                 self.idle_since = None;
             } else {
                 let since = *self.idle_since.get_or_insert(now);
-                if now >= since + SHRINK_AFTER {
+                let shrink_at = later(since, SHRINK_AFTER);
+                if now >= shrink_at {
                     Scratch::forget_large();
                     self.incoming.shrink();
                     writer.shrink();
                     shared.out.shrink();
                     shared.calls.shrink();
                 } else {
-                    self.alarm.not_after(since + SHRINK_AFTER);
+                    self.alarm.not_after(shrink_at);
                 }
                 let at = since.checked_add(self.link.config().idle_timeout);
                 if at.is_some_and(|at| now >= at) {

@@ -126,14 +126,14 @@ impl Replies {
             self.done.push((id, coming.with(Bytes::copy_from_slice(chunk))));
         } else if !self.stream.awaits(id) {
             // Nobody waits for it any more, and nothing of it is kept.
-        } else if self.partial_bytes + len > max_bytes_per_peer.max(len) {
+        } else if self.partial_bytes.saturating_add(len) > max_bytes_per_peer.max(len) {
             let detail = format_args!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
             self.failed(id, RpcError::answered(ErrorKind::Overloaded, detail));
         } else if !self.link.config().receive(chunk.len()) {
             self.link.config().let_go(chunk.len());
             self.failed(id, self.too_much());
         } else {
-            self.partial_bytes += len;
+            self.partial_bytes = self.partial_bytes.saturating_add(len);
             let coming = Coming { kind, metadata: Metadata::of_answer(metadata) };
             self.partials.insert(id, Partial::new(coming, len, chunk, now()));
         }
@@ -167,7 +167,7 @@ impl Replies {
 
     pub(super) fn forget(&mut self, id: u64) -> Option<Partial<Coming>> {
         let partial = self.partials.remove(&id)?;
-        self.partial_bytes -= partial.announced();
+        self.partial_bytes = self.partial_bytes.saturating_sub(partial.announced());
         self.link.config().let_go(partial.received());
         Some(partial)
     }

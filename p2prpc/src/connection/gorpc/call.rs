@@ -69,8 +69,8 @@ pub(super) fn spawn(link: Arc<BilingualLink>, call: EitherCall, start: Start, sl
     link.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
     // Held until the task is known, so that it can't end before.
     let mut tasks = link.tasks.lock();
-    tasks.last_id += 1;
-    let id = tasks.last_id;
+    let id = tasks.last_id.saturating_add(1);
+    tasks.last_id = id;
     slot.set_place(Place::Sent { stream: NO_STREAM, id });
     let task = Task { link: link.clone(), id, slot: slot.clone() };
     if let Some(running) = link.config.spawner.spawn(run(task, call, start)) {
@@ -157,7 +157,7 @@ async fn prepare<'a>(link: &Arc<BilingualLink>, call: &'a EitherCall, start: Sta
         Start::Undecided(undecided) => (None, Some(undecided)),
     };
     let (mut place, mut bytes, mut substream) = (None, None, None);
-    let mut lost = 0;
+    let mut lost = 0_u8;
     loop {
         match link.dialect() {
             None => {
@@ -189,7 +189,7 @@ async fn prepare<'a>(link: &Arc<BilingualLink>, call: &'a EitherCall, start: Sta
             None => open(link).await?,
         };
         let Some(substream) = opened else {
-            lost += 1;
+            lost = lost.saturating_add(1);
             if lost > MAX_RESENDS {
                 return Err(lost_too_often());
             }

@@ -98,7 +98,7 @@ impl Substreams {
 
     pub(super) fn connected(&self, established: Arc<Established>) -> (ConnectionKey, CancellationToken) {
         let mut state = self.state.lock();
-        state.last_key += 1;
+        state.last_key = state.last_key.saturating_add(1);
         let (key, lost) = (ConnectionKey(state.last_key), CancellationToken::new());
         state.connections.push(Connection {
             key,
@@ -136,7 +136,7 @@ impl Substreams {
         let opening: usize = sound.map(|connection| connection.opening).sum();
         match state.best() {
             Some(best) if best.key == key && best.opening.max(opening) < wanted => {
-                best.opening += 1;
+                best.opening = best.opening.saturating_add(1);
                 true
             }
             _ => false,

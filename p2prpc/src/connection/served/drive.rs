@@ -11,6 +11,7 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::requests::{Fault, Requests};
 use super::{ServedStream, error_frame, size};
+use crate::clock::later;
 use crate::connection::alarm::Alarm;
 use crate::connection::caller::hello;
 use crate::connection::incoming::{Incoming, Part};
@@ -115,7 +116,7 @@ impl Driver {
 
     /// True if there is more to read at once.
     fn read<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, io: &mut S) -> Result<bool, End> {
-        let mut frames = 0;
+        let mut frames = 0_usize;
         self.requests.refresh();
         let began = self.requests.time;
         loop {
@@ -143,9 +144,9 @@ impl Driver {
                         shared.max_bytes = size(hello.max_bytes_in_flight);
                         shared.max_message = self.requests.max_message;
                     }
-                    frames += 1;
+                    frames = frames.saturating_add(1);
                     self.active = true;
-                    if frames >= FRAMES_A_TURN || self.requests.time - began > TURN {
+                    if frames >= FRAMES_A_TURN || self.requests.time.saturating_duration_since(began) > TURN {
                         return Ok(true);
                     }
                 }
@@ -184,7 +185,7 @@ impl Driver {
 
     fn waiting_replies(&self) -> usize {
         let own = self.writer.len();
-        if own > MAX_WAITING_REPLIES { own } else { own + self.stream.shared.lock().out.len() }
+        if own > MAX_WAITING_REPLIES { own } else { own.saturating_add(self.stream.shared.lock().out.len()) }
     }
 
     fn say_go_away(&mut self) {
@@ -234,7 +235,7 @@ impl Driver {
             self.alarm.not_after(at);
         }
         if !self.requests.greeted {
-            let at = self.started + HELLO_TIMEOUT;
+            let at = later(self.started, HELLO_TIMEOUT);
             if now >= at {
                 return broken(GoAwayReason::ProtocolError, "no hello came in time");
             }
@@ -242,7 +243,7 @@ impl Driver {
         }
         // While replies wait the rest of a frame may be here and not be read.
         if self.incoming.is_partial() && !self.paused {
-            let at = *self.fragment_since.get_or_insert(now) + MOVE_TIMEOUT;
+            let at = later(*self.fragment_since.get_or_insert(now), MOVE_TIMEOUT);
             if now >= at {
                 return broken(GoAwayReason::Overloaded, "a frame stopped in the middle");
             }
@@ -289,16 +290,17 @@ impl Driver {
         let idle_since = shared.idle_since;
         drop(shared);
         if let Some(since) = idle_since {
-            if now >= since + SHRINK_AFTER {
+            let at = later(since, SHRINK_AFTER);
+            if now >= at {
                 Scratch::forget_large();
                 self.incoming.shrink();
                 self.writer.shrink();
                 self.stream.shared.lock().shrink();
             } else {
-                self.alarm.not_after(since + SHRINK_AFTER);
+                self.alarm.not_after(at);
             }
             if let Some(left) = self.left_at {
-                let at = left + LEAVE_TIMEOUT;
+                let at = later(left, LEAVE_TIMEOUT);
                 if now >= at {
                     return Some(End::Lost);
                 }
@@ -314,7 +316,8 @@ impl Driver {
             let mut shared = self.stream.shared.lock();
             shared.closed = true;
             let held: usize = shared.out.drain_bulk().map(|bulk| bulk.body.len()).sum();
-            let held = held + shared.out.take_reserved() + self.writer.take_reserved();
+            let reserved = shared.out.take_reserved().saturating_add(self.writer.take_reserved());
+            let held = held.saturating_add(reserved);
             // This side of the stream may be kept for a while yet.
             shared.out = Outgoing::default();
             (std::mem::take(&mut shared.running), held)

@@ -130,7 +130,7 @@ impl Requests {
         }
         self.last_id = request.id;
         self.useless.request();
-        let rest = request.body_len - request.chunk.len() as u64;
+        let rest = request.body_len.saturating_sub(request.chunk.len() as u64);
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
         }
@@ -261,7 +261,7 @@ impl Requests {
         } else {
             let polled = (&mut handler).now_or_never();
             self.time = clock();
-            route.note_first_poll(self.time - began, self.time);
+            route.note_first_poll(self.time.saturating_duration_since(began), self.time);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
