@@ -85,6 +85,8 @@ pub(crate) struct ServiceNames {
     pub(crate) implementor: Ident,
     /// The trait of what can be called without a network.
     pub(crate) local: Ident,
+    /// The type whose methods are those of the trait at no peer.
+    pub(crate) nobody: Ident,
 }
 
 /// Where the marker types are, and what their module is called.
@@ -136,6 +138,7 @@ impl ServiceNames {
             peers: suffixed("Peers"),
             module,
             local: format_ident!("__P2prpcLocal_{service}", span = span),
+            nobody: format_ident!("__P2prpcNobody_{service}", span = span),
             implementor: Ident::new(implementor, Span::mixed_site()),
         }
     }

@@ -11,29 +11,28 @@ struct Envelope {
     message: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct TooLong {
-    limit: usize,
-}
-
-impl std::fmt::Display for TooLong {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a message has at most {} bytes", self.limit)
-    }
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+enum Refused {
+    #[error("a message has at most {limit} bytes")]
+    TooLong { limit: usize },
+    #[error("a message says something")]
+    Empty,
 }
 
 #[p2p_service] // on the wire: "EchoService.Echo"
 trait EchoService {
     /// Send the message back, and say who asked.
-    async fn echo(&self, cx: &Context, msg: Envelope) -> Result<Envelope, TooLong>;
+    async fn echo(&self, cx: &Context, msg: Envelope) -> Result<Envelope, Refused>;
 }
 
 struct Echo;
 
 impl EchoService for Echo {
-    async fn echo(&self, cx: &Context, msg: Envelope) -> Result<Envelope, TooLong> {
-        if msg.message.len() > 1000 {
-            return Err(TooLong { limit: 1000 });
+    async fn echo(&self, cx: &Context, msg: Envelope) -> Result<Envelope, Refused> {
+        match msg.message.len() {
+            0 => return Err(Refused::Empty),
+            1001.. => return Err(Refused::TooLong { limit: 1000 }),
+            _ => {}
         }
         Ok(Envelope { message: format!("{} said {}", cx.peer(), msg.message) })
     }
@@ -85,7 +84,7 @@ async fn call(node: &Node, peer: PeerId) {
     }
 }
 
-async fn unit_test() -> Result<(), CallError<TooLong>> {
+async fn unit_test() -> Result<(), CallError<Refused>> {
     let client = EchoServiceClient::local(Echo);
     let echo = client.peer(PeerId::random()).echo(Envelope { message: "hi".into() }).await?;
     assert!(echo.message.ends_with("said hi"));

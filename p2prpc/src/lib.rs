@@ -69,7 +69,7 @@ pub mod prelude {
 /// For generated code only: nothing in here is covered by semantic versioning.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::client::Client;
+    pub use crate::client::{AtAPeer, Client};
     pub use crate::error::{OwnError, Wraps};
     pub use crate::service::{
         Argument, Handler, HandlerFuture, Here, Hold, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value,

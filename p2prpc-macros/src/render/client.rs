@@ -11,7 +11,8 @@ pub(super) fn render(service: &Service) -> TokenStream {
     let client = render_client(service);
     let peer = render_peer(service);
     let peers = render_peers(service);
-    quote!(#client #peer #peers)
+    let nobody = render_nobody(service);
+    quote!(#client #peer #peers #nobody)
 }
 
 fn render_client(service: &Service) -> TokenStream {
@@ -207,6 +208,41 @@ fn render_peers(service: &Service) -> TokenStream {
         #attributes
         impl #peers {
             #(#methods)*
+        }
+    }
+}
+
+/// What is found on the client where nothing else of the name is: the trait's methods, which say what is missing.
+fn render_nobody(service: &Service) -> TokenStream {
+    let Service { item, krate, names, .. } = service;
+    let (vis, client, nobody) = (visibility(&item.vis), &names.client, &names.nobody);
+    let attributes = item_attributes(service);
+    let methods = service.methods.iter().map(|method| {
+        let Stub { args, call, .. } = Stub::of(service, method);
+        let body = quote_spanned!(Span::mixed_site()=> #krate::__private::AtAPeer::call(self, #args));
+        // Of a lifetime, so that the compiler asks for it where the method is called, and not here.
+        let never = quote_spanned!(Span::mixed_site()=> where for<'__a> Self: #krate::__private::AtAPeer<'__a>);
+        render_stub(service, method, &method.names.stub, &quote!(#call #never), &body)
+    });
+    quote_spanned! {Span::mixed_site()=>
+        #[doc(hidden)]
+        #attributes
+        #[derive(::core::fmt::Debug)]
+        #vis struct #nobody;
+
+        #attributes
+        impl #nobody {
+            #(#methods)*
+        }
+
+        #[doc(hidden)]
+        #attributes
+        impl ::core::ops::Deref for #client {
+            type Target = #nobody;
+
+            fn deref(&self) -> &#nobody {
+                &#nobody
+            }
         }
     }
 }

@@ -148,6 +148,17 @@ impl Client {
     }
 }
 
+/// What a client is not: nothing implements it. `client.method(..)` asks for it, where `client.peer(id).method(..)` was meant.
+#[diagnostic::on_unimplemented(
+    message = "a client calls a method at a peer: `client.peer(id).method(..)`",
+    label = "at which peer?",
+    note = "`client.peers(ids).method(..)` calls these peers, and `client.method_all(..)` all that serve it"
+)]
+pub trait AtAPeer<'a> {
+    /// Call it there.
+    fn call<M: Method>(&self, args: M::Args) -> Call<M>;
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::bounded::{Bounded, Full};
+use super::positional::LeftOut;
 use super::{Codec, CodecError, CodecId, budget, sealed};
 
 /// bincode 2, serde's front, `bincode::config::standard()`: little-endian, integers of two bytes and more as varints, no limit of its own
@@ -20,8 +21,9 @@ impl Codec for Bincode {
 
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
-        let result = front::encode_into_writer(value, &mut writer, ::bincode::config::standard());
-        writer.finish(result.map_err(encode_error))
+        let left_out = LeftOut::default();
+        let result = front::encode_into_writer(left_out.watch(value), &mut writer, ::bincode::config::standard());
+        writer.finish(left_out.check::<Self>(result.map_err(encode_error)))
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {

@@ -12,7 +12,7 @@
 //!
 //! MessagePack and JSON are *self-describing*: their bytes say which field is which. Fields can be added later (`#[serde(default)]`), and
 //! `flatten`, untagged and internally tagged enums work. Bincode and Postcard are positional: smaller and faster, but both ends must have
-//! the same types.
+//! the same types. A field that `skip_serializing_if` leaves out can't be told there: that is [`CodecError::Encode`].
 //!
 //! # Bytes from a peer
 //!
@@ -73,6 +73,8 @@ mod json;
 mod limits;
 #[cfg(feature = "messagepack")]
 mod messagepack;
+#[cfg(any(feature = "bincode", feature = "postcard"))]
+mod positional;
 #[cfg(feature = "postcard")]
 mod postcard;
 

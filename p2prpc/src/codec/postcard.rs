@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::bounded::{Bounded, Full};
+use super::positional::LeftOut;
 use super::{Codec, CodecError, CodecId, budget, sealed};
 
 /// [Postcard 1](https://postcard.jamesmunns.com/wire-format): positional, integers of two bytes and more as LEB128 varints.
@@ -20,8 +21,9 @@ impl Codec for Postcard {
 
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
-        let result = ::postcard::serialize_with_flavor(value, Append(&mut writer));
-        writer.finish(result.map_err(encode_error))
+        let left_out = LeftOut::default();
+        let result = ::postcard::serialize_with_flavor(&left_out.watch(value), Append(&mut writer));
+        writer.finish(left_out.check::<Self>(result.map_err(encode_error)))
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
