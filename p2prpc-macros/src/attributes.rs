@@ -16,6 +16,8 @@ pub(crate) struct ServiceOptions {
     pub(crate) krate: Option<Path>,
     /// The name by which Go peers know the service.
     pub(crate) gorpc: Option<LitStr>,
+    /// Structs of Go peers whose fields seem to have other names there are errors.
+    pub(crate) gorpc_strict: bool,
     /// The name of the module of the methods' types.
     pub(crate) module: Option<Ident>,
     /// One of the library's own services, which may have a reserved name. It is for the library and its tests.
@@ -24,7 +26,7 @@ pub(crate) struct ServiceOptions {
 
 /// The options that `#[p2p_service(..)]` takes, as they are listed for whoever writes another.
 const SERVICE_OPTIONS: &str = if cfg!(feature = "gorpc") {
-    "there are `name = \"..\"`, `gorpc = \"..\"` and `crate = \"..\"`, and `module = \"..\"`"
+    "there are `name = \"..\"`, `gorpc = \"..\"` and `crate = \"..\"`, `module = \"..\"`, and `gorpc_strict`"
 } else {
     "there are `name = \"..\"` and `crate = \"..\"`, and `module = \"..\"`"
 };
@@ -47,6 +49,8 @@ impl ServiceOptions {
             } else if meta.path().is_ident("gorpc") && cfg!(feature = "gorpc") {
                 let name = misuses.note(string(&meta));
                 set_once(&mut options.gorpc, name, &meta, misuses);
+            } else if meta.path().is_ident("gorpc_strict") && cfg!(feature = "gorpc") {
+                set_flag(&mut options.gorpc_strict, &meta, misuses);
             } else if meta.path().is_ident("gorpc") {
                 misuses.at(meta.path(), "`gorpc` needs the feature `gorpc` of p2prpc: turn it on in Cargo.toml");
             } else {

@@ -16,6 +16,7 @@ pub(crate) struct Service {
     pub(crate) wire_name: String,
     /// The name by which Go peers know it.
     pub(crate) gorpc_name: Option<String>,
+    pub(crate) gorpc_strict: bool,
     /// The documentation, as an expression.
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,

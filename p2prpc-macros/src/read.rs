@@ -62,6 +62,7 @@ fn read_trait(options: ServiceOptions, mut item: ItemTrait, misuses: &mut Misuse
         names: ServiceNames::of(&item.ident, options.module),
         wire_name: service.wire_name,
         gorpc_name: service.gorpc_name,
+        gorpc_strict: options.gorpc_strict,
         doc_text: doc_text(&item.attrs, Span::mixed_site()),
         carried,
         methods,

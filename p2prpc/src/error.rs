@@ -133,8 +133,8 @@ impl Display for ErrorKind {
 
 /// Why a call failed, for every reason but the handler's own error.
 ///
-/// `Display` is one sentence for a person; text that came from the peer is cut to
-/// [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes and escaped in it.
+/// `Display` is one sentence for a person, with the delivery behind it, which is "never run" where the peer got the call and refused it.
+/// Text that came from the peer is cut to [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes and escaped in it.
 #[derive(Clone)]
 pub struct RpcError(Box<Inner>);
 
@@ -196,6 +196,12 @@ impl RpcError {
         self
     }
 
+    /// The peer has the call, and says that it won't run it.
+    fn was_refused(&self) -> bool {
+        let by_peer = [ErrorKind::NotServed, ErrorKind::BadArguments].contains(&self.0.kind);
+        by_peer && self.0.delivery == Delivery::NeverSent
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -246,7 +252,8 @@ impl Display for RpcError {
         if !self.0.detail.is_empty() {
             write!(f, ": {}", printable(&self.0.detail))?;
         }
-        write!(f, " ({})", self.0.delivery)
+        let delivery: &dyn Display = if self.was_refused() { &"never run" } else { &self.0.delivery };
+        write!(f, " ({delivery})")
     }
 }
 

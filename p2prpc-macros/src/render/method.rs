@@ -160,7 +160,7 @@ fn args_type(service: &Service, method: &Method) -> TokenStream {
 }
 
 fn render_method(service: &Service, method: &Method) -> TokenStream {
-    let Service { krate, names, gorpc_name, .. } = service;
+    let Service { krate, names, gorpc_name, gorpc_strict, .. } = service;
     let gorpc = gorpc_name.as_ref().map(|service| {
         let method = &method.wire_name;
         quote_spanned! {Span::mixed_site()=>
@@ -168,6 +168,8 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
                 ::core::option::Option::Some((#service, #method));
         }
     });
+    let strict =
+        gorpc_strict.then(|| quote_spanned!(Span::mixed_site()=> const GORPC_STRICT: ::core::primitive::bool = true;));
     let (module, marker, cfg) = (names.module.path(), &method.names.marker, &method.carried.cfg);
     let args = args_type(service, method);
     let attributes = item_attributes(service);
@@ -186,6 +188,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             const IDEMPOTENT: ::core::primitive::bool = #idempotent;
             #gorpc
             #context
+            #strict
             const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;

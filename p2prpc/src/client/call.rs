@@ -21,6 +21,8 @@ use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::reply::{Answer, RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
+#[cfg(feature = "gorpc")]
+use crate::service::names_of;
 use crate::service::{Method, Received};
 use crate::stack;
 use bytes::Bytes;
@@ -327,7 +329,9 @@ fn decode_here<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::O
         RawReply::Response(body) => codec::decode(codec, &body).map(received).map_err(unreadable),
         RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
         #[cfg(feature = "gorpc")]
-        RawReply::GorpcResponse(body) => codec::gorpc::decode(&body).map(received).map_err(unreadable),
+        RawReply::GorpcResponse(body) => {
+            codec::gorpc::decode_reply(&body, names_of::<M>()).map(received).map_err(unreadable)
+        }
         #[cfg(feature = "gorpc")]
         RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),
     });

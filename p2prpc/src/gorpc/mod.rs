@@ -16,11 +16,16 @@
 //! | `Vec<T>`, `HashMap<K, V>`, structs | slices, maps, structs |
 //! | `Option<T>` | a pointer, or a field with `omitempty` |
 //! | [`Time`] | `time.Time` |
-//! | `()` | `struct{}` |
+//! | `()`, a struct without fields | `struct{}`; of `()` within a value, nil |
 //! | a handler's error | an `error` of its text |
 //!
 //! A field that a Go peer leaves out, as `omitempty` does with what is empty, is zero, or what its `#[serde(default)]` says. A
 //! string that isn't UTF-8 is an error here, and so is a number that the type has no room for.
+//!
+//! A struct whose fields have other names here than in Go would be all zeros: if fields are left out and keys came that it
+//! doesn't have, a warning in the log names both, once for each method, and with `#[p2p_service(gorpc = "..", gorpc_strict)]` that is an error.
+//!
+//! Nil has no `Some`: `Some(())` within a value and `Some(None)` arrive as `None`.
 //!
 //! A Go peer sends neither a deadline nor metadata; a caller's deadline is kept here, and the Go peer then sees its stream reset.
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::reading::{Reading, Unread};
 use super::record::{MAX_SERVICE_ID, Response, ServiceId, error_type};
 use super::skim::Hopeless;
+use crate::codec::gorpc::Names;
 use crate::error::ErrorKind;
 use crate::limits::{BytesPermit, PeerAccount};
 use crate::server::{Admitted, GorpcRefusal, LARGE_BODY, Server, TOO_MANY_CALLS};
@@ -163,12 +164,15 @@ where
         let Request { call, args, streaming, _bytes: bytes } = request;
         let max_reply = server.limits().max_message;
         let deadline = call.deadline;
+        let names = Names::new(call.route.descriptor().full_name, false);
         let (handler, permit) = if args.len() > LARGE_BODY {
             let account = self.account.clone();
-            let Some(started) = server.start_large(call, Form::Gorpc, args, account, max_reply).await else { return };
+            let Some(started) = server.start_large(call, Form::Gorpc(names), args, account, max_reply).await else {
+                return;
+            };
             started
         } else {
-            let (handler, permit, _) = server.start(call, Form::Gorpc, &args, &self.account, max_reply);
+            let (handler, permit, _) = server.start(call, Form::Gorpc(names), &args, &self.account, max_reply);
             drop(args);
             (handler, permit)
         };

@@ -257,7 +257,7 @@ impl Server {
         let dialect = match form {
             Form::Native(_) => Dialect::Native,
             #[cfg(feature = "gorpc")]
-            Form::Gorpc => Dialect::Gorpc,
+            Form::Gorpc(_) => Dialect::Gorpc,
         };
         let cx = Context::new(info, deadline, self.handle.clone(), local, dialect);
         let max_reply = max_reply.min(self.limits.max_message);

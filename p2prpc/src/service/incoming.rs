@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "gorpc")]
+use crate::codec::gorpc::Names;
 use crate::codec::{self, CodecError, CodecId};
 use crate::context::{Context, ReplyMetadata};
 use crate::error::sealed::FromReply;
@@ -74,15 +76,24 @@ impl fmt::Debug for Outcome {
 pub enum Form {
     Native(CodecId),
     #[cfg(feature = "gorpc")]
-    Gorpc,
+    Gorpc(Names),
 }
 
 impl Form {
+    /// The same, of this method.
+    fn of<M: Method>(self) -> Self {
+        match self {
+            Form::Native(codec) => Form::Native(codec),
+            #[cfg(feature = "gorpc")]
+            Form::Gorpc(_) => Form::Gorpc(names_of::<M>()),
+        }
+    }
+
     fn decode_args<A: DeserializeOwned>(self, body: &[u8]) -> Result<A, CodecError> {
         match self {
             Form::Native(codec) => codec::decode(codec, body),
             #[cfg(feature = "gorpc")]
-            Form::Gorpc => codec::gorpc::decode_args(body),
+            Form::Gorpc(names) => codec::gorpc::decode_args(body, names),
         }
     }
 
@@ -90,7 +101,7 @@ impl Form {
         match self {
             Form::Native(codec) => codec::encode(codec, value, out, max),
             #[cfg(feature = "gorpc")]
-            Form::Gorpc => codec::gorpc::encode(value, out, max),
+            Form::Gorpc(_) => codec::gorpc::encode(value, out, max),
         }
     }
 
@@ -104,9 +115,15 @@ impl Form {
         match self {
             Form::Native(codec) => codec::encode(codec, error, out, max),
             #[cfg(feature = "gorpc")]
-            Form::Gorpc => codec::gorpc::write_text(error, out, max),
+            Form::Gorpc(_) => codec::gorpc::write_text(error, out, max),
         }
     }
+}
+
+/// Of which method values of Go peers are.
+#[cfg(feature = "gorpc")]
+pub(crate) fn names_of<M: Method>() -> Names {
+    Names::new(M::NAME, M::GORPC_STRICT)
 }
 
 /// A request whose body is complete, before its arguments are decoded.
@@ -199,6 +216,7 @@ where
     Fut: Future<Output = M::Output> + Send + 'static,
 {
     let reply_metadata = M::TAKES_CONTEXT.then(|| incoming.cx.reply_metadata());
+    let incoming = Incoming { form: incoming.form.of::<M>(), ..incoming };
     on_large_stack::<M>(|| infallible(incoming, reply_metadata, run))
 }
 
@@ -212,6 +230,7 @@ where
     Fut: Future<Output = Result<M::Output, E>> + Send + 'static,
 {
     let reply_metadata = M::TAKES_CONTEXT.then(|| incoming.cx.reply_metadata());
+    let incoming = Incoming { form: incoming.form.of::<M>(), ..incoming };
     on_large_stack::<M>(|| {
         answer(incoming, reply_metadata, run, M::Error::wrap, |form, error: &M::Error, out, max| {
             error.encode_application(form, out, max)

@@ -14,6 +14,8 @@ use crate::context::CallInfo;
 use crate::error::Failure;
 use crate::panics::caught;
 
+#[cfg(feature = "gorpc")]
+pub(crate) use incoming::names_of;
 pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 #[cfg(test)]
@@ -39,6 +41,8 @@ pub trait Method: Send + Sync + 'static {
     const IDEMPOTENT: bool;
     /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
     const GORPC: Option<(&'static str, &'static str)> = None;
+    /// True if a struct of a Go peer whose fields seem to have other names there is an error: `#[p2p_service(gorpc_strict)]`.
+    const GORPC_STRICT: bool = false;
     /// The bytes that the arguments take themselves, without what they point to.
     #[doc(hidden)]
     const ARGS_SIZE: usize = 0;

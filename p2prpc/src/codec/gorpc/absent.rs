@@ -1,6 +1,8 @@
 //! Fields that Go leaves out.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+
+use super::names::Misnamed;
 
 /// The fields that are zero when they are left out: those of which serde has said that it needs them.
 ///
@@ -11,6 +13,8 @@ pub(super) struct Absent {
     fields: Vec<(&'static str, &'static str)>,
     /// The struct whose last field was read last.
     ended: Cell<Option<&'static str>>,
+    /// The first struct of which some were zero, while others came that it doesn't have.
+    misnamed: RefCell<Option<Misnamed>>,
 }
 
 impl Absent {
@@ -26,6 +30,17 @@ impl Absent {
         }
         self.fields.push((container, field));
         true
+    }
+
+    /// This struct was read: those are zero, and these keys it doesn't have.
+    pub(super) fn compare(&self, container: &'static str, zero: &[&'static str], unknown: &[&[u8]]) {
+        if !zero.is_empty() && !unknown.is_empty() {
+            self.misnamed.borrow_mut().get_or_insert_with(|| Misnamed::new(container, zero, unknown));
+        }
+    }
+
+    pub(super) fn take_misnamed(&self) -> Option<Misnamed> {
+        self.misnamed.take()
     }
 
     pub(super) fn fields_of(&self, container: &'static str) -> impl Iterator<Item = &'static str> {

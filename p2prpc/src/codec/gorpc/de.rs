@@ -336,8 +336,8 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de, '_> {
             };
         }
         match self.header()? {
-            Header::Nil => visitor.visit_map(Fields::new(self, 0, name)),
-            Header::Map(len) => visitor.visit_map(Fields::new(self, len, name)),
+            Header::Nil => visitor.visit_map(Fields::new(self, 0, name, fields)),
+            Header::Map(len) => visitor.visit_map(Fields::new(self, len, name, fields)),
             Header::Array(len) => positional(self, len, fields, visitor),
             other => Err(unexpected(other, &visitor)),
         }

@@ -9,6 +9,7 @@ mod absent;
 mod de;
 mod error;
 mod header;
+mod names;
 mod parts;
 mod ser;
 
@@ -22,6 +23,8 @@ use self::absent::Absent;
 use self::de::Deserializer;
 use self::error::Failed;
 pub(crate) use self::header::{Header, NeverUsed};
+use self::names::Misnamed;
+pub(crate) use self::names::Names;
 use self::ser::Serializer;
 use super::bounded::Bounded;
 use super::{CodecError, budget};
@@ -57,12 +60,19 @@ pub(crate) fn write_text(error: &impl Display, out: &mut Vec<u8>, limit: usize) 
 
 /// Reads the value that `bytes` hold, all of them.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    read(bytes, What::Value)
+    read(bytes, What::Value).map(|(value, _)| value)
+}
+
+/// Reads what a method gave, all of `bytes`.
+pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], names: Names) -> Result<T, CodecError> {
+    let (value, misnamed) = read(bytes, What::Value)?;
+    names.check(misnamed).map(|()| value)
 }
 
 /// Reads the arguments of a method, all of `bytes`.
-pub(crate) fn decode_args<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    read(bytes, What::Arguments)
+pub(crate) fn decode_args<T: DeserializeOwned>(bytes: &[u8], names: Names) -> Result<T, CodecError> {
+    let (args, misnamed) = read(bytes, What::Arguments)?;
+    names.check(misnamed).map(|()| args)
 }
 
 #[derive(Clone, Copy)]
@@ -71,9 +81,10 @@ enum What {
     Arguments,
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8], what: What) -> Result<T, CodecError> {
+fn read<T: DeserializeOwned>(bytes: &[u8], what: What) -> Result<(T, Option<Misnamed>), CodecError> {
     let mut absent = Absent::default();
     loop {
+        absent.take_misnamed();
         let mut needed = None;
         let result = budget::within(bytes.len(), |root| {
             let mut deserializer = match what {
@@ -93,7 +104,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8], what: What) -> Result<T, CodecError> 
         });
         match needed {
             Some(field) if absent.learn(field) => {}
-            _ => return result,
+            _ => return result.map(|value| (value, absent.take_misnamed())),
         }
     }
 }

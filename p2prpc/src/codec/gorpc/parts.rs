@@ -83,14 +83,22 @@ impl<'de> de::MapAccess<'de> for Entries<'_, 'de, '_> {
 pub(super) struct Fields<'a, 'de, 'b> {
     entries: Entries<'a, 'de, 'b>,
     name: &'static str,
+    fields: &'static [&'static str],
     left_out: Vec<&'static str>,
+    /// Keys that are no fields, where some are left out.
+    unknown: Vec<&'de [u8]>,
     zero: bool,
 }
 
 impl<'a, 'de, 'b> Fields<'a, 'de, 'b> {
-    pub(super) fn new(de: &'a mut Deserializer<'de, 'b>, left: u32, name: &'static str) -> Self {
+    pub(super) fn new(
+        de: &'a mut Deserializer<'de, 'b>,
+        left: u32,
+        name: &'static str,
+        fields: &'static [&'static str],
+    ) -> Self {
         let left_out = de.absent.fields_of(name).collect();
-        Fields { entries: Entries { de, left }, name, left_out, zero: false }
+        Fields { entries: Entries { de, left }, name, fields, left_out, unknown: Vec::new(), zero: false }
     }
 }
 
@@ -103,10 +111,16 @@ impl<'de> de::MapAccess<'de> for Fields<'_, 'de, '_> {
                 && let Some(key) = self.entries.de.peek_raw()
             {
                 self.left_out.retain(|field| field.as_bytes() != key);
+                if !self.fields.iter().any(|field| field.as_bytes() == key) {
+                    self.unknown.push(key);
+                }
             }
             return self.entries.next_key_seed(seed);
         }
-        self.zero = true;
+        if !self.zero {
+            self.zero = true;
+            self.entries.de.absent.compare(self.name, &self.left_out, &self.unknown);
+        }
         match self.left_out.pop() {
             Some(field) => seed.deserialize(StrDeserializer::<Failed>::new(field)).map(Some),
             None => {
@@ -152,12 +166,13 @@ impl<'de> de::MapAccess<'de> for Argument<'_, 'de, '_> {
 pub(super) struct Arguments<'a, 'de, 'b> {
     entries: Entries<'a, 'de, 'b>,
     left_out: Vec<&'static str>,
+    unknown: Vec<&'de [u8]>,
     zero: bool,
 }
 
 impl<'a, 'de, 'b> Arguments<'a, 'de, 'b> {
     pub(super) fn new(de: &'a mut Deserializer<'de, 'b>, left: u32, names: &'static [&'static str]) -> Self {
-        Arguments { entries: Entries { de, left }, left_out: names.to_vec(), zero: false }
+        Arguments { entries: Entries { de, left }, left_out: names.to_vec(), unknown: Vec::new(), zero: false }
     }
 }
 
@@ -175,9 +190,13 @@ impl<'de> de::MapAccess<'de> for Arguments<'_, 'de, '_> {
                 let name = self.left_out.swap_remove(index);
                 return seed.deserialize(StrDeserializer::<Failed>::new(name)).map(Some);
             }
+            self.unknown.push(key);
             self.entries.de.skip()?;
         }
-        self.zero = true;
+        if !self.zero {
+            self.zero = true;
+            self.entries.de.absent.compare("the arguments", &self.left_out, &self.unknown);
+        }
         self.left_out.pop().map(|name| seed.deserialize(StrDeserializer::<Failed>::new(name))).transpose()
     }
 

@@ -41,8 +41,18 @@ pub(super) struct Serializer<'a, S> {
     out: &'a mut S,
     /// The most bytes that the message may have.
     limit: usize,
-    /// The value is the arguments of a method.
-    args: bool,
+    place: Place,
+}
+
+/// Where the value is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is the arguments of a method.
+    Arguments,
+    /// It is what an argument or a reply is.
+    Top,
+    /// It is a part of that.
+    Within,
 }
 
 /// The bytes of a number of at most nine, and of lengths.
@@ -75,16 +85,16 @@ impl io::Write for Small {
 
 impl<'a, S: Sink> Serializer<'a, S> {
     pub(super) fn new(out: &'a mut S, limit: usize) -> Self {
-        Serializer { out, limit, args: false }
+        Serializer { out, limit, place: Place::Top }
     }
 
     /// For the arguments of a method: one travels as itself, none as `struct{}`.
     pub(super) fn of_args(out: &'a mut S, limit: usize) -> Self {
-        Serializer { out, limit, args: true }
+        Serializer { out, limit, place: Place::Arguments }
     }
 
-    fn again(&mut self) -> Serializer<'_, S> {
-        Serializer::new(self.out, self.limit)
+    fn of(&mut self, place: Place) -> Serializer<'_, S> {
+        Serializer { out: self.out, limit: self.limit, place }
     }
 
     fn small<T, E: Display>(&mut self, write: impl FnOnce(&mut Small) -> std::result::Result<T, E>) -> Result {
@@ -235,9 +245,10 @@ impl<'a, S: Sink> ser::Serializer for Serializer<'a, S> {
         value.serialize(self)
     }
 
-    /// `struct{}`: nil would end a Go process that reads it from a stream of replies.
+    /// Nil within a value. A reply or an argument that is nothing else is `struct{}`: nil would end a Go process that reads it
+    /// from a stream of replies.
     fn serialize_unit(mut self) -> Result {
-        self.map(0)
+        if self.place == Place::Within { self.serialize_none() } else { self.map(0) }
     }
 
     fn serialize_unit_struct(mut self, _: &'static str) -> Result {
@@ -260,7 +271,7 @@ impl<'a, S: Sink> ser::Serializer for Serializer<'a, S> {
         value: &T,
     ) -> Result {
         self.pair(variant)?;
-        value.serialize(self)
+        value.serialize(self.of(Place::Within))
     }
 
     fn serialize_seq(mut self, len: Option<usize>) -> Result<Elements<'a, S>> {
@@ -303,10 +314,10 @@ impl<'a, S: Sink> ser::Serializer for Serializer<'a, S> {
     }
 
     fn serialize_struct(mut self, _: &'static str, len: usize) -> Result<Elements<'a, S>> {
-        match (self.args, len) {
-            (false, _) => self.serialize_map(Some(len)),
-            (true, 1) => Ok(Elements::Argument(self)),
-            (true, _) => {
+        match (self.place, len) {
+            (Place::Top | Place::Within, _) => self.serialize_map(Some(len)),
+            (Place::Arguments, 1) => Ok(Elements::Argument(self)),
+            (Place::Arguments, _) => {
                 self.map(len)?;
                 Ok(Elements::Arguments(self))
             }
@@ -355,8 +366,9 @@ impl<'a, S: Sink> Elements<'a, S> {
 
     fn add<T: Serialize + ?Sized>(&mut self, value: &T, counts: bool) -> Result {
         match self {
-            Elements::Counted(serializer) | Elements::Argument(serializer) | Elements::Arguments(serializer) => {
-                value.serialize(serializer.again())
+            Elements::Argument(serializer) => value.serialize(serializer.of(Place::Top)),
+            Elements::Counted(serializer) | Elements::Arguments(serializer) => {
+                value.serialize(serializer.of(Place::Within))
             }
             Elements::Gathered { whole, part, count, .. } => {
                 *count = count.saturating_add(counts.into());
@@ -388,7 +400,7 @@ impl<'a, S: Sink> Elements<'a, S> {
 }
 
 fn part_serialize<T: Serialize + ?Sized>(value: &T, part: &mut Part, limit: usize) -> Result {
-    value.serialize(Serializer::new(part, limit))
+    value.serialize(Serializer { out: part, limit, place: Place::Within })
 }
 
 macro_rules! elements {

@@ -163,7 +163,7 @@ of_go! {
     HasPeer { p: libp2p::PeerId, }
     HasAddress { m: Option<libp2p::Multiaddr>, }
     HasCid { c: Bytes, }
-    HasError { err: Option<()>, }
+    HasError { err: Option<Empty>, }
     OnlyA { a: i64, }
     AddrInfo {
         #[serde(rename = "ID")]
@@ -213,7 +213,7 @@ pub(super) fn reread(go_type: &str, bytes: &[u8]) -> Option<Result<(Value, Vec<u
         "map[uint16]string" => again::<BTreeMap<u16, String>>(bytes),
         "map[bool]string" => again::<BTreeMap<bool, String>>(bytes),
         "map[string]*Inner" => again::<BTreeMap<String, Option<Inner>>>(bytes),
-        "map[string]struct {}" => again::<BTreeMap<String, ()>>(bytes),
+        "map[string]struct {}" => again::<BTreeMap<String, Empty>>(bytes),
         "map[string]interface{}" => again::<BTreeMap<String, Value>>(bytes),
         "map[Inner]bool" => again_unshown::<BTreeMap<Inner, bool>>(bytes),
         "Envelope" => again::<Envelope>(bytes),

@@ -3,6 +3,7 @@
 mod accepts;
 mod bounds;
 mod golden;
+mod names;
 mod values;
 
 use super::*;
