@@ -72,8 +72,8 @@ pub mod __private {
     pub use crate::client::{AtAPeer, Client};
     pub use crate::error::{OwnError, Wraps};
     pub use crate::service::{
-        Argument, Handler, HandlerFuture, Here, Hold, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value,
-        is_large, run, run_fallible,
+        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, is_large,
+        run, run_fallible,
     };
     pub use serde;
 

@@ -41,12 +41,15 @@ impl<'de, const N: usize> Deserialize<'de> for Page<N> {
 
 const SMALL: usize = 64 << 10;
 const MIDDLE: usize = 256 << 10;
+/// With what a stub adds, all that fits onto such a stack: a caller makes it and gives it away.
+const MOST: usize = 960 << 10;
 const LARGE: usize = 1 << 20;
 
 #[p2p_service]
 trait Pages {
     async fn write(&self, page: Page<SMALL>) -> u8;
     async fn write_more(&self, page: Page<MIDDLE>) -> u8;
+    async fn write_most(&self, page: Page<MOST>) -> u8;
     async fn write_large(&self, page: Page<LARGE>) -> u8;
     async fn read(&self) -> Page<SMALL>;
     async fn both(&self, page: Page<SMALL>, fail: bool) -> Result<Page<SMALL>, String>;
@@ -61,6 +64,10 @@ impl Pages for Book {
     }
 
     async fn write_more(&self, page: Page<MIDDLE>) -> u8 {
+        page.0[7]
+    }
+
+    async fn write_most(&self, page: Page<MOST>) -> u8 {
         page.0[7]
     }
 
@@ -89,6 +96,12 @@ fn on_a_thread(stack: usize, run: impl AsyncFnOnce(PagesPeer) + Send + 'static) 
     thread.unwrap().join().unwrap();
 }
 
+/// A debug build makes what is written out on the stack, twice.
+fn on_the_heap<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Box<T> {
+    let thread = std::thread::Builder::new().stack_size(MAIN_STACK).spawn(|| Box::new(make()));
+    thread.unwrap().join().unwrap()
+}
+
 #[test]
 fn an_argument_of_64_kib_travels() {
     on_a_thread(STACK, async |peer| assert_eq!(peer.write(Page([7; SMALL])).await.unwrap(), 7));
@@ -100,8 +113,14 @@ fn an_argument_of_256_kib_travels() {
 }
 
 #[test]
+fn an_argument_of_nearly_half_the_stack_travels() {
+    let page = on_the_heap(|| Page([7; MOST]));
+    on_a_thread(STACK, async move |peer| assert_eq!(peer.write_most(*page).await.unwrap(), 7));
+}
+
+#[test]
 fn an_argument_of_a_mebibyte_travels() {
-    // A debug build makes it on the caller's stack, twice; it is served on a thread of tokio's.
+    // A debug build makes it on the caller's stack, array and page; it is served on a thread of tokio's.
     on_a_thread(MAIN_STACK, async |peer| assert_eq!(peer.write_large(Page([7; LARGE])).await.unwrap(), 7));
 }
 

@@ -270,7 +270,7 @@ impl Stub {
                 quote!(#ident)
             } else {
                 // Not through a function of ours: each costs a debug build a copy on the caller's stack.
-                quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(#krate::__private::Hold::hold(#ident)))
+                quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(::core::convert::From::from(#ident)))
             }
         });
         Stub {

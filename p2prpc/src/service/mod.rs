@@ -20,7 +20,7 @@ pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 #[cfg(test)]
 pub(crate) use incoming::{fallible, infallible};
-pub use values::{Argument, Here, Hold, Is, Store, Taken, Takes, Value, is_large};
+pub use values::{Argument, Here, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};
 
 /// One method of a service, as its client and its server know it. [`p2p_service`](crate::p2p_service) writes one marker type for each method.

@@ -95,10 +95,9 @@ impl<A> Store<A> for Is<true> {
     type Held = Box<A>;
 }
 
-/// Keeps an `A`.
-pub trait Hold<A> {
-    /// Keep it.
-    fn hold(value: A) -> Self;
+/// Keeps an `A`. It is made by `From`: a debug build copies an argument onto the stack of each function of ours that passes it on, and
+/// not onto that of the standard library's.
+pub trait Hold<A>: From<A> {
     /// Look at it.
     fn get(&self) -> &A;
     /// Give it away.
@@ -109,12 +108,14 @@ pub trait Hold<A> {
 #[derive(Debug)]
 pub struct Here<A>(A);
 
-impl<A> Hold<A> for Here<A> {
+impl<A> From<A> for Here<A> {
     #[inline]
-    fn hold(value: A) -> Self {
+    fn from(value: A) -> Self {
         Here(value)
     }
+}
 
+impl<A> Hold<A> for Here<A> {
     #[inline]
     fn get(&self) -> &A {
         &self.0
@@ -127,11 +128,6 @@ impl<A> Hold<A> for Here<A> {
 }
 
 impl<A> Hold<A> for Box<A> {
-    #[inline]
-    fn hold(value: A) -> Self {
-        Box::new(value)
-    }
-
     #[inline]
     fn get(&self) -> &A {
         self
@@ -164,7 +160,7 @@ impl<M: Takes<N>, const N: usize> Serialize for Taken<M, N> {
 impl<'de, M: Takes<N>, const N: usize> Deserialize<'de> for Taken<M, N> {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        M::Argument::deserialize_argument(deserializer).map(|argument| Taken(M::Held::hold(argument)))
+        M::Argument::deserialize_argument(deserializer).map(|argument| Taken(argument.into()))
     }
 }
 
