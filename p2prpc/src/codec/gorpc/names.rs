@@ -24,7 +24,7 @@ pub(crate) struct Misnamed {
 
 impl Misnamed {
     pub(super) fn new(container: &'static str, zero: &[&'static str], unknown: &[&[u8]]) -> Self {
-        let name = |key: &&[u8]| String::from_utf8_lossy(&key[..key.len().min(MAX_KEY)]).into_owned();
+        let name = |key: &&[u8]| String::from_utf8_lossy(key.get(..MAX_KEY).unwrap_or(key)).into_owned();
         Misnamed { container, zero: zero.to_vec(), unknown: unknown.iter().take(MAX_KEYS).map(name).collect() }
     }
 }
