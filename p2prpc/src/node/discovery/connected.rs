@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::address_filter::{Scope, filter_proven};
+use super::identified::Heard;
 use super::service::Cursor;
 use crate::node::networks::{Networks, ip_of};
 
@@ -23,6 +24,8 @@ pub(super) struct Connected {
     pub(super) heard: Instant,
     /// It speaks the application's protocol.
     pub(super) supported: bool,
+    /// What it says of itself.
+    pub(super) said: Heard,
     /// It has said what it is, as libp2p has it.
     pub(super) identified: bool,
     /// It speaks as members do, or is one.
@@ -60,6 +63,7 @@ impl Connected {
             scope,
             heard: now,
             supported: false,
+            said: Heard::new(now),
             identified: false,
             is_ours: false,
             leaving: false,

@@ -58,8 +58,8 @@ pub(in crate::node) struct Discovery {
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
     pub(super) networks: Networks,
-    kad_protocol: StreamProtocol,
-    gorpc: Option<GorpcName>,
+    pub(super) kad_protocol: StreamProtocol,
+    pub(super) gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
     pub(super) searches: HashMap<PeerId, Search>,
     last_tick: Instant,
@@ -170,9 +170,7 @@ impl Discovery {
             Input::DialFailed { peer, failure } => self.dial_failed(peer, failure, now),
             Input::Supported { peer } => self.supported(peer, now),
             Input::Identified { peer, listen_addresses, protocols } => {
-                self.identified(peer, &listen_addresses, protocols.contains(&self.kad_protocol), now);
-                let in_gorpc = self.gorpc.as_ref().is_some_and(|gorpc| gorpc.is_in(&protocols));
-                self.speaks_gorpc(peer, in_gorpc, now);
+                self.identified(peer, Said { listen_addresses, protocols }, now);
             }
             Input::Silent { peer } => self.silent(peer, now),
             Input::Heard { peer, at } => {
@@ -288,29 +286,6 @@ impl Discovery {
         }
     }
 
-    fn identified(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
-        let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.identified = true;
-        connected.listens_at(peer, listen_addresses, &self.networks);
-        let addresses = connected.addresses.clone();
-        if speaks_kad {
-            // A peer gives away the user's own words for it only as far as it would be believed itself.
-            let addresses = addresses.iter().filter(|address| Scope::of(address).is_some()).cloned().collect();
-            self.actions.push_back(Action::SetKadAddresses { peer, addresses });
-            if !connected.addresses.is_empty() {
-                self.providers.peer_came(peer, now);
-            }
-        } else if self.providers.peer_went(&peer) {
-            self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
-        }
-        if let Some(member) = self.members.get_mut(&peer) {
-            member.addresses.clone_from(&addresses);
-            self.remembered.add(peer, &addresses, &self.networks);
-            let topics = member.topics.clone();
-            self.roster.connected(peer, topics, &addresses);
-        }
-    }
-
     fn disconnected(&mut self, peer: PeerId, now: Instant) {
         let Some(connected) = self.connected.remove(&peer) else { return };
         let helped = self.providers.peer_went(&peer);
@@ -382,6 +357,7 @@ impl Discovery {
         }
         self.last_tick = now;
         self.budget.tick(now);
+        self.take_what_was_said(now);
         self.suspect_the_silent(now);
         self.ask_those_due(now);
         self.probe(now);

@@ -14,6 +14,7 @@ mod eager;
 mod finding;
 mod former;
 mod hints;
+mod identified;
 mod key;
 mod liveness;
 mod machine;
