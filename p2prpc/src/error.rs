@@ -34,7 +34,7 @@ impl Display for Delivery {
     }
 }
 
-/// The kinds of failure of a call. `docs/errors.md` in the crate has the table with what to do about each.
+/// The kinds of failure of a call. [`docs::errors`](crate::docs::errors) has the table with what to do about each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -2,15 +2,20 @@
 //!
 //! Annotate a trait with [`p2p_service`]: that gives a server and a typed client. Peers find each other by a
 //! rendezvous string in a Kademlia DHT, and `client.echo_all(msg)` asks every one of them and gives a `Result` per peer.
+//!
+//! [`docs`] has pages on errors, limits, connections, on how a service changes, and on the wire.
 
 pub mod behaviour;
 pub mod codec;
+pub mod docs;
 pub mod wire;
 
 mod client;
 mod clock;
 mod connection;
 mod context;
+#[cfg(feature = "serde")]
+mod durations;
 mod error;
 #[cfg(feature = "gorpc")]
 pub mod gorpc;
@@ -47,10 +52,12 @@ pub use limits::Limits;
 pub use members::{Member, Snapshot};
 pub use metadata::{InvalidMetadata, Metadata};
 pub use multicall::{MultiCall, Replies};
+#[cfg(feature = "serde")]
+pub use node::NodeConfig;
 #[cfg(feature = "node")]
 pub use node::{
-    ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress, Node,
-    NodeBuilder, NodeEvent, Reachability, StartError, Transport, rendezvous_key,
+    ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress,
+    InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, StartError, Transport, rendezvous_key,
 };
 pub use printable::{MAX_PEER_TEXT, printable};
 pub use server::ServeError;

@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 /// A limit that is raised past its default raises those that would hold before it does: `max_message` raises
 /// `max_bytes_per_peer` to itself and `max_bytes` to four times itself, `max_calls_per_peer` raises `max_calls` to 16 times
 /// itself, unless that was lowered. One that isn't holds as far as these others let it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Limits {
     /// The largest body of one request or one reply, in bytes. Default 4 MiB. A larger one fails as
@@ -42,6 +43,7 @@ pub struct Limits {
     /// reply before the limit may go past it.
     pub max_bytes: usize,
     /// The longest a handler may run, whatever deadline its caller sent or didn't. Default 1 h. Past it: `DeadlineExceeded`.
+    #[cfg_attr(feature = "serde", serde(with = "crate::durations"))]
     pub max_deadline: Duration,
 }
 

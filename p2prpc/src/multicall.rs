@@ -1,6 +1,8 @@
 //! One call to many peers: a result for each, always.
 
-use std::collections::{HashMap, VecDeque};
+mod replies;
+
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -18,11 +20,14 @@ use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select
 use crate::clock::{self, Timer};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
-use crate::error::{ErrorKind, Failure, RpcError};
+use crate::error::{ErrorKind, RpcError};
 #[cfg(feature = "gorpc")]
 use crate::handle::Forms;
 use crate::handle::{Handle, Network};
+use crate::runtime::Spawner;
 use crate::service::Method;
+
+pub use replies::Replies;
 
 /// How many peers are asked at the same time, unless [`MultiCall::concurrency`] says otherwise.
 pub const DEFAULT_CONCURRENCY: usize = 256;
@@ -63,6 +68,7 @@ pub struct MultiCall<M: Method> {
     args: M::Args,
     options: CallOptions,
     concurrency: usize,
+    keeps_going: bool,
 }
 
 /// What one peer gave.
@@ -76,7 +82,7 @@ impl<M: Method> MultiCall<M> {
         args: M::Args,
         options: CallOptions,
     ) -> Self {
-        MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY }
+        MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY, keeps_going: false }
     }
 
     /// Give up after this time, for all peers together. Default 10 s, or what the client says.
@@ -103,16 +109,28 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
+    /// Let [`quorum`](MultiCall::quorum) and [`first_ok`](MultiCall::first_ok) not cancel the calls that they don't wait for: those go on
+    /// until they are answered or the deadline has passed, in a task on the Tokio runtime that the future was polled on. So a write reaches
+    /// all replicas, although a majority is enough to go on. Default: they are cancelled.
+    ///
+    /// Dropping the future before it has what it waits for cancels all of them, with this too.
+    pub fn keep_going(mut self) -> Self {
+        self.keeps_going = true;
+        self
+    }
+
     /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way.
     pub fn replies(self) -> ReplyStream<M> {
         ReplyStream { state: StreamState::Ready(Box::new(self)) }
     }
 
-    /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled.
+    /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled, unless it is to
+    /// [`keep_going`](MultiCall::keep_going).
     ///
     /// # Errors
     /// All results, if fewer than `n` answered well: an error that says who failed and why, or that nobody was asked.
     pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+        let keeps_going = self.keeps_going;
         let mut stream = self.replies();
         let mut good = Vec::new();
         let mut bad = Vec::new();
@@ -126,10 +144,14 @@ impl<M: Method> MultiCall<M> {
                 }
             }
         }
+        if keeps_going {
+            let rest = async move { while stream.next().await.is_some() {} };
+            drop(Spawner::here().spawn(rest));
+        }
         Ok(good)
     }
 
-    /// Waits for the first peer that answers well; the rest is cancelled.
+    /// Waits for the first peer that answers well; the rest is cancelled, unless it is to [`keep_going`](MultiCall::keep_going).
     ///
     /// # Errors
     /// All results, if none answered well: an error that says who failed and why, or that nobody was asked.
@@ -139,7 +161,7 @@ impl<M: Method> MultiCall<M> {
     }
 
     fn start(self) -> Running<M> {
-        let MultiCall { handle, own, targets, args, options, concurrency } = self;
+        let MultiCall { handle, own, targets, args, options, concurrency, .. } = self;
         let network = handle.network();
         let timeout = match (&network, options.timeout) {
             (_, Some(timeout)) => timeout,
@@ -371,128 +393,5 @@ impl<M: Method> Future for Named<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let peer = self.0.peer();
         Pin::new(&mut self.0).poll(cx).map(|result| (peer, result))
-    }
-}
-
-/// All results of a [`MultiCall`]: one for each peer asked, in the order asked. An id that was given twice has two.
-pub struct Replies<M: Method> {
-    results: Vec<(PeerId, PeerResult<M>)>,
-    /// Why nobody could be asked.
-    failure: Option<RpcError>,
-}
-
-/// So many peers' causes are in the text of an error of many.
-const CAUSES: usize = 8;
-
-impl<M: Method> Replies<M> {
-    fn in_order_of(asked: &[PeerId], failure: Option<&RpcError>, results: Vec<(PeerId, PeerResult<M>)>) -> Self {
-        let mut places: HashMap<PeerId, VecDeque<usize>> = HashMap::with_capacity(asked.len());
-        for (place, peer) in asked.iter().enumerate() {
-            places.entry(*peer).or_default().push_back(place);
-        }
-        let place_of = |peer: &PeerId| places.get_mut(peer).and_then(VecDeque::pop_front).unwrap_or(asked.len());
-        let mut placed: Vec<_> = {
-            let mut place_of = place_of;
-            results.into_iter().map(|result| (place_of(&result.0), result)).collect()
-        };
-        placed.sort_by_key(|(place, _)| *place);
-        Replies { results: placed.into_iter().map(|(_, result)| result).collect(), failure: failure.cloned() }
-    }
-
-    /// Why no member could be asked: the node is closed, or has not been started. `None` if there just was no member.
-    pub fn failure(&self) -> Option<&RpcError> {
-        self.failure.as_ref()
-    }
-
-    /// What the peers gave that answered well, in the order asked. It is empty if no peer was asked.
-    ///
-    /// # Errors
-    /// These results, as an error that names each peer's cause, if all peers failed, or none could be asked
-    /// ([`failure`](Replies::failure)).
-    pub fn into_ok(self) -> Result<Vec<(PeerId, M::Output)>, Self> {
-        if self.failure.is_some() || (!self.is_empty() && self.ok().next().is_none()) {
-            return Err(self);
-        }
-        Ok(self.into_iter().filter_map(|(peer, result)| Some((peer, result.ok()?))).collect())
-    }
-
-    /// The number of peers asked.
-    pub fn len(&self) -> usize {
-        self.results.len()
-    }
-
-    /// True if no peer was asked.
-    pub fn is_empty(&self) -> bool {
-        self.results.is_empty()
-    }
-
-    /// Each peer and what it gave, in the order asked.
-    pub fn iter(&self) -> std::slice::Iter<'_, (PeerId, PeerResult<M>)> {
-        self.results.iter()
-    }
-
-    /// Those that answered well.
-    pub fn ok(&self) -> impl Iterator<Item = (PeerId, &M::Output)> {
-        self.iter().filter_map(|(peer, result)| Some((*peer, result.as_ref().ok()?)))
-    }
-
-    /// Those that didn't.
-    pub fn errors(&self) -> impl Iterator<Item = (PeerId, &M::Error)> {
-        self.iter().filter_map(|(peer, result)| Some((*peer, result.as_ref().err()?)))
-    }
-}
-
-impl<M: Method> fmt::Debug for Replies<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies")
-            .field("method", &M::NAME)
-            .field("ok", &self.ok().count())
-            .field("errors", &self.errors().count())
-            .field("failure", &self.failure)
-            .finish()
-    }
-}
-
-/// Who failed, and why: for results that are too few. Of more than eight failures it names eight.
-impl<M: Method> fmt::Display for Replies<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(failure) = &self.failure {
-            return write!(f, "{}: nobody was asked: {failure}", M::NAME);
-        }
-        let failed = self.errors().count();
-        match (self.len(), failed) {
-            (0, _) => return write!(f, "{}: nobody was asked: no member that serves it is known", M::NAME),
-            (asked, 0) => return write!(f, "{}: {asked} peers answered", M::NAME),
-            (asked, failed) => write!(f, "{}: {failed} of {asked} peers failed", M::NAME)?,
-        }
-        for (at, (peer, error)) in self.errors().take(CAUSES).enumerate() {
-            let separator = if at == 0 { ": " } else { "; " };
-            match error.as_rpc() {
-                // It names the peer itself.
-                Some(error) => write!(f, "{separator}{error}")?,
-                None => write!(f, "{separator}{peer}: {error}")?,
-            }
-        }
-        if failed > CAUSES { write!(f, "; and {} more", failed - CAUSES) } else { Ok(()) }
-    }
-}
-
-impl<M: Method> std::error::Error for Replies<M> {}
-
-impl<M: Method> IntoIterator for Replies<M> {
-    type Item = (PeerId, PeerResult<M>);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.results.into_iter()
-    }
-}
-
-impl<'a, M: Method> IntoIterator for &'a Replies<M> {
-    type Item = &'a (PeerId, PeerResult<M>);
-    type IntoIter = std::slice::Iter<'a, (PeerId, PeerResult<M>)>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
     }
 }

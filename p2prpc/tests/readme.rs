@@ -31,7 +31,7 @@ fn example(name: &str) -> std::process::Output {
 
 #[test]
 fn each_rust_block_is_part_of_an_example() {
-    let examples = ["greeter", "tour", "go_peers"].map(|name| {
+    let examples = ["greeter", "tour", "replicas", "own_node", "go_peers"].map(|name| {
         let path = root().join("p2prpc/examples").join(name).with_extension("rs");
         without_indentation(&std::fs::read_to_string(&path).expect("an example"))
     });
@@ -60,6 +60,13 @@ fn the_tour_runs() {
     let output = example("tour");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("the handler says: a message has at most 1000 bytes"));
+}
+
+#[test]
+fn the_replicas_have_what_a_quorum_was_given() {
+    let output = example("replicas");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Some(42)"));
 }
 
 #[test]

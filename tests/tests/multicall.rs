@@ -158,6 +158,24 @@ async fn a_quorum_cancels_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_that_keeps_going_reaches_the_others_too() {
+    let (caller, servers, benches) = swarm(3).await;
+    let client = WorkbenchClient::new(&caller).timeout(LONG);
+    let call = tokio::spawn(client.peers(ids(&servers)).hold("held".into()).keep_going().quorum(2));
+    for bench in &benches {
+        bench.has_waiting(1).await;
+    }
+    benches[0].release();
+    benches[1].release();
+    assert_eq!(soon("a quorum", call).await.unwrap().unwrap().len(), 2);
+    let seen = benches[2].seen();
+    assert_eq!((seen.waiting, seen.dropped), (1, 0));
+    benches[2].release();
+    let seen = benches[2].has_seen("it has ended", |seen| seen.waiting == 0).await;
+    assert_eq!(seen.dropped, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_that_cannot_be_had_gives_all_results() {
     let (caller, servers, benches) = swarm(3).await;
     benches.iter().for_each(Bench::release);

@@ -88,7 +88,7 @@ impl NodeBuilder {
         }
     }
 
-    fn wrong(&mut self, error: impl Into<StartError>) {
+    pub(super) fn wrong(&mut self, error: impl Into<StartError>) {
         self.error.get_or_insert(error.into());
     }
 

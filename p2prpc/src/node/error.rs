@@ -5,6 +5,7 @@ use std::io;
 use libp2p::{Multiaddr, PeerId};
 
 use super::address::InvalidAddress;
+use super::identity::IdentityError;
 use crate::behaviour::InvalidProtocol;
 use crate::server::ServeError;
 
@@ -15,6 +16,9 @@ pub enum StartError {
     /// An address, to listen on or of a bootstrap peer, can't be used.
     #[error(transparent)]
     InvalidAddress(#[from] InvalidAddress),
+    /// The identity of a configuration can't be read or made.
+    #[error(transparent)]
+    InvalidIdentity(#[from] IdentityError),
     /// The name given to [`protocol`](crate::NodeBuilder::protocol) or [`kad_protocol`](crate::NodeBuilder::kad_protocol) can't be one.
     #[error(transparent)]
     InvalidProtocol(#[from] InvalidProtocol),

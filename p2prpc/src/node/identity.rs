@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use sha2::{Digest, Sha256};
@@ -47,7 +48,53 @@ impl Identity {
         }
     }
 
-    /// The key pair in this file, in libp2p's protobuf encoding. A missing file is made, with a fresh Ed25519 key pair and
+    /// The key pair in these bytes, in libp2p's protobuf encoding: what [`to_bytes`](Identity::to_bytes) gives, and `MarshalPrivateKey` of go-libp2p.
+    ///
+    /// ```
+    /// use p2prpc::Identity;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let identity = Identity::generate();
+    /// let again = Identity::from_bytes(identity.to_bytes()?)?;
+    /// let once_more = Identity::from_base64(identity.to_base64()?)?;
+    /// assert_eq!([again.peer_id(), once_more.peer_id()], [identity.peer_id(); 2]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// If they are no key pair, or one of a kind that isn't compiled in: RSA, ECDSA and Secp256k1 need the feature `gorpc`.
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidIdentity> {
+        let keypair = Keypair::from_protobuf_encoding(bytes.as_ref()).map_err(|_| InvalidIdentity::NotAKeyPair)?;
+        Ok(Identity { keypair })
+    }
+
+    /// The key pair, secret half and all, in libp2p's protobuf encoding.
+    ///
+    /// # Errors
+    /// If it is an RSA key pair, which libp2p reads and doesn't write.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidIdentity> {
+        self.keypair.to_protobuf_encoding().map_err(|_| InvalidIdentity::NotWritten)
+    }
+
+    /// The key pair in this text, base64 of its [bytes](Identity::from_bytes): what [`to_base64`](Identity::to_base64) gives, `ConfigEncodeKey`
+    /// of go-libp2p, and `PrivKey` in a configuration of Kubo. Space around it is of no concern.
+    ///
+    /// # Errors
+    /// As [`from_bytes`](Identity::from_bytes).
+    pub fn from_base64(text: impl AsRef<str>) -> Result<Self, InvalidIdentity> {
+        let bytes = BASE64_STANDARD.decode(text.as_ref().trim()).map_err(|_| InvalidIdentity::NotAKeyPair)?;
+        Identity::from_bytes(bytes)
+    }
+
+    /// The key pair, secret half and all, as base64.
+    ///
+    /// # Errors
+    /// As [`to_bytes`](Identity::to_bytes).
+    pub fn to_base64(&self) -> Result<String, InvalidIdentity> {
+        self.to_bytes().map(|bytes| BASE64_STANDARD.encode(bytes))
+    }
+
+    /// The key pair in this file, in libp2p's protobuf encoding, as it is or in base64: files of go-libp2p programs are either. A missing file is made, with a fresh Ed25519 key pair and
     /// readable by its owner only (mode 0600 on Unix); a missing directory isn't.
     ///
     /// # Errors
@@ -82,6 +129,18 @@ impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Identity").field(&format_args!("{}", self.peer_id())).finish()
     }
+}
+
+/// Why there is no key pair of these bytes, or no bytes of this key pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidIdentity {
+    /// The bytes or the text are no key pair.
+    #[error("this is no key pair of libp2p: give its protobuf encoding, or base64 of that")]
+    NotAKeyPair,
+    /// It is an RSA key pair.
+    #[error("libp2p reads RSA key pairs and doesn't write them: keep the bytes that it came from")]
+    NotWritten,
 }
 
 /// Why [`Identity::from_file`] gave none. `Display` is one sentence that names the file and says what to do.
@@ -150,7 +209,9 @@ fn read(path: &Path) -> Result<Keypair, Problem> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(Problem::NotAnIdentity);
     }
-    Keypair::from_protobuf_encoding(&bytes).map_err(|_| Problem::NotAnIdentity)
+    let in_text = || Identity::from_base64(std::str::from_utf8(&bytes).ok()?).ok();
+    let identity = Identity::from_bytes(&bytes).ok().or_else(in_text);
+    identity.map(|identity| identity.keypair).ok_or(Problem::NotAnIdentity)
 }
 
 fn create(path: &Path) -> Result<Keypair, Problem> {
@@ -201,6 +262,31 @@ mod tests {
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    /// The private key of libp2p's specification of peer ids, as go-libp2p writes it.
+    const OF_GO: &str = "CAESQH4IMGF8Sn3oOSXfsmlFVrEpNsR3oOH+suFI7J2mD+59HtHo+uLEoUS4vo/UtHvz07NLhxw8rPYBDw5C1HT84n4=";
+
+    #[test]
+    fn a_key_of_go_is_read_as_bytes_as_text_and_from_a_file_of_either() {
+        let identity = Identity::from_base64(OF_GO).unwrap();
+        assert_eq!(identity.to_base64().unwrap(), OF_GO);
+        let directory = tempfile::tempdir().unwrap();
+        let contents = [identity.to_bytes().unwrap(), OF_GO.into(), format!("{OF_GO}\n").into()];
+        for (n, content) in contents.iter().enumerate() {
+            let path = directory.path().join(n.to_string());
+            fs::write(&path, content).unwrap();
+            assert_eq!(Identity::from_file(&path).unwrap().peer_id(), identity.peer_id());
+            assert_eq!(&fs::read(&path).unwrap(), content);
+        }
+        assert_eq!(Identity::from_bytes(&contents[0]).unwrap().peer_id(), identity.peer_id());
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_in_a_sentence() {
+        for wrong in [Identity::from_bytes(b"rubbish"), Identity::from_base64("!"), Identity::from_base64("AAAA")] {
+            assert!(wrong.unwrap_err().to_string().contains("no key pair"));
         }
     }
 

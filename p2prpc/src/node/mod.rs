@@ -5,6 +5,8 @@ mod admission;
 mod behaviour;
 mod builder;
 mod closed_port;
+#[cfg(feature = "serde")]
+mod config;
 mod connections;
 mod dial;
 mod discovery;
@@ -50,11 +52,13 @@ use crate::service::Service;
 pub use address::{IntoAddress, InvalidAddress};
 pub use admission::Direction;
 pub use builder::NodeBuilder;
+#[cfg(feature = "serde")]
+pub use config::NodeConfig;
 pub use connections::{ConnectionInfo, Transport};
 pub use discovery::rendezvous_key;
 pub use error::{ConnectError, StartError};
 pub use event::{Events, NodeEvent};
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, InvalidIdentity};
 pub use reachability::Reachability;
 
 use admission::Admission;

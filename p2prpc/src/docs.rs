@@ -1,0 +1,31 @@
+//! Pages for those who want to know more than the documentation of single items says.
+//!
+//! | page | what is in it |
+//! | --- | --- |
+//! | [`errors`] | the kinds of errors of calls, what each says of delivery, and what to do |
+//! | [`limits`] | every bound, its default, and what is past it |
+//! | [`connections`] | when connections are made, left and closed, and what happens when the network changes |
+//! | [`changing`] | how a service changes while its peers don't, and which values don't arrive as they were |
+//! | [`wire`] | the bytes, for a client in another language |
+
+// The first definition of a link is the one that counts: here that of the page, in the repository that of the file.
+
+#[doc = "[wire.md]: crate::docs::wire\n[`ErrorKind`]: crate::ErrorKind\n[`Delivery`]: crate::Delivery\n[`Failure`]: crate::Failure\n"]
+#[doc = "[`CallError<E>`]: crate::CallError\n[`RpcError`]: crate::RpcError\n"]
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
+
+#[doc = "[`Limits`]: crate::Limits\n[wire.md]: crate::docs::wire\n"]
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}
+
+#[doc = "[limits.md]: crate::docs::limits\n"]
+#[doc = include_str!("../docs/connections.md")]
+pub mod connections {}
+
+#[cfg_attr(feature = "gorpc", doc = "[gorpc]: crate::gorpc\n")]
+#[doc = include_str!("../docs/changing.md")]
+pub mod changing {}
+
+#[doc = include_str!("../docs/wire.md")]
+pub mod wire {}
