@@ -133,7 +133,7 @@ impl Display for ErrorKind {
 
 /// Why a call failed, for every reason but the handler's own error.
 ///
-/// `Display` is one sentence for a person, with the delivery behind it, which is "never run" where the peer got the call and refused it.
+/// `Display` is one sentence for a person, with the delivery behind it, which is "never run" behind the words of a Go peer that refused it.
 /// Text that came from the peer is cut to [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes and escaped in it.
 #[derive(Clone)]
 pub struct RpcError(Box<Inner>);
@@ -196,10 +196,9 @@ impl RpcError {
         self
     }
 
-    /// The peer has the call, and says that it won't run it.
+    /// In words of its own, as Go peers have them: behind those "never sent" would be no answer of theirs.
     fn was_refused(&self) -> bool {
-        let by_peer = [ErrorKind::NotServed, ErrorKind::BadArguments].contains(&self.0.kind);
-        by_peer && self.0.delivery == Delivery::NeverSent
+        self.0.kind == ErrorKind::NotServed && !self.0.detail.is_empty()
     }
 
     /// What went wrong.

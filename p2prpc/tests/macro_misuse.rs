@@ -46,6 +46,15 @@ fn misuses_are_told() {
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
+/// What 2024 reserves may be a name in an edition before it.
+#[test]
+fn services_of_2021_compile() {
+    let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
+    let compiler = Compiler { edition: "2021", ..Compiler::find(&ui.join("control.rs")) };
+    let errors = compiler.errors_of(&ui.join("edition/of_2021.rs"));
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
 fn check(compiler: &Compiler, case: &Path) -> Result<(), String> {
     let source = fs::read_to_string(case).unwrap();
     let mut expected = Diagnostic::expected_in(&source);
@@ -93,6 +102,7 @@ struct Compiler {
     dependencies: PathBuf,
     library: PathBuf,
     output: tempfile::TempDir,
+    edition: &'static str,
 }
 
 impl Compiler {
@@ -112,7 +122,7 @@ impl Compiler {
         let mut reports = Vec::new();
         while let Some((_, library)) = libraries.pop() {
             let output = tempfile::tempdir().unwrap();
-            let compiler = Compiler { dependencies: dependencies.clone(), library, output };
+            let compiler = Compiler { dependencies: dependencies.clone(), library, output, edition: "2024" };
             match compiler.errors_of(control) {
                 errors if errors.is_empty() => return compiler,
                 errors => reports.push(format!("{}: {errors:#?}", compiler.library.display())),
@@ -128,7 +138,7 @@ impl Compiler {
         let mut dependencies = OsString::from("dependency=");
         dependencies.push(&self.dependencies);
         let output = Command::new(rustc)
-            .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--error-format", "json"])
+            .args(["--edition", self.edition, "--crate-type", "lib", "--emit", "metadata", "--error-format", "json"])
             .arg("--out-dir")
             .arg(self.output.path())
             .arg("-L")

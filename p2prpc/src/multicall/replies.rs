@@ -9,7 +9,7 @@ use super::PeerResult;
 use crate::error::{Failure, RpcError};
 use crate::service::Method;
 
-/// All results of a [`MultiCall`]: one for each peer asked, in the order asked. An id that was given twice has two.
+/// All results of a [`MultiCall`](crate::MultiCall): one for each peer asked, in the order asked. An id that was given twice has two.
 pub struct Replies<M: Method> {
     pub(super) results: Vec<(PeerId, PeerResult<M>)>,
     /// Why nobody could be asked.

@@ -246,6 +246,7 @@ async fn denied(transport: Transport) {
     let pair = Pair::with(transport, &["-deny"], |node| node).await;
     let error = pair.lab().ping().await.unwrap_err();
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotServed, Delivery::NeverSent), "{error}");
+    assert!(error.to_string().ends_with(" (never run)"), "{error}");
 }
 
 async fn cancelled(transport: Transport) {
