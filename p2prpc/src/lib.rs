@@ -5,6 +5,10 @@
 //!
 //! [`docs`] has pages on errors, limits, connections, on how a service changes, and on the wire.
 
+#[cfg(test)]
+#[macro_use]
+mod fuzzing;
+
 pub mod behaviour;
 pub mod codec;
 pub mod docs;
@@ -59,6 +63,8 @@ pub use node::{
     ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress,
     InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, StartError, Transport, rendezvous_key,
 };
+#[cfg(feature = "pnet")]
+pub use node::{PreSharedKey, PreSharedKeyError};
 pub use printable::{MAX_PEER_TEXT, printable};
 pub use server::ServeError;
 pub use service::{Method, MethodDescriptor, Service};

@@ -140,3 +140,97 @@ impl ReplySlot {
 pub(crate) fn resend_delay(attempt: u32) -> Duration {
     Duration::from_millis(50 << attempt.min(6))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// What one thread does to a slot under its lock: between two of these any other thread may come.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Step {
+        /// With the first or second waker.
+        Poll(usize),
+        Abandon,
+        Place,
+        Answer,
+        Fail,
+    }
+
+    /// All orders in which the steps of these threads can happen.
+    fn orders(threads: &[&[Step]]) -> Vec<Vec<Step>> {
+        let mut all = Vec::new();
+        for (at, thread) in threads.iter().enumerate() {
+            let Some((first, rest)) = thread.split_first() else { continue };
+            let mut left = threads.to_vec();
+            left[at] = rest;
+            all.extend(orders(&left).into_iter().map(|order| [&[*first][..], &order].concat()));
+        }
+        if all.is_empty() { vec![Vec::new()] } else { all }
+    }
+
+    /// As every method takes the lock once, the orders of their steps are all that threads can do.
+    fn play(order: &[Step]) {
+        let slot = ReplySlot::new();
+        let woken = [Arc::<Woken>::default(), Arc::default()];
+        let wakers = woken.clone().map(Waker::from);
+        let (mut taken, mut abandoned, mut answered, mut waits) = (None, false, None, None);
+        for step in order {
+            match step {
+                Step::Poll(by) => match slot.poll(&mut Context::from_waker(&wakers[*by])) {
+                    Poll::Ready(result) => {
+                        assert!(taken.replace(result.is_ok()).is_none(), "an answer is given once: {order:?}");
+                        waits = None;
+                    }
+                    Poll::Pending => waits = (answered.is_none() && !abandoned).then_some(*by),
+                },
+                Step::Abandon => {
+                    let was_waiting = slot.abandon().is_some();
+                    assert_eq!(was_waiting, answered.is_none() && !abandoned, "{order:?}");
+                    abandoned |= was_waiting;
+                    waits = waits.filter(|_| !was_waiting);
+                }
+                Step::Place => slot.set_place(Place::Sent { stream: 1, id: 1 }),
+                Step::Answer | Step::Fail => {
+                    slot.complete(match step {
+                        Step::Answer => Ok(RawReply::Response(Bytes::new())),
+                        _ => Err(RpcError::never_sent(ErrorKind::Closed, "")),
+                    });
+                    if !abandoned {
+                        answered.get_or_insert(*step == Step::Answer);
+                    }
+                }
+            }
+            assert_eq!(slot.place().is_some(), answered.is_none() && !abandoned, "{order:?}");
+            if let (Some(by), Some(_)) = (waits, answered) {
+                assert_eq!(woken[by].0.load(Ordering::SeqCst), 1, "who waits is woken: {order:?}");
+            }
+        }
+        if let Some(taken) = taken {
+            assert_eq!(Some(taken), answered, "the first answer counts: {order:?}");
+        }
+    }
+
+    #[test]
+    fn in_every_order_a_call_has_one_answer_and_who_waits_is_woken() {
+        use Step::{Abandon, Answer, Fail, Place, Poll};
+        for caller in [&[Poll(0), Poll(1), Poll(0)][..], &[Poll(0), Poll(1), Abandon], &[Abandon, Poll(0)]] {
+            for order in orders(&[caller, &[Place, Answer], &[Fail], &[Fail, Answer]]) {
+                play(&order);
+            }
+        }
+    }
+}

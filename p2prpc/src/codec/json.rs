@@ -33,3 +33,17 @@ impl Codec for Json {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_come_back_to_the_last_bit() {
+        for float in [0.001_886_664_208_315_650_2, 1.346_142_965_621_413_4e-306, f64::MIN_POSITIVE, f64::MAX] {
+            let mut text = Vec::new();
+            Json::encode(&float, &mut text, 100).unwrap();
+            assert_eq!(Json::decode::<f64>(&text), Ok(float));
+        }
+    }
+}

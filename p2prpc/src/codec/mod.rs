@@ -65,6 +65,8 @@ mod bounded;
 #[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 mod budget;
 mod error;
+#[cfg(test)]
+mod fuzz;
 #[cfg(feature = "gorpc")]
 pub(crate) mod gorpc;
 mod id;

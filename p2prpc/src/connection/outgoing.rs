@@ -214,6 +214,7 @@ pub(super) struct Writer {
     reserved: usize,
     blocked: Option<(Instant, usize)>,
     flushed: bool,
+    begun: bool,
 }
 
 impl Writer {
@@ -270,6 +271,11 @@ impl Writer {
         self.at > 0
     }
 
+    /// True if the substream has taken anything, ever.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// All that the substream has not taken.
     pub(super) fn rest(&mut self) -> &[u8] {
         self.frames();
@@ -299,6 +305,7 @@ impl Writer {
                         self.chunk.advance(n);
                     }
                     self.flushed = false;
+                    self.begun = true;
                     if let Some((_, moved)) = &mut self.blocked {
                         *moved = moved.saturating_add(n);
                     }

@@ -251,6 +251,29 @@ mod tests {
         (0..peers).map(|_| PeerId::random()).map(|peer| (peer, of(peer))).collect()
     }
 
+    mod fuzz {
+        use super::*;
+
+        #[test]
+        fn any_text_is_few_peers_or_none_and_the_same_once_it_is_written() {
+            fuzz!().with_type::<(bool, String, Vec<(u8, u8)>)>().for_each(|(begins, text, lines)| {
+                let mut all = if *begins { format!("{HEADER}\n{text}\n") } else { text.clone() };
+                for (peer, port) in lines {
+                    let peer = PeerId::from_bytes(&[&[0x12, 0x20][..], &[*peer; 32]].concat()).unwrap();
+                    writeln!(all, "/ip4/192.0.2.1/tcp/{port}/p2p/{peer}").unwrap();
+                }
+                let Ok(Parsed { peers, .. }) = parse(&all) else { return };
+                assert!(peers.len() <= MAX_REMEMBERED);
+                assert!(peers.iter().all(|(peer, addresses)| {
+                    (1..=MAX_ADDRESSES).contains(&addresses.len())
+                        && addresses.iter().all(|it| peer_of(it) == Some(*peer))
+                }));
+                let again = parse(&text_of(&peers)).ok().map(|parsed| (parsed.peers, parsed.wrong_line));
+                assert_eq!(again, Some((peers, None)));
+            });
+        }
+    }
+
     async fn opened(path: &Path) -> (Peers, PeerCache) {
         PeerCache::open(path.to_owned(), PeerId::random(), Instant::now()).await
     }

@@ -35,6 +35,8 @@ mod decode;
 mod encode;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod hello;
 mod metadata;
 mod varint;

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use libp2p::core::upgrade::NegotiationError;
 
 use super::replies::Replies;
-use super::{ByteStream, CallStream, PeerLimits};
+use super::{ByteStream, CallStream, PeerLimits, hello};
 use crate::clock::later;
 use crate::connection::alarm::Alarm;
 use crate::connection::incoming::{Incoming, Part};
@@ -39,6 +39,15 @@ enum End {
     Broken(String),
 }
 
+/// What of ours a substream has taken.
+enum Written {
+    /// Not even our hello.
+    Nothing,
+    Frames,
+    /// The last frame in part.
+    Cut,
+}
+
 /// Drive `stream` until it ends.
 pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallStream>) {
     let replies = Replies::new(link.clone(), stream.clone());
@@ -54,7 +63,7 @@ pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallSt
         finished: false,
     };
     let end = poll_fn(|cx| driver.poll(cx, &stream)).await;
-    let (io, is_cut) = driver.finish(&end, &stream);
+    let (io, written) = driver.finish(&end, &stream);
     let Some(mut io) = io else { return };
     match end {
         End::Done => {
@@ -62,10 +71,13 @@ pub(in crate::connection) async fn drive(link: Arc<PeerLink>, stream: Arc<CallSt
         }
         End::Broken(rule) => {
             let mut farewell = Vec::new();
+            if matches!(written, Written::Nothing) {
+                let _ = wire::encode_hello(&mut farewell, &hello(&driver.link.config().limits));
+            }
             wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
             let _ = tokio::time::timeout(LINGER, async {
                 // After a frame that is cut in the middle a farewell would be read as its rest.
-                if !is_cut {
+                if !matches!(written, Written::Cut) {
                     io.write_all(&farewell).await?;
                 }
                 io.close().await
@@ -320,11 +332,10 @@ impl Driver {
         None
     }
 
-    /// The stream is no more: say so to all whose call was on it. Gives the substream, and whether it has taken a part of what
-    /// was to be written.
-    fn finish(&mut self, end: &End, stream: &Arc<CallStream>) -> (Option<Box<dyn ByteStream>>, bool) {
+    /// The stream is no more: say so to all whose call was on it. Gives the substream, and what it has taken.
+    fn finish(&mut self, end: &End, stream: &Arc<CallStream>) -> (Option<Box<dyn ByteStream>>, Written) {
         self.finished = true;
-        let (unsent, lost, io, is_cut) = {
+        let (unsent, lost, io, written) = {
             let mut pipe = stream.pipe.lock();
             let mut shared = stream.shared.lock();
             shared.taking = false;
@@ -339,7 +350,12 @@ impl Driver {
                 End::Unsupported => Vec::new(),
                 _ => recover::unsent(&mut calls, &mut shared.out, &pipe.writer),
             };
-            (unsent, calls, pipe.io.take(), pipe.writer.is_cut())
+            let written = match &pipe.writer {
+                writer if !writer.has_begun() => Written::Nothing,
+                writer if writer.is_cut() => Written::Cut,
+                _ => Written::Frames,
+            };
+            (unsent, calls, pipe.io.take(), written)
         };
         let error = match end {
             End::Done => RpcError::may_have_run(ErrorKind::ConnectionLost, ""),
@@ -353,7 +369,7 @@ impl Driver {
             call.slot.complete(Err(error.clone()));
         }
         self.link.ended(stream, unsent);
-        (io, is_cut)
+        (io, written)
     }
 }
 

@@ -6,10 +6,12 @@ mod bounds;
 mod caller;
 #[cfg(feature = "gorpc")]
 mod dialects;
+mod fuzz;
 mod leaving;
 mod parts;
 mod peer;
 mod service;
+mod threads;
 mod times;
 
 use std::sync::Arc;

@@ -53,6 +53,11 @@ impl Peer {
         Peer { io, buffer: Vec::new() }
     }
 
+    /// Take its end of the pipe, and give it another.
+    pub(super) fn replace_io(&mut self, io: DuplexStream) -> DuplexStream {
+        std::mem::replace(&mut self.io, io)
+    }
+
     pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
         // The node may have closed the stream meanwhile: what it said is still to be read.
         let _ = self.io.write_all(bytes).await;

@@ -1,5 +1,8 @@
 //! What we keep of the DHT for others: provider records, bounded, and nothing else.
 
+#[cfg(test)]
+mod fuzz;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::iter;

@@ -1,5 +1,6 @@
 //! What discovery does as a whole, in a network without I/O.
 
+pub(super) mod fuzz;
 mod net;
 mod outages;
 
