@@ -101,3 +101,46 @@ async fn peers_that_do_not_say_who_they_are_disturb_no_node_and_join_nothing() {
         assert!(streams <= 12, "{how:?}: asked on {streams} streams");
     }
 }
+
+/// What a private node says to who isn't known to it, and what to who is.
+#[tokio::test]
+async fn a_stranger_learns_nothing_of_a_private_node_and_a_friend_is_a_member() {
+    let (one, other) = (Identity::generate(), Identity::generate());
+    let friends = [one.peer_id(), other.peer_id()];
+    let private = |identity: Identity, bootstrap: Option<Multiaddr>| {
+        Node::builder()
+            .identity(identity)
+            .protocol(PROTOCOL)
+            .listen("/ip4/127.0.0.1/tcp/0")
+            .rendezvous("hostile/private")
+            .bootstrap(bootstrap)
+            .serve(TargetServer::new(Probe::default()))
+            .authorize(move |call| friends.contains(&call.peer()))
+            .private()
+    };
+    let one = private(one, None).start().await.expect("a node starts");
+    let at = one.addresses().into_iter().next().expect("it listens");
+    let other = private(other, Some(at.clone())).start().await.expect("a node starts");
+    let met = tokio::time::timeout(Duration::from_secs(30), one.wait_for_members(1)).await;
+    assert_eq!(met.expect("friends meet").expect("the node runs"), [other.peer_id()]);
+
+    let mut stranger = RawPeer::start().await;
+    stranger.connect(&at).await;
+    let mut stream = stranger.open(one.peer_id()).await.expect("the node takes a stream");
+    stream.hello().await;
+    let key = p2prpc::rendezvous_key("hostile/private");
+    let topics: Vec<[u8; 32]> = vec![key.as_ref()[2..].try_into().expect("a digest")];
+    let unknown = Some(Got::Error { id: 1, code: ErrorCode::NotServed, delivery: p2prpc::wire::Delivery::NeverSent });
+    stream.call(1, "No.Such", &()).await;
+    assert_eq!(stream.next().await, unknown);
+    stream.call(2, "p2prpc-membership.Describe", &topics).await;
+    assert!(matches!(stream.next().await, Some(Got::Error { id: 2, code: ErrorCode::NotServed, .. })));
+    stream.call(3, "p2prpc-membership.List", &(&topics, (0_u64, 0_u64))).await;
+    assert!(matches!(stream.next().await, Some(Got::Error { id: 3, code: ErrorCode::NotServed, .. })));
+    stream.call(4, "Target.Echo", &"x").await;
+    assert!(matches!(stream.next().await, Some(Got::Error { id: 4, code: ErrorCode::NotServed, .. })));
+    // Nor is it asked, which would tell it what the rendezvous are.
+    let asked = tokio::time::timeout(Duration::from_secs(2), stranger.accept_any()).await;
+    assert!(asked.is_err(), "the stranger is asked something");
+    assert_eq!(one.members().len(), 1);
+}

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "pnet")]
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::Node;
@@ -13,6 +15,8 @@ use super::address::{IntoAddress, InvalidAddress, ListenAddress, check_dialable}
 use super::admission::{Admission, Direction};
 use super::error::StartError;
 use super::identity::Identity;
+#[cfg(feature = "pnet")]
+use super::private_network::PreSharedKey;
 use super::reachability::Reachability;
 use super::resolver::name_in;
 use crate::behaviour::InvalidProtocol;
@@ -27,6 +31,8 @@ const DEFAULT_CONNECTED_MEMBERS: usize = 512;
 /// A name is whatever its owner says at each lookup: who dials one at the word of strangers is their scanner.
 const NAME_IS_NOT_REACHABLE: &str =
     "peers don't look up names that others tell them: give Reachability::Public the IP addresses that it stands for";
+#[cfg(feature = "pnet")]
+const QUIC_HAS_NO_KEY: &str = "QUIC can't be used with a pre-shared key: give a TCP address";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/0";
 
 type Visible = Arc<dyn Fn(&PeerId, &str) -> bool + Send + Sync>;
@@ -44,6 +50,9 @@ pub struct NodeBuilder {
     pub(super) rendezvous: Vec<Arc<str>>,
     pub(super) services: Vec<Service>,
     pub(super) authorize: Option<Authorize>,
+    pub(super) private: bool,
+    #[cfg(feature = "pnet")]
+    pub(super) pre_shared_key: Option<PreSharedKey>,
     pub(super) admission: Admission,
     pub(super) visible: Option<Visible>,
     pub(super) limits: Limits,
@@ -72,6 +81,9 @@ impl NodeBuilder {
             rendezvous: Vec::new(),
             services: Vec::new(),
             authorize: None,
+            private: false,
+            #[cfg(feature = "pnet")]
+            pre_shared_key: None,
             admission: Admission::default(),
             visible: None,
             limits: Limits::default(),
@@ -229,10 +241,57 @@ impl NodeBuilder {
     /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that panics denies. Default: all calls.
     ///
     /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick. It isn't asked
-    /// for what nodes ask each other: which rendezvous they share, and who else is a member. Who must not learn that must
-    /// not be let in: [`admit`](NodeBuilder::admit).
+    /// for what nodes ask each other: which rendezvous they share, which services they have, and who else is a member. With
+    /// [`private`](NodeBuilder::private) it is.
     pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
         self.authorize = Some(Arc::new(rule));
+        self
+    }
+
+    /// Tell strangers nothing: [`authorize`](NodeBuilder::authorize) is asked too for what nodes ask each other. Default: off.
+    ///
+    /// These are calls of the service `p2prpc-membership`: `Describe`, which rendezvous and services we have, `List`, who else
+    /// is a member and where, and `Leaving`. A peer for which the rule says `false` gets the same answer as from a node that
+    /// is in no rendezvous at all, is asked nothing either, and can't become a member; so the rule has to
+    /// say `true` of members, and the members' rules of this node.
+    ///
+    /// ```no_run
+    /// # async fn doc(friends: std::collections::HashSet<p2prpc::PeerId>) -> Result<(), Box<dyn std::error::Error>> {
+    /// use p2prpc::prelude::*;
+    ///
+    /// let node = Node::builder()
+    ///     .rendezvous("my-app")
+    ///     .authorize(move |call| friends.contains(&call.peer()))
+    ///     .private()
+    ///     .start()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A stranger still gets a connection, and sees that a node with this protocol is there and what its part of the DHT holds.
+    /// [`admit`](NodeBuilder::admit) refuses the connection, and a pre-shared key (feature `pnet`) hides the node.
+    pub fn private(mut self) -> Self {
+        self.private = true;
+        self
+    }
+
+    /// Be in a private network: speak only with nodes that have the same key. Default: none.
+    ///
+    /// All of a connection is encrypted with it, the handshakes too, as in go-libp2p (`libp2p.PrivateNetwork`): without the key nobody can so
+    /// much as ask who the node is. It comes on top of Noise, not instead, and is for TCP only: QUIC can't have it, so a
+    /// QUIC address is an error then, to listen on and of a bootstrap peer, and others are not dialled.
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+    /// use p2prpc::PreSharedKey;
+    /// use p2prpc::prelude::*;
+    ///
+    /// let node = Node::builder().pre_shared_key(PreSharedKey::from_file("swarm.key")?).rendezvous("my-app").start().await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "pnet")]
+    pub fn pre_shared_key(mut self, key: PreSharedKey) -> Self {
+        self.pre_shared_key = Some(key);
         self
     }
 
@@ -326,6 +385,11 @@ impl NodeBuilder {
             self.max_connections = self.max_connections.max(self.max_connected_members.saturating_mul(2));
         }
         self.check_external()?;
+        if self.private && self.authorize.is_none() {
+            return Err(StartError::PrivateWithoutRule);
+        }
+        #[cfg(feature = "pnet")]
+        self.check_private_network()?;
         Node::start(self).await
     }
 
@@ -339,6 +403,19 @@ impl NodeBuilder {
             }
         }
         Ok(())
+    }
+
+    #[cfg(feature = "pnet")]
+    fn check_private_network(&self) -> Result<(), StartError> {
+        if self.pre_shared_key.is_none() {
+            return Ok(());
+        }
+        let listened = self.listen.iter().map(|listen| &listen.address);
+        let mut all = listened.chain(self.bootstrap.iter().map(|(_, address)| address));
+        match all.find(|address| address.iter().any(|part| part == Protocol::QuicV1)) {
+            Some(quic) => Err(InvalidAddress::new(quic, QUIC_HAS_NO_KEY).into()),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn checked_kad_protocol(&self) -> Result<StreamProtocol, StartError> {

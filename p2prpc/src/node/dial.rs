@@ -175,7 +175,12 @@ mod tests {
         let given = GivenAddresses::default();
         let dials = Dials::new(Networks::fixed([]), given);
         let resolver = Arc::new(Resolver::system(Box::new(|_| {})));
-        let mut transport = crate::node::transport::build(&keypair, false, resolver, dials).unwrap();
+        let secured = crate::node::transport::Secured {
+            keypair: &keypair,
+            #[cfg(feature = "pnet")]
+            pre_shared_key: None,
+        };
+        let mut transport = crate::node::transport::build(secured, false, resolver, dials).unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let address = format!("/ip4/127.0.0.1/tcp/{}", free.port()).parse().unwrap();
         let options = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };

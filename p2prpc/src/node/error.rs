@@ -34,6 +34,9 @@ pub enum StartError {
     /// Two services of one name.
     #[error(transparent)]
     DuplicateService(#[from] ServeError),
+    /// [`private`](crate::NodeBuilder::private) without [`authorize`](crate::NodeBuilder::authorize).
+    #[error("a private node tells strangers nothing, and no rule says who is none: give it authorize(..)")]
+    PrivateWithoutRule,
     /// An address could not be listened on.
     #[error("can't listen on {address}: {reason}")]
     Listen {

@@ -24,6 +24,10 @@ mod mdns;
 mod named;
 mod networks;
 mod peer_cache;
+#[cfg(feature = "pnet")]
+mod private_network;
+#[cfg(feature = "pnet")]
+mod private_stream;
 mod reachability;
 mod resolver;
 mod staggered;
@@ -59,6 +63,8 @@ pub use discovery::rendezvous_key;
 pub use error::{ConnectError, StartError};
 pub use event::{Events, NodeEvent};
 pub use identity::{Identity, IdentityError, InvalidIdentity};
+#[cfg(feature = "pnet")]
+pub use private_network::{PreSharedKey, PreSharedKeyError};
 pub use reachability::Reachability;
 
 use admission::Admission;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::timeout::TransportTimeout;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportError, TransportEvent};
@@ -16,6 +17,8 @@ use libp2p::{Multiaddr, PeerId, Transport, noise, tcp, yamux};
 use super::named::Named;
 use super::resolver::Resolver;
 use super::staggered::{Dials, Staggered};
+#[cfg(feature = "pnet")]
+use super::{private_network::PreSharedKey, private_stream};
 
 /// From the first packet of a connection to the end of its handshake.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,31 +37,58 @@ const QUIC_IDLE_MS: u32 = 20_000;
 #[cfg(feature = "quic")]
 const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+/// What connections are secured with.
+#[derive(Clone, Copy)]
+pub(super) struct Secured<'a> {
+    pub(super) keypair: &'a Keypair,
+    #[cfg(feature = "pnet")]
+    pub(super) pre_shared_key: Option<&'a PreSharedKey>,
+}
+
 /// One transport for all addresses that a node can listen on and dial.
 pub(super) fn build(
-    keypair: &Keypair,
+    secured: Secured<'_>,
     gorpc: bool,
     resolver: Arc<Resolver>,
     dials: Dials,
 ) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
-    let named = Named::new(without_names(keypair, gorpc)?, resolver);
+    let named = Named::new(without_names(secured, gorpc)?, resolver);
     // The time of a dial begins with its turn.
     let accepting = TransportTimeout::with_ingoing_timeout(named, SETUP_TIMEOUT).boxed();
     Ok(Staggered::new(accepting, dials, SETUP_TIMEOUT).boxed())
 }
 
-fn without_names(keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+fn without_names(secured: Secured<'_>, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>> {
+    let tcp = FreshPorts(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))).map_err(Tcp);
+    #[cfg(feature = "pnet")]
+    if let Some(key) = secured.pre_shared_key {
+        let key = key.key();
+        let private = tcp.and_then(move |socket, _| private_stream::handshake(key, socket));
+        return upgraded(private, secured.keypair, gorpc);
+    }
+    let transport = upgraded(tcp, secured.keypair, gorpc)?;
+    #[cfg(feature = "quic")]
+    let transport = transport.or_transport(quic(secured.keypair, gorpc)).map(|either, _| either.into_inner());
+    Ok(transport.boxed())
+}
+
+/// With Noise and Yamux.
+fn upgraded<T>(transport: T, keypair: &Keypair, gorpc: bool) -> io::Result<Boxed<(PeerId, StreamMuxerBox)>>
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Error: Send + Sync + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+{
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(if gorpc { MAX_STREAMS_GORPC } else { MAX_STREAMS });
     let noise = noise::Config::new(keypair).map_err(io::Error::other)?;
-    let transport = FreshPorts(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)))
-        .map_err(Tcp)
+    let transport = transport
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    #[cfg(feature = "quic")]
-    let transport = transport.or_transport(quic(keypair, gorpc)).map(|either, _| either.into_inner());
     Ok(transport.boxed())
 }
 

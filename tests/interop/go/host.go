@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	mathrand "math/rand"
+	"os"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -24,6 +26,7 @@ type hostFlags struct {
 	listen    string
 	port      int
 	raise     bool
+	swarmKey  string
 }
 
 func (f *hostFlags) register(flags *flag.FlagSet) {
@@ -33,6 +36,7 @@ func (f *hostFlags) register(flags *flag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "127.0.0.1", "listen at this IPv4 address; none if it is empty")
 	flags.IntVar(&f.port, "port", 0, "listen at this port; 0 is any free one")
 	flags.BoolVar(&f.raise, "raise", false, "have no limits on streams, connections and memory")
+	flags.StringVar(&f.swarmKey, "swarm-key", "", "be in the private network of the key in this file")
 }
 
 func (f *hostFlags) start() (host.Host, error) {
@@ -50,6 +54,18 @@ func (f *hostFlags) start() (host.Host, error) {
 		options = append(options, libp2p.ListenAddrStrings(fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", f.listen, f.port)))
 	default:
 		return nil, fmt.Errorf("no transport %q", f.transport)
+	}
+	if f.swarmKey != "" {
+		file, err := os.Open(f.swarmKey)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		key, err := pnet.DecodeV1PSK(file)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, libp2p.PrivateNetwork(key))
 	}
 	if f.raise {
 		manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(rcmgr.InfiniteLimits))

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use libtest_mimic::Trial;
 use p2prpc::gorpc::Time;
 use p2prpc::prelude::*;
-use p2prpc::{Multiaddr, NodeBuilder};
+use p2prpc::{Multiaddr, NodeBuilder, PreSharedKey};
 use p2prpc_tests::golang;
 use p2prpc_tests::programs::Program;
 use serde_bytes::ByteBuf;
@@ -49,6 +49,9 @@ pub(crate) fn trials(transport: Transport) -> Vec<Trial> {
         trial(name("big"), move || big(transport)),
         trial(name("refused_while_writing"), move || refused_while_writing(transport)),
     ];
+    if let Transport::Tcp = transport {
+        trials.push(trial(name("private_network"), private_network));
+    }
     for key in KEYS {
         trials.push(trial(name(&format!("key_{key}")), move || a_key_is_known(transport, key)));
     }
@@ -113,6 +116,20 @@ async fn ping(transport: Transport) {
     let pair = Pair::start(transport).await;
     assert_eq!(pair.lab().ping().await.unwrap(), "pong");
     pair.lab().nothing().await.unwrap();
+}
+
+async fn private_network() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let key = format!("/key/swarm/psk/1.0.0/\n/base16/\n{}\n", "0123456789abcdef".repeat(4));
+    std::fs::write(&file, key).unwrap();
+    let options = ["-key", "ed25519", "-swarm-key", file.path().to_str().unwrap()];
+    let key = PreSharedKey::from_file(&file).unwrap();
+    let pair = Pair::with(Transport::Tcp, &options, |node| node.pre_shared_key(key)).await;
+    assert_eq!(pair.lab().ping().await.unwrap(), "pong");
+    let other = PreSharedKey::new([1; 32]);
+    let pair = Pair::with(Transport::Tcp, &options, |node| node.pre_shared_key(other)).await;
+    let error = pair.lab().ping().await.unwrap_err();
+    assert!(error.to_string().contains("the peer has another key, or none"), "{error}");
 }
 
 async fn integers(transport: Transport) {

@@ -6,5 +6,6 @@ mod dht;
 mod dialling;
 mod ending;
 mod meeting;
+mod private;
 mod starting;
 mod support;

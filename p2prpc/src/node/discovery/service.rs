@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use super::Input;
 use super::key::Topic;
 use super::roster::Roster;
-use crate::context::Context;
+use crate::context::{CallInfo, Context};
+use crate::error::{ErrorKind, RpcError};
 use crate::handle::Handle;
+use crate::metadata::Metadata;
 use crate::p2p_service;
 use crate::service::Service;
 
@@ -23,6 +25,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Leaving is told once, to whoever hears it in this time.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 const GOODBYES_AT_ONCE: usize = 256;
+
+/// The service's name on the wire.
+const NAME: &str = "p2prpc-membership";
 
 /// Bytes that are read and written in one piece.
 #[derive(Clone, PartialEq, Eq)]
@@ -163,6 +168,24 @@ pub(super) enum What {
 }
 
 impl Question {
+    /// It as a call between the two.
+    pub(in crate::node) fn call(&self) -> CallInfo {
+        let method = match self.what {
+            What::Describe => "Describe",
+            What::List(_) => "List",
+        };
+        CallInfo::new(self.peer, NAME, method, Metadata::new())
+    }
+
+    /// What to tell discovery if it isn't asked: to us the peer is a stranger.
+    pub(in crate::node) fn unasked(self) -> Input {
+        let (peer, stranger) = (self.peer, RpcError::never_sent(ErrorKind::NotServed, ""));
+        match self.what {
+            What::Describe => Input::Described { peer, answer: Err(stranger) },
+            What::List(_) => Input::Listed { peer, answer: Err(stranger) },
+        }
+    }
+
     /// Ask it. What it gives is to be told to discovery. It takes a few seconds at most.
     pub(in crate::node) async fn ask(self, handle: &Handle) -> Input {
         let Question { peer, topics, what } = self;

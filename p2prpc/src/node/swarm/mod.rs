@@ -34,6 +34,8 @@ use super::resolver::Resolver;
 use super::staggered::Dials;
 use crate::behaviour::Core;
 use crate::handle::Handle;
+use crate::panics::caught;
+use crate::service::Authorize;
 
 use connect::Connecting;
 
@@ -87,6 +89,8 @@ pub(super) struct Driver {
     started: bool,
     peer_cache: Option<PeerCache>,
     next_look_for_idle: Instant,
+    /// Asked before other nodes are asked anything.
+    private: Option<Authorize>,
 }
 
 impl Driver {
@@ -174,6 +178,11 @@ impl Driver {
     fn start_asking(&mut self) {
         while self.asking.len() < MAX_ASKING {
             let Some(question) = self.to_ask.pop_front() else { return };
+            let is_known = |rule: &Authorize| caught(|| rule(&question.call())).unwrap_or(false);
+            if !self.private.as_ref().is_none_or(is_known) {
+                self.feed(question.unasked());
+                continue;
+            }
             let handle = self.handle.clone();
             self.asking.spawn(async move { question.ask(&handle).await });
         }

@@ -29,12 +29,13 @@ use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
 use crate::node::kademlia::Kademlia;
+use crate::node::listen;
 use crate::node::networks::Networks;
 use crate::node::peer_cache::PeerCache;
 use crate::node::reachability::Reachability;
 use crate::node::resolver::{Resolver, Told};
 use crate::node::staggered::Dials;
-use crate::node::{listen, transport};
+use crate::node::transport::{self, Secured};
 
 /// A connection that nothing uses and nobody pins ends after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(10);
@@ -95,7 +96,12 @@ impl Driver {
             Reachability::Client => Mode::Client,
         });
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
-        rpc.serve_internal(discovery.service(says_leaving))?;
+        let private = builder.authorize.clone().filter(|_| builder.private);
+        let membership = discovery.service(says_leaving);
+        rpc.serve_internal(match private.clone() {
+            Some(rule) => membership.authorize(move |call| rule(call)),
+            None => membership,
+        })?;
         let behaviour = NodeBehaviour::new(
             Gate::new(builder.admission.clone(), given, dials.clone(), builder.max_connections, Quiet::of(&core)),
             rpc,
@@ -117,7 +123,12 @@ impl Driver {
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
         let announcer = Arc::new(Announcer::new(local));
         let resolver = Arc::new(Resolver::system(tells_of_resolver(announcer.clone())));
-        let transport = transport::build(identity.keypair(), builder.speaks_gorpc(), resolver.clone(), dials.clone());
+        let secured = Secured {
+            keypair: identity.keypair(),
+            #[cfg(feature = "pnet")]
+            pre_shared_key: builder.pre_shared_key.as_ref(),
+        };
+        let transport = transport::build(secured, builder.speaks_gorpc(), resolver.clone(), dials.clone());
         let transport = transport.map_err(StartError::Network)?;
         let mut driver = Driver {
             swarm: Swarm::new(Handshakes::new(transport).boxed(), behaviour, local, config),
@@ -144,6 +155,7 @@ impl Driver {
             started: false,
             peer_cache,
             next_look_for_idle: Instant::now(),
+            private,
         };
         if let Reachability::Public(addresses) = builder.reachability {
             for address in addresses {
