@@ -1,0 +1,43 @@
+# Recipes for https://just.systems. What CI runs is in .ci/run.
+
+fuzzer := "libfuzzer"
+
+# What a change has to pass before it is committed.
+default: fmt lint doc test
+
+fmt:
+    cargo fmt --all
+    cargo fmt --manifest-path tests/bench/Cargo.toml
+
+lint:
+    cargo clippy --workspace --all-features --all-targets --locked -- -D warnings
+    cargo clippy -p p2prpc --locked --no-default-features -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
+
+test *filter:
+    cargo test --workspace --all-features --locked {{filter}}
+
+bench *options:
+    cargo bench --manifest-path tests/bench/Cargo.toml --locked --bench rpc -- {{options}}
+
+# The names of what can be fuzzed.
+fuzzers:
+    cargo test -p p2prpc --all-features --lib --quiet -- --list fuzz | sed -n 's/: test$//p'
+
+# Random inputs for all of them, so many seconds each.
+fuzz-all seconds="60":
+    BOLERO_RANDOM_TEST_TIME_MS={{seconds}}000 BOLERO_RANDOM_ITERATIONS=1000000000 cargo test -p p2prpc --all-features --lib -- fuzz
+
+# One of them under a fuzzer, for so long; needs cargo-bolero.
+fuzz name time="20m":
+    cargo bolero test -p p2prpc --all-features --engine {{fuzzer}} --sanitizer NONE -T {{time}} {{name}}
+
+# The soak test for ten minutes.
+soak seconds="600":
+    SOAK_SECONDS={{seconds}} cargo test -p p2prpc-tests --all-features --locked --test soak -- --nocapture
+
+# Licences, bans, sources and advisories; needs cargo-deny.
+deny:
+    cargo deny check
