@@ -191,8 +191,8 @@ mod tests {
         for step in order {
             match step {
                 Step::Poll(by) => match slot.poll(&mut Context::from_waker(&wakers[*by])) {
-                    Poll::Ready(result) => {
-                        assert!(taken.replace(result.is_ok()).is_none(), "an answer is given once: {order:?}");
+                    Poll::Ready(answer) => {
+                        assert!(taken.replace(answer.result.is_ok()).is_none(), "an answer is given once: {order:?}");
                         waits = None;
                     }
                     Poll::Pending => waits = (answered.is_none() && !abandoned).then_some(*by),

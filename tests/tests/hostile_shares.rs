@@ -287,6 +287,57 @@ async fn who_answers_queries_with_a_strangers_address_makes_nobody_dial_it() {
     echoes(&node).await;
 }
 
+/// What identify pushes: a hundred addresses that nobody has heard of, and that it speaks Kademlia.
+fn identify_push(round: u16) -> Vec<u8> {
+    let addresses = (0..100_u8).flat_map(|host| {
+        let address: Multiaddr = format!("/ip4/127.0.1.{host}/tcp/{}", 1024 + round).parse().expect("an address");
+        field(2, &address.to_vec())
+    });
+    let said: Vec<u8> = addresses.chain(field(3, KAD.as_bytes())).collect();
+    [varint(said.len() as u64), said].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_again_and_again_where_it_listens_keeps_nobody_from_meeting() {
+    const PUSHES: u16 = 2500;
+    let _alone = alone().await;
+    let topic = "hostile/identify";
+    let node = builder().rendezvous(topic).start().await.expect("a node starts");
+    let known = address(&node);
+    let mut pusher = RawPeer::speaking("/ipfs/id/push/1.0.0").await;
+    pusher.connect(&known).await;
+    let (id, began) = (node.peer_id(), Instant::now());
+    let pushing = tokio::spawn(async move {
+        for round in 0..PUSHES {
+            let Some(mut stream) = pusher.open(id).await else { return round };
+            stream.send_bytes(&identify_push(round)).await;
+            stream.half_close().await;
+        }
+        // It stays while others look.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        PUSHES
+    });
+    let joining = || builder().rendezvous(topic).bootstrap([known.clone()]).start();
+    let (one, other) = (joining().await.expect("a node starts"), joining().await.expect("a node starts"));
+    let meeting = async {
+        while !(one.members().contains_key(&other.peer_id()) && other.members().contains_key(&one.peer_id())) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), meeting).await.expect("they meet");
+    let met = began.elapsed();
+    echoes(&node).await;
+    let mut asker = RawPeer::speaking(KAD).await;
+    asker.connect(&known).await;
+    let mut stream = asker.open(id).await.expect("it speaks Kademlia");
+    stream.send_bytes(&message(FIND_NODE, &field(2, &PeerId::random().to_bytes()))).await;
+    let answer = stream.bytes_until(|bytes| bytes.len() > 3).await;
+    let pushed = pushing.await.expect("it doesn't panic");
+    eprintln!("{pushed} pushes; they met after {met:?}; an answer of {} bytes", answer.len());
+    assert!(pushed > 100, "only {pushed} pushes were taken");
+    assert!(answer.len() < 4096, "an answer of {} bytes or more", answer.len());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_sends_much_that_is_of_no_use_is_told_to_go_and_refused_for_a_while() {
     let _alone = alone().await;

@@ -86,7 +86,7 @@ impl Form for Gorpc {
     }
 
     fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
-        let args = gorpc::decode_args::<T>(bytes);
+        let args = gorpc::decode_args::<T>(bytes, gorpc::Names::new("Fuzz.Args", false));
         let value = gorpc::decode(bytes);
         if bytes.is_empty() {
             assert!(args.is_err() && value.is_err(), "nothing is no value");

@@ -65,6 +65,7 @@ enum Any {
         message: u64,
         bytes: u64,
         codecs: Vec<u64>,
+        features: Vec<u64>,
     },
     Request {
         id: u64,
@@ -77,6 +78,7 @@ enum Any {
     },
     Response {
         id: u64,
+        pairs: Vec<(String, String)>,
         over: u64,
         chunk: Vec<u8>,
     },
@@ -85,6 +87,7 @@ enum Any {
         code: u64,
         delivery: u8,
         message: String,
+        pairs: Vec<(String, String)>,
         over: u64,
         chunk: Vec<u8>,
     },
@@ -100,27 +103,37 @@ enum Any {
         reason: u64,
         message: String,
     },
+    Unknown {
+        kind: u8,
+        fields: Vec<u8>,
+    },
+}
+
+fn metadata(pairs: &[(String, String)]) -> MetadataBuf {
+    let mut metadata = MetadataBuf::default();
+    for (key, value) in pairs {
+        let before = metadata.clone();
+        if metadata.push(key, value).is_err() {
+            assert_eq!(metadata, before, "nothing is changed by what is refused");
+        }
+    }
+    metadata
 }
 
 impl Any {
     fn with(&self, then: impl FnOnce(Frame<'_>)) {
         let len = |chunk: &[u8], over: u64| (chunk.len() as u64).saturating_add(over);
         match self {
-            Any::Hello { one_call, calls, message, bytes, codecs } => then(Frame::Hello(Hello {
+            Any::Hello { one_call, calls, message, bytes, codecs, features } => then(Frame::Hello(Hello {
                 role: if *one_call { Role::OneCall } else { Role::Calls },
                 max_calls: *calls,
                 max_message: *message,
                 max_bytes_in_flight: *bytes,
                 codecs: codecs.clone(),
+                features: features.clone(),
             })),
             Any::Request { id, method, codec, left, pairs, over, chunk } => {
-                let mut metadata = MetadataBuf::default();
-                for (key, value) in pairs {
-                    let before = metadata.clone();
-                    if metadata.push(key, value).is_err() {
-                        assert_eq!(metadata, before, "nothing is changed by what is refused");
-                    }
-                }
+                let metadata = metadata(pairs);
                 then(Frame::Request(Request {
                     id: *id,
                     method,
@@ -132,17 +145,23 @@ impl Any {
                     chunk,
                 }));
             }
-            Any::Response { id, over, chunk } => {
-                then(Frame::Response(Reply { id: *id, body_len: len(chunk, *over), chunk }));
+            Any::Response { id, pairs, over, chunk } => {
+                let (metadata, body_len) = (metadata(pairs), len(chunk, *over));
+                then(Frame::Response(Reply { id: *id, metadata: metadata.view(), body_len, chunk }));
             }
-            Any::Error { id, code, delivery, message, over, chunk } => then(Frame::Error(ErrorReply {
-                id: *id,
-                code: (*code).into(),
-                delivery: Delivery::from_number((*delivery % 3).into()).expect("there are three"),
-                message,
-                body_len: len(chunk, *over),
-                chunk,
-            })),
+            Any::Error { id, code, delivery, message, pairs, over, chunk } => {
+                let metadata = metadata(pairs);
+                then(Frame::Error(ErrorReply {
+                    id: *id,
+                    code: (*code).into(),
+                    delivery: Delivery::from_number((*delivery % 3).into()).expect("there are three"),
+                    message,
+                    metadata: metadata.view(),
+                    body_len: len(chunk, *over),
+                    chunk,
+                }));
+            }
+            Any::Unknown { kind, fields } => then(Frame::Unknown { kind: *kind, fields }),
             Any::Body { id, chunk } => then(Frame::Body { id: *id, chunk }),
             Any::Cancel { id } => then(Frame::Cancel { id: *id }),
             Any::GoAway { last, reason, message } => {

@@ -17,7 +17,15 @@ async fn answer(mut peer: Peer, mut random: StdRng) {
     for _ in 0..random.random_range(1..60) {
         match peer.next().await {
             Some(peer::Got::Request { id, body_len, .. }) => match random.random_range(0..4) {
-                0 => peer.send(Frame::Response(wire::Reply { id, body_len: 40_000, chunk: &[1; 100] })).await,
+                0 => {
+                    peer.send(Frame::Response(wire::Reply {
+                        id,
+                        metadata: wire::MetadataRef::EMPTY,
+                        body_len: 40_000,
+                        chunk: &[1; 100],
+                    }))
+                    .await
+                }
                 1 => {}
                 _ if body_len > 1 << 20 => {}
                 _ => peer.respond(id, b"y").await,

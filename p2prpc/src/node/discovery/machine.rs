@@ -19,6 +19,7 @@ use super::dial_budget::{DialBudget, Teller};
 use super::finding::{PROBE_EVERY, Search};
 use super::former::{Former, Why};
 use super::hints::Hints;
+use super::identified::Said;
 use super::key::{Topic, topic};
 use super::liveness::{Redial, Redials, SILENT_AFTER, own_stall};
 use super::membership::{Departure, Membership};

@@ -101,6 +101,7 @@ impl Scene {
             }
             Frame::Cancel { id } => assert!(*id <= *last, "what is cancelled was called"),
             Frame::Body { .. } | Frame::Hello(_) | Frame::GoAway { .. } => {}
+            Frame::Unknown { kind, .. } => panic!("there is no kind {kind}"),
             Frame::Response(_) | Frame::Error(_) => panic!("who calls doesn't answer: {frame:?}"),
         })
         .await;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 use super::settle;
-use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello};
+use crate::wire::{self, ErrorCode, Frame, GoAwayReason, Hello, MetadataBuf};
 
 /// Longer than any time that is kept here, but for those that a test sets.
 const LONG: Duration = Duration::from_secs(4000);
@@ -74,8 +74,9 @@ impl Word {
                 },
             ),
             Word::Response { back, len, over } => {
-                let reply =
-                    wire::Reply { id: id(*back), body_len: u64::from(*len) + u64::from(*over), chunk: &of(*len) };
+                let metadata = metadata_of(*over);
+                let (metadata, body_len) = (metadata.view(), u64::from(*len) + u64::from(*over));
+                let reply = wire::Reply { id: id(*back), metadata, body_len, chunk: &of(*len) };
                 wire::encode_response(&mut out, &reply)
             }
             Word::Error { back, code, delivery, over } => {
@@ -88,7 +89,9 @@ impl Word {
                     _ => wire::Delivery::MayHaveRun,
                 };
                 let body_len = if of_its_own { u64::from(*over) } else { 0 };
-                let reply = wire::ErrorReply { id: id(*back), code, delivery, message: "no", body_len, chunk: &[] };
+                let metadata = metadata_of(*over);
+                let (id, metadata) = (id(*back), metadata.view());
+                let reply = wire::ErrorReply { id, code, delivery, message: "no", metadata, body_len, chunk: &[] };
                 wire::encode_error(&mut out, &reply)
             }
             Word::Body { back, len } => wire::encode_body(&mut out, id(*back), &of(*len)),
@@ -181,6 +184,16 @@ impl Wire {
     }
 }
 
+/// None, one of the application's or one of the protocol's own.
+fn metadata_of(seed: impl Into<u64>) -> MetadataBuf {
+    let pairs: &[_] = match seed.into() % 3 {
+        0 => &[],
+        1 => &[("key", "value")],
+        _ => &[("p2prpc-later", "1")],
+    };
+    MetadataBuf::from_pairs(pairs.iter().copied()).expect("it keeps the rules")
+}
+
 /// Bodies are as long as they were announced.
 fn note_body(bodies: &mut HashMap<u64, u64>, frame: &Frame<'_>) {
     let (id, len, chunk) = match frame {
@@ -192,7 +205,7 @@ fn note_body(bodies: &mut HashMap<u64, u64>, frame: &Frame<'_>) {
             *left = left.checked_sub(chunk.len() as u64).expect("a body is as long as it was announced");
             return;
         }
-        Frame::Hello(_) | Frame::Cancel { .. } | Frame::GoAway { .. } => return,
+        Frame::Hello(_) | Frame::Cancel { .. } | Frame::GoAway { .. } | Frame::Unknown { .. } => return,
     };
     assert!(bodies.insert(id, len - chunk.len() as u64).is_none(), "one request, and one answer, of an id");
 }

@@ -146,6 +146,7 @@ fn is_an_answer(frame: &Frame<'_>, caller: &Caller) {
             assert!(caller.wild || *id <= caller.highest, "an answer to a call that was never made");
         }
         Frame::Request(_) | Frame::Cancel { .. } => panic!("who answers doesn't call: {frame:?}"),
+        Frame::Unknown { kind, .. } => panic!("there is no kind {kind}"),
     }
 }
 
