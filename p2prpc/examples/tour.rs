@@ -85,8 +85,21 @@ async fn call(node: &Node, peer: PeerId) {
 }
 
 async fn unit_test() -> Result<(), CallError<Refused>> {
-    let client = EchoServiceClient::local(Echo);
-    let echo = client.peer(PeerId::random()).echo(Envelope { message: "hi".into() }).await?;
-    assert!(echo.message.ends_with("said hi"));
+    let (ada, bob) = (PeerId::random(), PeerId::random());
+    let rules = move |call: &CallInfo| call.peer() == ada;
+
+    // Called as Ada, with codec, limits and rules, and without a network.
+    let client = EchoServiceClient::local_as(ada, EchoServiceServer::new(Echo).authorize(rules));
+    let echo = client.peer(bob).echo(Envelope { message: "hi".into() }).await?;
+    assert_eq!(echo.message, format!("{ada} said hi"));
+
+    // As Bob, who may not.
+    let client = EchoServiceClient::local_as(bob, EchoServiceServer::new(Echo).authorize(rules));
+    let error = client.peer(ada).echo(Envelope { message: "hi".into() }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotServed);
+
+    // The handler alone.
+    let refused = Echo.echo(&Context::for_tests(ada), Envelope { message: String::new() }).await;
+    assert!(matches!(refused, Err(Refused::Empty)));
     Ok(())
 }
