@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 /// How long random inputs are tried.
-pub(crate) const TIME: Duration = Duration::from_secs(4);
+pub(crate) const TIME: Duration = Duration::from_secs(3);
 
 macro_rules! fuzz {
     () => {
@@ -39,6 +39,7 @@ pub(crate) fn with_paused_clock<F: Future>(run: impl FnOnce() -> F) -> F::Output
 }
 
 /// A stream of bytes, cut at the lengths that `cuts` name in turn.
+#[cfg(feature = "gorpc")]
 pub(crate) fn pieces<'a>(mut bytes: &'a [u8], cuts: &'a [u16]) -> impl Iterator<Item = &'a [u8]> {
     let mut cuts = cuts.iter().cycle();
     std::iter::from_fn(move || {
