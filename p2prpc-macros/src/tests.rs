@@ -103,7 +103,8 @@ fn a_service_becomes_items() {
             "__P2prpcLocal_Echo",
             "EchoClient",
             "EchoPeer",
-            "EchoPeers"
+            "EchoPeers",
+            "__P2prpcNobody_Echo"
         ]
     );
 }
