@@ -4,7 +4,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use p2prpc::wire::Frame;
-use p2prpc_tests::hostile::{Got, RawPeer, Scene, Victim, encoded, request, resident};
+use p2prpc_tests::LONG;
+use p2prpc_tests::hostile::{
+    Got, PROTOCOL, Probe, RawPeer, Scene, TargetClient, TargetServer, Victim, encoded, request, resident,
+};
+use p2prpc_tests::programs::Program;
 use tokio::sync::{Mutex, MutexGuard};
 
 const MIB: usize = 1 << 20;
@@ -134,4 +138,66 @@ async fn streams_on_which_nothing_happens_cost_no_time() {
     let used = processor_time().saturating_sub(before);
     assert!(used < began.elapsed() / 20, "{used:?} in {:?}", began.elapsed());
     call.abort();
+}
+
+/// The other end of [`crowd`]: a process of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it is started by another test"]
+async fn many_connect_and_do_nothing() {
+    let Ok(to) = std::env::var("CONNECT_TO") else { return };
+    let connections: usize = std::env::var("CONNECTIONS").expect("how many").parse().expect("a number");
+    let mut nodes = Vec::new();
+    for _ in 0..connections {
+        let node = p2prpc::Node::builder().protocol(PROTOCOL).listen("/ip4/127.0.0.1/tcp/0").start().await;
+        let node = node.expect("a node starts");
+        let there = node.connect(to.as_str()).await.expect("it connects");
+        // Its call stream keeps the connection.
+        TargetClient::new(&node).peer(there).echo("hello".into()).await.expect("it is answered");
+        nodes.push(node);
+    }
+    println!("connected");
+    std::future::pending::<()>().await;
+}
+
+/// So many nodes in another process, each with a connection to this address.
+async fn crowd(connections: usize, to: &str) -> Program {
+    let mut crowd = std::process::Command::new(std::env::current_exe().expect("this program is a file"));
+    crowd.args(["--exact", "many_connect_and_do_nothing", "--ignored", "--nocapture"]);
+    crowd.env("CONNECT_TO", to).env("CONNECTIONS", connections.to_string());
+    let crowd = Program::start(crowd);
+    let said = crowd.out.clone();
+    let connected =
+        tokio::task::spawn_blocking(move || said.find(0, LONG, |line| line.contains("connected").then_some(())));
+    assert!(connected.await.expect("it doesn't panic").is_some(), "they don't connect: {crowd}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    crowd
+}
+
+/// What one more connection with an idle call stream takes of this process, in bytes.
+async fn cost_of_a_connection(listen: &str) -> usize {
+    const MORE: usize = 40;
+    let node = p2prpc::Node::builder().protocol(PROTOCOL).listen(listen).serve(TargetServer::new(Probe::default()));
+    let node = node.start().await.expect("a node starts");
+    let address = node.addresses().into_iter().next().expect("it listens").to_string();
+    // What is taken once, for all connections, is taken first.
+    let _first = crowd(10, &address).await;
+    let before = resident();
+    let _more = crowd(MORE, &address).await;
+    resident().saturating_sub(before) / MORE
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_quic_connection_costs_little() {
+    let _alone = alone().await;
+    let cost = cost_of_a_connection("/ip4/127.0.0.1/udp/0/quic-v1").await;
+    eprintln!("an idle connection by QUIC takes {} KiB", cost >> 10);
+    assert!(cost < 192 << 10, "{cost} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_tcp_connection_costs_little() {
+    let _alone = alone().await;
+    let cost = cost_of_a_connection("/ip4/127.0.0.1/tcp/0").await;
+    eprintln!("an idle connection by TCP takes {} KiB", cost >> 10);
+    assert!(cost < 96 << 10, "{cost} bytes");
 }

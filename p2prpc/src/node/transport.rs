@@ -26,7 +26,10 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS: usize = 512;
 /// The same where each call of a Go peer is a stream.
 const MAX_STREAMS_GORPC: usize = 2048;
-/// Streams that the other end of a QUIC connection may have open where each call of a Go peer is one; it waits past that.
+/// Streams that the other end of a QUIC connection may have open; it waits past that. Each has its place from the start.
+#[cfg(feature = "quic")]
+const MAX_QUIC_STREAMS: u32 = 128;
+/// The same where each call of a Go peer is a stream.
 #[cfg(feature = "quic")]
 const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
 
@@ -98,9 +101,7 @@ fn quic(keypair: &Keypair, gorpc: bool) -> Boxed<(PeerId, StreamMuxerBox)> {
     // The node watches its connections itself, and a path may stall for longer than QUIC would wait.
     config.max_idle_timeout = QUIC_IDLE_MS;
     config.keep_alive_interval = QUIC_KEEP_ALIVE;
-    if gorpc {
-        config.max_concurrent_stream_limit = MAX_QUIC_STREAMS_GORPC;
-    }
+    config.max_concurrent_stream_limit = if gorpc { MAX_QUIC_STREAMS_GORPC } else { MAX_QUIC_STREAMS };
     libp2p::quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 
