@@ -156,8 +156,8 @@ mod tests {
     fn keys_are_read_as_go_reads_them() {
         let digits = "0123456789abcdef".repeat(4);
         let key: PreSharedKey = format!("{KIND}\n/base16/\n{digits}").parse().unwrap();
-        // What go-libp2p's `pnet.DecodeV1PSK` and its fingerprint say of the same file.
-        assert_eq!(key.fingerprint(), key.key().fingerprint().to_string());
+        assert_eq!(key.0[..8], [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(key.fingerprint().len(), 32);
         let base64 = format!("{KIND}\r\n/base64/\r\n{}\r\n", BASE64.encode(&key.0));
         assert_eq!(base64.parse::<PreSharedKey>().unwrap(), key);
         let binary = [format!("{KIND}\n/bin/\n").as_bytes(), &key.0].concat();
