@@ -17,6 +17,9 @@ const QUIET: Duration = Duration::from_millis(500);
 /// A call that ends without an answer is no reason to doubt a connection that was heard within this time.
 const HEARD_LATELY: Duration = Duration::from_millis(500);
 
+/// Why a connection ended on which its other end never said a word.
+pub(crate) const NOT_ADMITTED: &str = "the peer does not admit us: it closed the connection at once";
+
 /// An established connection, as those who use it and those who watch it share it.
 pub(crate) struct Connection {
     id: ConnectionId,
@@ -109,6 +112,11 @@ impl Connection {
     pub(crate) fn heard(&self) -> Instant {
         let heard = self.used.load(Ordering::Relaxed).max(self.pinged.load(Ordering::Relaxed));
         later(self.established, Duration::from_micros(heard))
+    }
+
+    /// True if its other end never said a word.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.heard() == self.established
     }
 
     /// When the last byte came on a stream for calls, if one ever came.

@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use caller::CallStream;
-pub(crate) use established::{Connection, Wanted, by_evidence};
+pub(crate) use established::{Connection, NOT_ADMITTED, Wanted, by_evidence};
 #[cfg(feature = "gorpc")]
 pub(crate) use gorpc::{BilingualLink, ConnectionKey, not_named};
 pub(crate) use link::{LinkConfig, Opener, PeerLink};

@@ -87,7 +87,8 @@ pub enum ConnectError {
         /// The address.
         address: Multiaddr,
     },
-    /// The connection is not allowed: the peer is blocked or not admitted, or a limit on connections is reached.
+    /// The connection is not allowed: the peer is blocked or not admitted, or a limit on connections is reached. Or the peer
+    /// itself allows none, and closed it at once: it has blocked this node, doesn't admit it or has no room.
     #[error("no connection to {address} is allowed: {reason}")]
     Refused {
         /// The address.

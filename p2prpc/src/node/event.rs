@@ -40,7 +40,7 @@ pub enum NodeEvent {
         /// The peer.
         peer: PeerId,
     },
-    /// A bootstrap peer is connected.
+    /// A bootstrap peer is connected, and hasn't closed the connection at once.
     BootstrapConnected {
         /// The bootstrap peer.
         peer: PeerId,

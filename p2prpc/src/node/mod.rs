@@ -288,9 +288,11 @@ impl Node {
         self.tell(Command::Block { peer });
     }
 
-    /// Take back [`block`](Node::block).
+    /// Take back [`block`](Node::block). If it is known where the peer is, it is dialled within a few seconds; a node that was
+    /// refused tries again by itself, within 8 s if this node is a bootstrap peer of it, within a minute otherwise.
     pub fn unblock(&self, peer: PeerId) {
         self.admission.unblock(&peer);
+        self.tell(Command::Unblock { peer });
     }
 
     /// End politely: stop listening and advertising, tell the members, take no new calls, let those under way finish for up to

@@ -7,5 +7,6 @@ mod dialling;
 mod ending;
 mod meeting;
 mod private;
+mod refusing;
 mod starting;
 mod support;

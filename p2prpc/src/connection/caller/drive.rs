@@ -17,7 +17,7 @@ use crate::connection::alarm::Alarm;
 use crate::connection::incoming::{Incoming, Part};
 use crate::connection::link::PeerLink;
 use crate::connection::outgoing::Writer;
-use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now, recover};
+use crate::connection::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, NOT_ADMITTED, SHRINK_AFTER, now, recover};
 use crate::error::{ErrorKind, RpcError};
 use crate::reply::{Answer, ReplySlot};
 use crate::scratch::Scratch;
@@ -332,6 +332,11 @@ impl Driver {
         None
     }
 
+    /// True if the other end closed the connection at once: so does a peer that doesn't admit us.
+    fn hung_up(&self, stream: &CallStream) -> bool {
+        !self.replies.greeted && stream.connection().is_mute() && now() < later(self.started, HELLO_TIMEOUT)
+    }
+
     /// The stream is no more: say so to all whose call was on it. Gives the substream, and what it has taken.
     fn finish(&mut self, end: &End, stream: &Arc<CallStream>) -> (Option<Box<dyn ByteStream>>, Written) {
         self.finished = true;
@@ -360,6 +365,7 @@ impl Driver {
         let error = match end {
             End::Done => RpcError::may_have_run(ErrorKind::ConnectionLost, ""),
             End::Unsupported => RpcError::never_sent(ErrorKind::NotSupported, ""),
+            End::Lost(_) if self.hung_up(stream) => RpcError::may_have_run(ErrorKind::ConnectionLost, NOT_ADMITTED),
             End::Lost(why) => RpcError::may_have_run(ErrorKind::ConnectionLost, why),
             End::Broken(rule) => {
                 RpcError::may_have_run(ErrorKind::ConnectionLost, format_args!("the peer broke the protocol: {rule}"))

@@ -18,8 +18,13 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 enum State {
-    Waiting { until: Instant },
-    Dialling { since: Instant },
+    Waiting {
+        until: Instant,
+    },
+    Dialling {
+        since: Instant,
+    },
+    /// It may be about to close the connection: what failed before counts until it is known to want it.
     Connected,
 }
 
@@ -96,9 +101,30 @@ impl Bootstrap {
     pub(super) fn connected(&mut self, peer: &PeerId) -> bool {
         let Some(target) = self.targets.get_mut(peer) else { return false };
         target.state = State::Connected;
+        true
+    }
+
+    /// It wants to be connected. True if it is a bootstrap peer.
+    pub(super) fn admitted(&mut self, peer: &PeerId) -> bool {
+        let Some(target) = self.targets.get_mut(peer) else { return false };
         target.failures = 0;
         target.errors.clear();
         true
+    }
+
+    /// It closed its connection at once: a dial that failed, whoever dialled.
+    pub(super) fn refused_us(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(target) = self.targets.get_mut(peer) {
+            target.state = State::Dialling { since: now };
+        }
+    }
+
+    /// Whatever it said, it is tried now.
+    pub(super) fn retry(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(target) = self.targets.get_mut(peer).filter(|target| !matches!(target.state, State::Connected)) {
+            target.failures = 0;
+            target.state = State::Waiting { until: now };
+        }
     }
 
     pub(super) fn disconnected(&mut self, peer: &PeerId, now: Instant, rng: &mut impl Rng) {
@@ -204,6 +230,7 @@ mod tests {
         assert!(!say("refused", &mut bootstrap));
         assert!(say("another peer answered", &mut bootstrap));
         bootstrap.connected(&peer);
+        bootstrap.admitted(&peer);
         bootstrap.disconnected(&peer, now, &mut SmallRng::seed_from_u64(1));
         assert!(say("another peer answered", &mut bootstrap));
     }
@@ -235,9 +262,25 @@ mod tests {
             bootstrap.failed(&peer, "refused", &[], now, &mut rng);
         }
         bootstrap.connected(&peer);
+        bootstrap.admitted(&peer);
         assert!(bootstrap.due(now + Duration::from_secs(3600)).is_empty());
         bootstrap.disconnected(&peer, now, &mut rng);
         assert!(next_dial(&mut bootstrap, &mut now) <= Duration::from_millis(300));
+    }
+
+    #[test]
+    fn who_closes_the_connection_at_once_is_dialled_ever_slower() {
+        let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let peer = PeerId::random();
+        let mut bootstrap = Bootstrap::new(vec![(peer, address(1))], PeerId::random(), now);
+        for n in 0..10 {
+            let pause = next_dial(&mut bootstrap, &mut now);
+            assert!(n < 7 || pause >= LONGEST_PAUSE / 2, "{pause:?}");
+            bootstrap.connected(&peer);
+            bootstrap.refused_us(&peer, now);
+            let said = bootstrap.failed(&peer, "it does not admit us", &[], now, &mut rng);
+            assert_eq!(said.is_empty(), n > 0, "it is said once");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Connected {
     pub(super) addresses: Vec<Multiaddr>,
     /// The other end of its last connection.
     pub(super) remote: Option<IpAddr>,
+    /// The other end of its first connection, until the peer is known to want it.
+    pub(super) at: Option<Multiaddr>,
     dialled: Option<Multiaddr>,
     /// Present while it is a member.
     pub(super) asking: Option<Asking>,
@@ -72,6 +74,7 @@ impl Connected {
             failures: 0,
             addresses: Vec::new(),
             remote: ip_of(remote),
+            at: None,
             dialled: None,
             asking: None,
         };

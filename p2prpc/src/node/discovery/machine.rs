@@ -24,6 +24,7 @@ use super::key::{Topic, topic};
 use super::liveness::{Redial, Redials, SILENT_AFTER, own_stall};
 use super::membership::{Departure, Membership};
 use super::providers::{Providers, Query};
+use super::refusals::Blocked;
 use super::remembered::Remembered;
 use super::roster::Roster;
 use super::service::{self, Question, What};
@@ -55,6 +56,7 @@ pub(in crate::node) struct Discovery {
     pub(super) network_changed: Option<Instant>,
     pub(super) redials: Redials,
     pub(super) departed: LruCache<PeerId, Instant>,
+    pub(super) blocked: Blocked,
     pub(super) actions: VecDeque<Action>,
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
@@ -98,6 +100,7 @@ impl Discovery {
             network_changed: None,
             redials: Redials::default(),
             departed: LruCache::new(MAX_DEPARTED),
+            blocked: Blocked::new(),
             actions: VecDeque::new(),
             rng,
             scope: config.scope,
@@ -167,7 +170,9 @@ impl Discovery {
                 self.connected(peer, &address, outbound, first, now);
                 self.dial_hints(now);
             }
+            Input::Admitted { peer } => self.admitted(peer),
             Input::Disconnected { peer } => self.disconnected(peer, now),
+            Input::RefusedUs { peer } => self.refused_us(peer, now),
             Input::DialFailed { peer, failure } => self.dial_failed(peer, failure, now),
             Input::Supported { peer } => self.supported(peer, now),
             Input::Identified { peer, listen_addresses, protocols } => {
@@ -206,13 +211,8 @@ impl Discovery {
                 self.roster.services_changed();
                 self.providers.serves_now(now);
             }
-            Input::Blocked { peer } => {
-                self.left(peer, Departure::Unwanted, now);
-                self.former.remove(&peer);
-                self.remembered.remove(&peer);
-                self.hints.fruitless(peer, now);
-                self.actions.push_back(Action::Close { peer });
-            }
+            Input::Blocked { peer } => self.block(peer, now),
+            Input::Unblocked { peer } => self.unblock(peer, now),
             Input::ShuttingDown => self.shut_down(),
         }
     }
@@ -229,19 +229,19 @@ impl Discovery {
 
     fn connected(&mut self, peer: PeerId, remote: &Multiaddr, outbound: bool, first: bool, now: Instant) {
         self.budget.finished(&peer);
-        self.hints.remove(&peer);
-        self.redials.remove(&peer);
         if first {
             self.connected.remove(&peer);
             self.departed.remove(&peer);
         }
         if self.bootstrap.connected(&peer) && first {
             self.actions.push_back(Action::Pin { peer, pinned: true });
-            self.actions.push_back(Action::BootstrapConnected { peer, address: remote.clone() });
         }
         let scope = self.scope;
         let connected =
             self.connected.entry(peer).or_insert_with(|| Connected::new(peer, remote, outbound, scope, now));
+        if first {
+            connected.at = Some(remote.clone());
+        }
         connected.heard = now;
         connected.suspected = false;
         connected.remote = ip_of(remote);
@@ -310,7 +310,7 @@ impl Discovery {
         }
     }
 
-    fn dial_failed(&mut self, peer: PeerId, failure: DialFailure, now: Instant) {
+    pub(super) fn dial_failed(&mut self, peer: PeerId, failure: DialFailure, now: Instant) {
         self.budget.finished(&peer);
         for ip in &failure.no_route {
             self.budget.not_sent(*ip);

@@ -21,6 +21,7 @@ mod machine;
 mod membership;
 mod provider_store;
 mod providers;
+mod refusals;
 mod remembered;
 mod roster;
 mod service;
@@ -123,8 +124,12 @@ pub(super) enum Input {
     Tick,
     /// A connection was made. `address` is the remote end, `first` false if there was one to the peer already.
     Connected { peer: PeerId, address: Multiaddr, outbound: bool, first: bool },
+    /// A connection has lasted, or the peer has said something on one: it does want to be connected.
+    Admitted { peer: PeerId },
     /// The last connection to the peer is gone.
     Disconnected { peer: PeerId },
+    /// The peer closed its only connection at once, without a word: it doesn't admit us.
+    RefusedUs { peer: PeerId },
     /// A dial failed, whoever asked for it. Also when the swarm refused it at once, unless a dial of that peer was
     /// under way already or it was connected: then its outcome is to come. Of several dials of one peer at a time the
     /// last to end says so for all.
@@ -165,6 +170,8 @@ pub(super) enum Input {
     ServicesChanged,
     /// The user has blocked the peer.
     Blocked { peer: PeerId },
+    /// The user has unblocked the peer.
+    Unblocked { peer: PeerId },
     /// The node is shutting down: nothing is dialled, asked or advertised any more.
     ShuttingDown,
 }

@@ -310,6 +310,27 @@ fn providers_of_the_dht_are_found_without_anybody_telling() {
     assert!(net.run_until(secs(2), Net::is_complete).is_some());
 }
 
+/// It sees a connection each time, which is closed at once.
+#[test]
+fn who_does_not_admit_us_is_dialled_seldom_and_is_no_member() {
+    for blocker in [0, 1] {
+        let mut net = complete_swarm(3);
+        let (host, guest) = (net.nodes[blocker].peer, net.nodes[2].peer);
+        net.blocked.extend([(blocker, 2), (2, blocker)]);
+        net.input(blocker, Input::Blocked { peer: guest });
+        net.run(secs(1));
+        assert!(!net.nodes[2].members.contains_key(&host));
+        net.nodes[2].dialled.clear();
+        net.run(secs(600));
+        assert!(!net.nodes[2].members.contains_key(&host));
+        let dials = net.nodes[2].dialled.iter().filter(|(_, peer)| *peer == host).count();
+        assert!((5..=120).contains(&dials), "{dials} dials in ten minutes");
+        net.blocked.clear();
+        net.input(blocker, Input::Unblocked { peer: guest });
+        assert!(net.run_until(secs(5), Net::is_complete).is_some(), "they don't meet again");
+    }
+}
+
 #[test]
 fn a_blocked_member_is_out() {
     let mut net = complete_swarm(3);

@@ -9,8 +9,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Connected, Driver};
 use crate::behaviour::MAX_DIALS_OF_PEER;
+use crate::connection::NOT_ADMITTED;
 use crate::node::dial;
 use crate::node::discovery::{DialFailure, Input};
+use crate::node::error::ConnectError;
 use crate::node::staggered::bare;
 
 /// Addresses that are dialled together.
@@ -27,6 +29,8 @@ pub(super) struct Connecting {
     peers: HashMap<PeerId, Vec<Waiter>>,
     /// The connections that we made, and where they lead.
     made: HashMap<ConnectionId, (Multiaddr, PeerId)>,
+    /// Who waits to see whether the other end lets a connection in.
+    settling: HashMap<ConnectionId, Vec<(Multiaddr, Connected)>>,
     /// What was told of peers while there were as many dials of them as there may be.
     told: HashMap<PeerId, Vec<Multiaddr>>,
     /// Of the dials of a peer that have failed while another was under way: where and why.
@@ -45,18 +49,15 @@ impl Connecting {
     pub(super) fn clear(&mut self) {
         *self = Connecting::default();
     }
-
-    pub(super) fn closed(&mut self, connection: ConnectionId) {
-        self.made.remove(&connection);
-    }
 }
 
 impl Driver {
     pub(super) fn connect(&mut self, address: Multiaddr, peer: Option<PeerId>, connected: Connected) {
         match peer {
-            Some(peer) if self.swarm.is_connected(&peer) => {
-                let _ = connected.send(Ok(peer));
-            }
+            Some(peer) if self.swarm.is_connected(&peer) => match self.fresh_connection(peer) {
+                Some(connection) => self.connecting.settling.entry(connection).or_default().push((address, connected)),
+                None => drop(connected.send(Ok(peer))),
+            },
             Some(peer) => {
                 let waiter = Waiter { address, dial: None, connected };
                 self.connecting.peers.entry(peer).or_default().push(waiter);
@@ -67,8 +68,12 @@ impl Driver {
     }
 
     fn connect_to_anybody(&mut self, address: Multiaddr, connected: Connected) {
-        if let Some((_, peer)) = self.connecting.made.values().find(|(there, _)| *there == address) {
-            let _ = connected.send(Ok(*peer));
+        if let Some((connection, (_, peer))) = self.connecting.made.iter().find(|(_, (there, _))| *there == address) {
+            if self.fresh.contains(*connection) {
+                self.connecting.settling.entry(*connection).or_default().push((address, connected));
+            } else {
+                let _ = connected.send(Ok(*peer));
+            }
             return;
         }
         if let Some((_, waiting)) = self.connecting.anybody.values_mut().find(|(there, _)| *there == address) {
@@ -122,14 +127,33 @@ impl Driver {
         if let Some(address) = dialled {
             self.connecting.made.insert(connection, (bare(address), peer));
         }
-        if let Some((_, waiting)) = self.connecting.anybody.remove(&connection) {
-            for connected in waiting {
-                let _ = connected.send(Ok(peer));
-            }
-        }
         self.connecting.failed.remove(&peer);
-        for waiter in self.connecting.peers.remove(&peer).unwrap_or_default() {
-            let _ = waiter.connected.send(Ok(peer));
+        let mut settling = Vec::new();
+        if let Some((address, waiting)) = self.connecting.anybody.remove(&connection) {
+            settling.extend(waiting.into_iter().map(|connected| (address.clone(), connected)));
+        }
+        let waiters = self.connecting.peers.remove(&peer).unwrap_or_default();
+        settling.extend(waiters.into_iter().map(|waiter| (waiter.address, waiter.connected)));
+        if !settling.is_empty() {
+            self.connecting.settling.insert(connection, settling);
+        }
+    }
+
+    pub(super) fn connection_stays(&mut self, peer: PeerId, connection: ConnectionId) {
+        for (_, connected) in self.connecting.settling.remove(&connection).unwrap_or_default() {
+            let _ = connected.send(Ok(peer));
+        }
+    }
+
+    /// `refused` if the peer closed it at once, `last` if it was the only one.
+    pub(super) fn connection_ended(&mut self, peer: PeerId, connection: ConnectionId, refused: bool, last: bool) {
+        self.connecting.made.remove(&connection);
+        for (address, connected) in self.connecting.settling.remove(&connection).unwrap_or_default() {
+            let _ = connected.send(match (refused, last) {
+                (_, false) => Ok(peer),
+                (true, true) => Err(ConnectError::Refused { address, reason: NOT_ADMITTED.into() }),
+                (false, true) => Err(ConnectError::Unreachable { address, reason: "it was closed again".into() }),
+            });
         }
     }
 

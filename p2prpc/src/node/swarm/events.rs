@@ -23,15 +23,17 @@ impl Driver {
                 self.note_local_ip(peer, connection_id, &endpoint);
                 let address = endpoint.get_remote_address().clone();
                 let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
+                self.fresh.add(connection_id, peer);
                 self.connection_made(peer, connection_id, outbound.then_some(&address));
                 self.feed(Input::Connected { peer, address, outbound, first });
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, .. } => {
                 self.local_ips.remove(&connection_id);
-                self.connecting.closed(connection_id);
                 tracing::debug!(%peer, connection = %connection_id, ?cause, left = num_established, "a connection was closed");
+                let refused = self.fresh.ended(connection_id, cause.as_ref());
+                self.connection_ended(peer, connection_id, refused, num_established == 0);
                 if num_established == 0 {
-                    self.feed(Input::Disconnected { peer });
+                    self.feed(if refused { Input::RefusedUs { peer } } else { Input::Disconnected { peer } });
                 }
             }
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
@@ -58,7 +60,8 @@ impl Driver {
         match event {
             NodeBehaviourEvent::Rpc(event) => self.on_rpc(event),
             NodeBehaviourEvent::Kademlia(input) => self.feed(input),
-            NodeBehaviourEvent::Identify(identify::Event::Received { peer_id: peer, mut info, .. }) => {
+            NodeBehaviourEvent::Identify(identify::Event::Received { peer_id: peer, connection_id, mut info }) => {
+                self.admitted(connection_id);
                 info.listen_addrs.truncate(MAX_SAID);
                 info.protocols.truncate(MAX_SAID);
                 let (listen_addresses, protocols) = (info.listen_addrs, info.protocols);

@@ -1,6 +1,7 @@
 //! The node's task: it drives the swarm, tells discovery what happens and does what discovery asks for.
 
 mod actions;
+mod admitted;
 mod connect;
 mod events;
 mod leave;
@@ -37,6 +38,7 @@ use crate::handle::Handle;
 use crate::panics::caught;
 use crate::service::Authorize;
 
+use admitted::Fresh;
 use connect::Connecting;
 
 /// Questions to other nodes that are under way at once.
@@ -52,6 +54,7 @@ pub(super) enum Command {
     Connect { address: Multiaddr, peer: Option<PeerId>, connected: Connected },
     AddressGiven { peer: PeerId, address: Multiaddr },
     Block { peer: PeerId },
+    Unblock { peer: PeerId },
     ServicesChanged,
     Shutdown { grace: Duration },
 }
@@ -71,6 +74,7 @@ pub(super) struct Driver {
     /// Where the node listens.
     own_addresses: Vec<Multiaddr>,
     connecting: Connecting,
+    fresh: Fresh,
     dials: Dials,
     networks: Networks,
     resolver: Arc<Resolver>,
@@ -147,6 +151,7 @@ impl Driver {
                 self.core.dismiss_idle(since);
             }
         }
+        self.admit_what_lasts(now);
         for input in self.swarm.behaviour_mut().kademlia.tick(now) {
             self.feed(input);
         }
@@ -170,6 +175,7 @@ impl Driver {
                 let _ = self.swarm.disconnect_peer_id(peer);
                 self.feed(Input::Blocked { peer });
             }
+            Command::Unblock { peer } => self.feed(Input::Unblocked { peer }),
             Command::ServicesChanged => self.feed(Input::ServicesChanged),
             Command::Shutdown { .. } => {}
         }

@@ -65,7 +65,10 @@ impl Driver {
 
     pub(super) fn on_rpc(&mut self, event: Event) {
         let event = match event {
-            Event::Supported { peer } => return self.feed(Input::Supported { peer }),
+            Event::Supported { peer } => {
+                self.peer_admits(peer);
+                return self.feed(Input::Supported { peer });
+            }
             Event::AddressesWanted { peer } => return self.feed(Input::AddressesWanted { peer }),
             Event::Silent { peer } => return self.feed(Input::Silent { peer }),
             Event::ConnectionSuspected { peer, connection } => {

@@ -14,6 +14,7 @@ use libp2p::{PeerId, StreamProtocol, Swarm, Transport, TransportError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::admitted::Fresh;
 use super::connect::Connecting;
 use super::{Command, Driver};
 use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
@@ -141,6 +142,7 @@ impl Driver {
             listeners: Vec::new(),
             own_addresses: Vec::new(),
             connecting: Connecting::default(),
+            fresh: Fresh::default(),
             dials,
             networks,
             resolver,

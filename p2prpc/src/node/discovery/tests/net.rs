@@ -85,6 +85,7 @@ struct Happens {
 enum Event {
     Input(Input),
     Dialled { target: usize },
+    Refused { target: usize },
     Ping,
 }
 
@@ -227,6 +228,13 @@ impl Net {
                     }
                 }
             }
+            Event::Refused { target } => {
+                let (peer, address) = (self.nodes[target].peer, address(target + 1));
+                if !self.are_connected(node, target) {
+                    self.input(node, Input::Connected { peer, address, outbound: true, first: true });
+                    self.later(REFUSAL, node, Event::Input(Input::RefusedUs { peer }));
+                }
+            }
             Event::Dialled { target } => {
                 let (dialler, answerer) = (self.nodes[node].peer, self.nodes[target].peer);
                 let is_running = |node: usize| self.nodes[node].state == State::Running && !self.cut.contains(&node);
@@ -246,6 +254,10 @@ impl Net {
                     }
                 }
                 self.input(target, Input::Connected { peer: dialler, address: here, outbound: false, first });
+                for (me, other) in [(node, target), (target, node)] {
+                    let peer = self.nodes[other].peer;
+                    self.later(ANSWER, me, Event::Input(Input::Admitted { peer }));
+                }
                 if first {
                     for (me, other) in [(node, target), (target, node)] {
                         let peer = self.nodes[other].peer;
@@ -332,7 +344,7 @@ impl Net {
         match target.map(|target| (target, self.nodes[target].state)) {
             Some((target, _)) if self.cut.contains(&target) => self.later(PATIENCE, node, Event::Input(failed)),
             Some((target, _)) if self.blocked.contains(&(target, node)) => {
-                self.later(REFUSAL, node, Event::Input(failed));
+                self.later(HANDSHAKE, node, Event::Refused { target });
             }
             Some((target, State::Running)) => self.later(HANDSHAKE, node, Event::Dialled { target }),
             Some((_, State::Stopped)) => self.later(PATIENCE, node, Event::Input(failed)),
