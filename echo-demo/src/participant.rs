@@ -138,6 +138,14 @@ impl Participant {
         }
     }
 
+    /// Says why, if it has found nobody yet.
+    pub(crate) async fn explain_solitude(&self) {
+        if self.node.members().is_empty() {
+            let why = self.node.diagnose().await;
+            self.reporter.note_of(&self.speaker, format!("Nobody has been found yet. {why}")).await;
+        }
+    }
+
     /// Says what happened.
     pub(crate) async fn report(&mut self, happening: Happening) {
         match happening {

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::net::{Ipv6Addr, TcpListener};
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use p2prpc::{Identity, Node, StartError};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::NodeArgs;
@@ -18,6 +19,8 @@ use crate::report::Reporter;
 
 /// A peer that doesn't answer may be asked so often before the next round waits for it.
 const MAX_ROUNDS_UNDER_WAY: usize = 64;
+/// Who has found nobody by then is told why.
+const ALONE: Duration = Duration::from_secs(10);
 /// What a node with all the connections it allows by default has open.
 const OPEN_FILES: u64 = 2048;
 
@@ -46,6 +49,8 @@ async fn unless<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> O
 async fn echo(participant: &mut Participant, interval: Duration, rounds: Option<NonZeroU64>) {
     let mut ticks = interval_at(Instant::now() + interval, interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut alone = pin!(sleep(ALONE));
+    let mut explained = false;
     let mut round = 0;
     loop {
         let more = rounds.is_none_or(|rounds| round < rounds.get());
@@ -57,6 +62,10 @@ async fn echo(participant: &mut Participant, interval: Duration, rounds: Option<
             _ = ticks.tick(), if may_begin => {
                 round += 1;
                 participant.begin_round(round);
+            }
+            () = &mut alone, if !explained => {
+                explained = true;
+                participant.explain_solitude().await;
             }
             happening = participant.next() => participant.report(happening).await,
         }

@@ -60,8 +60,9 @@ pub use multicall::{MultiCall, Replies};
 pub use node::NodeConfig;
 #[cfg(feature = "node")]
 pub use node::{
-    ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress,
-    InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, StartError, Transport, rendezvous_key,
+    Acquaintance, ConnectError, ConnectionInfo, Diagnosis, Direction, Events, Identity, IdentityError, IntoAddress,
+    InvalidAddress, InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, Reached, Relation, StartError,
+    Transport, rendezvous_key,
 };
 #[cfg(feature = "pnet")]
 pub use node::{PreSharedKey, PreSharedKeyError};

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::diagnosis::Relation;
+
 /// Events that a receiver may be behind before it misses some.
 const BACKLOG: usize = 1024;
 
@@ -39,6 +41,14 @@ pub enum NodeEvent {
     PeerLeft {
         /// The peer.
         peer: PeerId,
+    },
+    /// A connected peer is no member: it is of another application, or shares no rendezvous with this node. Said once while it is
+    /// connected; what is known of it now [`Node::diagnose`](crate::Node::diagnose) says.
+    Stranger {
+        /// The peer.
+        peer: PeerId,
+        /// What it is: [`OtherRendezvous`](Relation::OtherRendezvous) or [`OtherProtocol`](Relation::OtherProtocol).
+        relation: Relation,
     },
     /// A bootstrap peer is connected, and hasn't closed the connection at once.
     BootstrapConnected {

@@ -8,6 +8,7 @@ mod closed_port;
 #[cfg(feature = "serde")]
 mod config;
 mod connections;
+mod diagnosis;
 mod dial;
 mod discovery;
 mod error;
@@ -59,6 +60,7 @@ pub use builder::NodeBuilder;
 #[cfg(feature = "serde")]
 pub use config::NodeConfig;
 pub use connections::{ConnectionInfo, Transport};
+pub use diagnosis::{Acquaintance, Diagnosis, Reached, Relation};
 pub use discovery::rendezvous_key;
 pub use error::{ConnectError, StartError};
 pub use event::{Events, NodeEvent};
@@ -242,6 +244,23 @@ impl Node {
     /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach or connected, members), then all events from now on.
     pub fn events(&self) -> Events {
         self.announcer.receiver()
+    }
+
+    /// Why the node has the company that it has: print it when a node is alone longer than it should be.
+    ///
+    /// ```no_run
+    /// # async fn doc(node: &p2prpc::Node) {
+    /// if node.members().is_empty() {
+    ///     eprintln!("{}", node.diagnose().await);
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// Of a node that has ended it is [`Diagnosis::default`].
+    pub async fn diagnose(&self) -> Diagnosis {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Diagnose { answer });
+        answered.await.unwrap_or_default()
     }
 
     /// Connect to whoever is at this address, and say who that is. With a `/p2p/` part it must be that peer; one that is connected already is left as it is.

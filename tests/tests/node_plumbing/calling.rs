@@ -1,8 +1,11 @@
 //! Calls between nodes, wherever the callee is.
 
+use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use p2prpc::prelude::*;
+
+use p2prpc_tests::hostile::{Got, PROTOCOL, RawPeer, encoded};
 
 use super::support::{Worker, WorkshopClient, WorkshopServer, address, echoes, local, met, serving, soon, started};
 
@@ -24,6 +27,34 @@ async fn call_at(listen: &str) {
     caller.connect(address(&server)).await.unwrap();
     let who = WorkshopClient::new(&caller).peer(server.peer_id()).who().await.unwrap();
     assert_eq!(who, caller.peer_id().to_string());
+}
+
+/// A peer that answers no pings, of ours or of libp2p's, and takes longer than a silent peer is given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_call_of_a_peer_that_knows_no_pings_is_waited_for() {
+    const TAKES: Duration = Duration::from_secs(20);
+    let mut mute = RawPeer::start().await;
+    let at = mute.address().with_p2p(mute.id()).unwrap();
+    let node = started(local().protocol(PROTOCOL).bootstrap([at])).await;
+    let call = WorkshopClient::new(&node).timeout(TAKES * 2).peer(mute.id()).echo("x".into());
+    let call = tokio::spawn(call.into_future());
+    soon("it is connected", mute.connection()).await;
+    let mut stream = soon("it is called", mute.accept()).await;
+    stream.hello().await;
+    let mut asked = Vec::new();
+    while asked.is_empty() {
+        match soon("it is called", stream.next()).await {
+            Some(Got::Request { id, method, .. }) if method == "Workshop.Echo" => asked.push(id),
+            // Who it is, asked of it as of each peer.
+            Some(Got::Hello | Got::Request { .. } | Got::Body { .. } | Got::Cancel { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    tokio::time::sleep(TAKES).await;
+    assert!(!call.is_finished());
+    stream.respond(asked[0], &encoded(&"at last")).await;
+    assert_eq!(soon("it is answered", call).await.unwrap().unwrap(), "at last");
+    assert_eq!(mute.connections_since(), 0, "one connection was enough");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod calling;
 mod connecting;
 mod dht;
+mod diagnosing;
 mod dialling;
 mod ending;
 mod meeting;

@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::eager::Eager;
+use crate::node::diagnosis::Reached;
 use crate::node::staggered::bare;
 
 /// The pause after the first failure; it doubles with each.
@@ -159,6 +160,17 @@ impl Bootstrap {
             }
         }
         news
+    }
+
+    /// What came of each address.
+    pub(super) fn reached(&self) -> BTreeMap<Multiaddr, Reached> {
+        let of = |target: &Target, address: &Multiaddr| match (&target.state, target.errors.get(address)) {
+            (State::Connected, None) => Reached::Connected,
+            (_, Some(error)) => Reached::Failed(error.clone()),
+            _ => Reached::Trying,
+        };
+        let targets = self.targets.values();
+        targets.flat_map(|target| target.addresses.iter().map(move |at| (at.clone(), of(target, at)))).collect()
     }
 
     /// Those to dial now.

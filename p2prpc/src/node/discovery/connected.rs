@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::address_filter::{Scope, filter_proven};
+use super::diagnosing::Names;
 use super::identified::Heard;
 use super::service::Cursor;
 use crate::node::networks::{Networks, ip_of};
@@ -28,6 +29,12 @@ pub(super) struct Connected {
     pub(super) said: Heard,
     /// It has said what it is, as libp2p has it.
     pub(super) identified: bool,
+    /// It shares no rendezvous with us, by its own words.
+    pub(super) stranger: bool,
+    /// The user has been told that it is none of ours.
+    pub(super) told: bool,
+    /// What it said of itself, as far as it tells a stranger.
+    pub(super) names: Names,
     /// It speaks as members do, or is one.
     pub(super) is_ours: bool,
     /// It said that it leaves.
@@ -67,6 +74,9 @@ impl Connected {
             supported: false,
             said: Heard::new(now),
             identified: false,
+            stranger: false,
+            told: false,
+            names: Names::default(),
             is_ours: false,
             leaving: false,
             suspected: false,

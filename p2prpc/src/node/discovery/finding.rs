@@ -90,7 +90,11 @@ impl Discovery {
     }
 
     pub(super) fn provider(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
-        let addresses = filter(&peer, addresses, self.scope, &self.networks);
+        let told = addresses;
+        let addresses = filter(&peer, told, self.scope, &self.networks);
+        if addresses.is_empty() && peer != self.local && !self.is_settled(&peer) {
+            self.filtered.add(peer, told);
+        }
         if !addresses.is_empty() {
             self.hint(peer, Teller::Kademlia, addresses, now);
         } else if peer != self.local

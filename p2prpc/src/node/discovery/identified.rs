@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use super::Action;
 use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
+use super::diagnosing::Names;
 use super::machine::Discovery;
 
 /// What a peer says of itself is taken so often at once, and then every five seconds. Of what comes before that the last word
@@ -68,8 +69,12 @@ impl Discovery {
     fn take(&mut self, peer: PeerId, said: &Said, now: Instant) {
         let speaks_kad = said.protocols.contains(&self.kad_protocol);
         self.take_addresses(peer, &said.listen_addresses, speaks_kad, now);
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.names = Names::of(&said.protocols, &self.application);
+        }
         let in_gorpc = self.gorpc.as_ref().is_some_and(|gorpc| gorpc.is_in(&said.protocols));
         self.speaks_gorpc(peer, in_gorpc, now);
+        self.tell_of_stranger(peer);
     }
 
     fn take_addresses(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {

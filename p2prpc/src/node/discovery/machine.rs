@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::address_filter::{Scope, filter};
 use super::bootstrap::Bootstrap;
 use super::connected::{Connected, Describing};
+use super::diagnosing::{Filtered, Names};
 use super::dial_budget::{DialBudget, Teller};
 use super::finding::{PROBE_EVERY, Search};
 use super::former::{Former, Why};
@@ -57,10 +58,12 @@ pub(in crate::node) struct Discovery {
     pub(super) redials: Redials,
     pub(super) departed: LruCache<PeerId, Instant>,
     pub(super) blocked: Blocked,
+    pub(super) filtered: Filtered,
     pub(super) actions: VecDeque<Action>,
     pub(super) rng: SmallRng,
     pub(super) scope: Scope,
     pub(super) networks: Networks,
+    pub(super) application: String,
     pub(super) kad_protocol: StreamProtocol,
     pub(super) gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
@@ -101,10 +104,12 @@ impl Discovery {
             redials: Redials::default(),
             departed: LruCache::new(MAX_DEPARTED),
             blocked: Blocked::new(),
+            filtered: Filtered::new(),
             actions: VecDeque::new(),
             rng,
             scope: config.scope,
             networks: config.networks,
+            application: config.application,
             kad_protocol: config.kad_protocol,
             gorpc: config.gorpc,
             budget: DialBudget::new(now),
@@ -229,6 +234,7 @@ impl Discovery {
 
     fn connected(&mut self, peer: PeerId, remote: &Multiaddr, outbound: bool, first: bool, now: Instant) {
         self.budget.finished(&peer);
+        self.filtered.remove(&peer);
         if first {
             self.connected.remove(&peer);
             self.departed.remove(&peer);

@@ -88,11 +88,13 @@ impl Discovery {
     fn is_a_stranger(&mut self, peer: PeerId, now: Instant) {
         if let Some(connected) = self.connected.get_mut(&peer) {
             connected.describing = Describing::At(now + ASK_STRANGERS_EVERY);
+            connected.stranger = true;
         }
         self.former.remove(&peer);
         self.remembered.remove(&peer);
         self.hints.fruitless(peer, now);
         self.left(peer, Departure::Unwanted, now);
+        self.tell_of_stranger(peer);
     }
 
     fn joined(&mut self, peer: PeerId, topics: Arc<[Topic]>, services: Vec<String>, now: Instant) {
@@ -133,6 +135,7 @@ impl Discovery {
         let connected = self.connected.get_mut(&peer);
         let (addresses, seen_at) = connected.map_or_else(Default::default, |connected| {
             connected.is_ours = true;
+            connected.stranger = false;
             (connected.addresses.clone(), connected.remote)
         });
         self.roster.connected(peer, topics.clone(), &addresses);
@@ -268,7 +271,11 @@ impl Discovery {
                 .take(2 * PAGE)
                 .filter_map(|address| Multiaddr::try_from(address.0.clone()).ok())
                 .collect();
-            news |= self.hint(peer, Teller::Peer(teller), filter(&peer, &addresses, scope, &self.networks), now);
+            let believed = filter(&peer, &addresses, scope, &self.networks);
+            if believed.is_empty() {
+                self.filtered.add(peer, &addresses);
+            }
+            news |= self.hint(peer, Teller::Peer(teller), believed, now);
         }
         for gone in listing.gone.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };

@@ -9,6 +9,7 @@ mod address_filter;
 mod bootstrap;
 mod bucket;
 mod connected;
+mod diagnosing;
 mod dial_budget;
 mod eager;
 mod finding;
@@ -37,6 +38,7 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use crate::error::RpcError;
 use crate::members::Member;
+use crate::node::diagnosis::Relation;
 use crate::node::networks::Networks;
 
 pub(super) use address_filter::{Scope, may_tell};
@@ -67,6 +69,8 @@ pub(super) struct DiscoveryConfig {
     pub(super) networks: Networks,
     /// True for [`Reachability::Private`](super::Reachability::Private).
     pub(super) private: bool,
+    /// The application's name.
+    pub(super) application: String,
     /// The DHT's protocol: a peer that has it belongs into the routing table.
     pub(super) kad_protocol: StreamProtocol,
     /// Where Go peers can be members: the protocol by which they are known.
@@ -215,6 +219,8 @@ pub(super) enum Action {
     BootstrapConnected { peer: PeerId, address: Multiaddr },
     /// A bootstrap peer could not be reached; it is dialled again later. Said once for each reason in a row.
     BootstrapFailed { peer: PeerId, address: Multiaddr, error: String },
+    /// A connected peer is none of ours.
+    Stranger { peer: PeerId, relation: Relation },
     /// The user should know.
     Warn(String),
 }

@@ -341,27 +341,45 @@ fn a_blocked_member_is_out() {
     assert!(!net.knows(0, 1) && !net.are_connected(0, 1));
 }
 
-#[test]
-fn a_private_node_with_a_public_bootstrap_peer_is_warned() {
-    let config = |address: &str| super::DiscoveryConfig {
+fn config(bootstrap: &str, scope: super::Scope) -> super::DiscoveryConfig {
+    super::DiscoveryConfig {
         local: PeerId::random(),
         rendezvous: vec!["ours".into()],
         remembered: Vec::new(),
-        bootstrap: vec![(PeerId::random(), address.parse().unwrap())],
+        bootstrap: vec![(PeerId::random(), bootstrap.parse().unwrap())],
         serves: true,
         max_connected_members: 512,
-        scope: super::Scope::Loopback,
+        scope,
         networks: crate::node::networks::Networks::fixed([]),
         private: true,
+        application: "/test".into(),
         kad_protocol: libp2p::StreamProtocol::new("/ipfs/kad/1.0.0"),
         gorpc: None,
         visible: std::sync::Arc::new(|_| Vec::new()),
         seed: 0,
-    };
+    }
+}
+
+#[test]
+fn a_private_node_with_a_public_bootstrap_peer_is_warned() {
     let warned = |address: &str| {
-        let mut discovery = super::Discovery::new(config(address), std::time::Instant::now());
+        let config = config(address, super::Scope::Loopback);
+        let mut discovery = super::Discovery::new(config, std::time::Instant::now());
         std::iter::from_fn(|| discovery.next_action()).any(|action| matches!(action, Action::Warn(_)))
     };
     assert!(warned("/ip4/203.0.113.1/tcp/4001"));
     assert!(!warned("/ip4/192.168.1.1/tcp/4001"));
+}
+
+#[test]
+fn addresses_that_are_not_believed_are_in_the_diagnosis_until_the_peer_is_connected() {
+    let now = std::time::Instant::now();
+    let mut discovery = super::Discovery::new(config("/ip4/203.0.113.1/tcp/4001", super::Scope::Public), now);
+    let (peer, near) = (PeerId::random(), "/ip4/192.168.1.1/tcp/4001".parse::<libp2p::Multiaddr>().unwrap());
+    discovery.input(Input::Providers { peers: vec![(peer, vec![near.clone()])] }, now);
+    let diagnosis = discovery.diagnose();
+    assert_eq!(diagnosis.filtered.get(&peer), Some(&vec![near.clone()]));
+    assert!(diagnosis.to_string().contains("is said to be at /ip4/192.168.1.1/tcp/4001, which is not dialled"));
+    discovery.input(Input::Connected { peer, address: near, outbound: false, first: true }, now);
+    assert!(discovery.diagnose().filtered.is_empty());
 }

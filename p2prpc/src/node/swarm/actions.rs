@@ -3,6 +3,7 @@
 use super::Driver;
 use crate::handle::Network;
 use crate::node::discovery::{Action, Input, say_leaving};
+use crate::node::event::NodeEvent;
 
 impl Driver {
     pub(super) fn carry_out(&mut self, action: Action) {
@@ -49,6 +50,10 @@ impl Driver {
             Action::BootstrapFailed { peer, address, error } => {
                 tracing::info!(%peer, %address, error, "a bootstrap peer can't be reached; it is tried again");
                 self.announcer.bootstrap_failed(peer, address, error);
+            }
+            Action::Stranger { peer, relation } => {
+                tracing::debug!(%peer, ?relation, "a connected peer is none of ours");
+                self.announcer.announce(NodeEvent::Stranger { peer, relation });
             }
             Action::Warn(warning) => tracing::warn!("{warning}"),
         }

@@ -1,5 +1,6 @@
 //! What happens in the swarm.
 
+use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, identify};
@@ -23,6 +24,7 @@ impl Driver {
                 self.note_local_ip(peer, connection_id, &endpoint);
                 let address = endpoint.get_remote_address().clone();
                 let (outbound, first) = (endpoint.is_dialer(), num_established.get() == 1);
+                self.count_inbound(&endpoint);
                 self.fresh.add(connection_id, peer);
                 self.connection_made(peer, connection_id, outbound.then_some(&address));
                 self.feed(Input::Connected { peer, address, outbound, first });
@@ -74,6 +76,13 @@ impl Driver {
                 }
             }
             NodeBehaviourEvent::Identify(_) => {}
+        }
+    }
+
+    fn count_inbound(&mut self, endpoint: &ConnectedPoint) {
+        if let ConnectedPoint::Listener { local_addr, .. } = endpoint {
+            let at = self.own_addresses.contains(local_addr).then(|| local_addr.clone());
+            *self.inbound.entry(at).or_default() += 1;
         }
     }
 

@@ -8,7 +8,7 @@ mod leave;
 mod network;
 mod start;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -25,6 +25,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::address::Kind;
 use super::behaviour::NodeBehaviour;
+use super::diagnosis::Diagnosis;
 use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
@@ -56,6 +57,7 @@ pub(super) enum Command {
     Block { peer: PeerId },
     Unblock { peer: PeerId },
     ServicesChanged,
+    Diagnose { answer: oneshot::Sender<Diagnosis> },
     Shutdown { grace: Duration },
 }
 
@@ -75,6 +77,8 @@ pub(super) struct Driver {
     own_addresses: Vec<Multiaddr>,
     connecting: Connecting,
     fresh: Fresh,
+    /// Where others have connected to us, and how often; `None` is wherever else.
+    inbound: BTreeMap<Option<Multiaddr>, usize>,
     dials: Dials,
     networks: Networks,
     resolver: Arc<Resolver>,
@@ -177,7 +181,17 @@ impl Driver {
             }
             Command::Unblock { peer } => self.feed(Input::Unblocked { peer }),
             Command::ServicesChanged => self.feed(Input::ServicesChanged),
+            Command::Diagnose { answer } => drop(answer.send(self.diagnose())),
             Command::Shutdown { .. } => {}
+        }
+    }
+
+    fn diagnose(&self) -> Diagnosis {
+        let reached = |at: &Multiaddr| self.inbound.get(&Some(at.clone())).copied().unwrap_or_default();
+        Diagnosis {
+            own_addresses: self.swarm.external_addresses().map(|at| (at.clone(), reached(at))).collect(),
+            inbound: self.inbound.values().sum(),
+            ..self.discovery.diagnose()
         }
     }
 

@@ -1,6 +1,6 @@
 //! From a builder's values to a driver that listens.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU8;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -84,6 +84,7 @@ impl Driver {
                 scope,
                 networks: networks.clone(),
                 private: builder.reachability == Reachability::Private,
+                application: builder.protocol.clone(),
                 kad_protocol: kad_protocol.clone(),
                 gorpc: gorpc_name(&builder)?,
                 visible: visible(&core, &builder),
@@ -143,6 +144,7 @@ impl Driver {
             own_addresses: Vec::new(),
             connecting: Connecting::default(),
             fresh: Fresh::default(),
+            inbound: BTreeMap::new(),
             dials,
             networks,
             resolver,

@@ -156,6 +156,7 @@ impl Net {
             scope: Scope::Loopback,
             networks: Networks::fixed([]),
             private: true,
+            application: "/test".into(),
             kad_protocol: KAD,
             gorpc: None,
             visible: Arc::new(|_| vec!["EchoService".into()]),
