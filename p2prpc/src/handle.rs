@@ -184,6 +184,7 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallDefaults {
     pub(crate) timeout: Duration,
+    pub(crate) codec: CodecId,
     pub(crate) max_message: usize,
 }
 

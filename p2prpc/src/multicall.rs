@@ -91,9 +91,9 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
-    /// Encode with this codec. Default [`CodecId::default`], or what the client says.
+    /// Encode with this codec. Default: what the client says, or else the node, or else [`CodecId::default`].
     pub fn codec(mut self, codec: CodecId) -> Self {
-        self.options.codec = codec;
+        self.options.codec = Some(codec);
         self
     }
 
@@ -161,7 +161,7 @@ impl<M: Method> MultiCall<M> {
     }
 
     fn start(self) -> Running<M> {
-        let MultiCall { handle, own, targets, args, options, concurrency, .. } = self;
+        let MultiCall { handle, own, targets, args, mut options, concurrency, .. } = self;
         let network = handle.network();
         let timeout = match (&network, options.timeout) {
             (_, Some(timeout)) => timeout,
@@ -169,7 +169,8 @@ impl<M: Method> MultiCall<M> {
             (Err(_), None) => Duration::ZERO,
         };
         let deadline = deadline_of(handle.deadline(), timeout);
-        let codec = options.codec;
+        let default = network.as_ref().map(|network| network.defaults().codec).unwrap_or_default();
+        let codec = *options.codec.get_or_insert(default);
         let body = match &network {
             Err(error) => Err(error.clone()),
             #[cfg(feature = "gorpc")]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use p2prpc::bytes::Bytes;
 use p2prpc::prelude::*;
+use p2prpc_tests::Peer;
 
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
@@ -129,6 +130,32 @@ async fn what_lasts_longer_ends_with_the_node() {
         server.shutdown(Duration::from_millis(200)).await;
         runs(&running, 0).await;
         assert_eq!(sleeping.await.unwrap().unwrap_err().delivery(), Delivery::MayHaveRun);
+    }
+}
+
+/// As Go peers call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_under_way_in_gorpc_is_answered_within_grace_and_ends_with_the_node() {
+    for (takes, grace) in [(800, GRACE), (60_000, Duration::from_millis(200))] {
+        let running = Arc::<AtomicUsize>::default();
+        let worker = WorkServer::new(Worker { running: running.clone() });
+        let server = Node::builder().listen(TCP).protocol("/tests").gorpc(true).serve(worker).start().await.unwrap();
+        let caller = Peer::builder().only_gorpc().start().await;
+        let (id, address) = (server.peer_id(), server.addresses()[0].clone());
+        caller.with(move |swarm| swarm.add_peer_address(id, address)).await;
+        let there = WorkClient::new(&caller).timeout(Duration::from_secs(60)).peer(id);
+        let sleeping = tokio::spawn(there.sleep(takes));
+        runs(&running, 1).await;
+        let began = Instant::now();
+        server.shutdown(grace).await;
+        assert!(began.elapsed() < grace + Duration::from_secs(5), "{:?}", began.elapsed());
+        runs(&running, 0).await;
+        let answer = sleeping.await.unwrap();
+        if takes == 800 {
+            assert_eq!(answer.unwrap(), takes);
+        } else {
+            assert_eq!(answer.unwrap_err().delivery(), Delivery::MayHaveRun);
+        }
     }
 }
 

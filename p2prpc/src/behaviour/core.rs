@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::accepted::Accepted;
 use super::connections::Opens;
+use crate::codec::CodecId;
 #[cfg(feature = "gorpc")]
 use crate::connection::BilingualLink;
 use crate::connection::{Connection, LinkConfig, Opener, PeerLink, ServedStream};
@@ -71,6 +72,7 @@ impl Core {
         local: PeerId,
         limits: Limits,
         timeout: Duration,
+        codec: CodecId,
         idle_timeout: Duration,
         #[cfg(feature = "gorpc")] gorpc: bool,
     ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
@@ -78,7 +80,7 @@ impl Core {
         let (commands, received) = mpsc::unbounded_channel();
         let handle = Handle::unstarted();
         let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));
-        let defaults = CallDefaults { timeout, max_message: limits.max_message };
+        let defaults = CallDefaults { timeout, codec, max_message: limits.max_message };
         let core = Arc::new(Core {
             local: Arc::new(LocalLink::new(server.clone())),
             server,

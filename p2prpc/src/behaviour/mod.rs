@@ -55,6 +55,7 @@ use libp2p::swarm::{ConnectionId, NotifyHandler, PeerAddresses, ToSwarm};
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
+use crate::codec::CodecId;
 use crate::context::CallInfo;
 use crate::handle::{DEFAULT_TIMEOUT, Handle};
 use crate::limits::Limits;
@@ -81,6 +82,7 @@ pub struct Config {
     protocol: StreamProtocol,
     limits: Limits,
     timeout: Duration,
+    codec: CodecId,
     idle_timeout: Duration,
     ping_interval: Option<Duration>,
     /// The name of the application alone, by which Go peers speak.
@@ -118,6 +120,7 @@ impl Config {
             protocol,
             limits: Limits::default(),
             timeout,
+            codec: CodecId::default(),
             idle_timeout,
             ping_interval: None,
             #[cfg(feature = "gorpc")]
@@ -138,6 +141,12 @@ impl Config {
     /// How long a call may take that doesn't say otherwise. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Encode calls that don't say otherwise, nor whose client does, with this codec. Default: [`CodecId::default`].
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.codec = codec;
         self
     }
 
@@ -278,11 +287,12 @@ impl Behaviour {
     /// A behaviour for the Swarm of the peer `local`.
     pub fn new(local: PeerId, config: Config) -> Self {
         let protocols = config.protocols();
-        let Config { protocol, limits, timeout, idle_timeout, ping_interval, .. } = config;
+        let Config { protocol, limits, timeout, codec, idle_timeout, ping_interval, .. } = config;
         let (core, handle, commands) = Core::new(
             local,
             limits,
             timeout,
+            codec,
             idle_timeout,
             #[cfg(feature = "gorpc")]
             config.gorpc,

@@ -122,6 +122,7 @@ struct Kept {
     link: Arc<dyn Link>,
     own: Option<Arc<dyn Network>>,
     options: CallOptions,
+    codec: CodecId,
     body: Encoded,
     deadline: Instant,
     resends: u32,
@@ -172,9 +173,9 @@ impl<M: Method> Call<M> {
         self
     }
 
-    /// Encode arguments and reply with this codec. Default [`CodecId::default`], or what the client says.
+    /// Encode arguments and reply with this codec. Default: what the client says, or else the node, or else [`CodecId::default`].
     pub fn codec(mut self, codec: CodecId) -> Self {
-        self.set(|options| options.codec = codec);
+        self.set(|options| options.codec = Some(codec));
         self
     }
 
@@ -223,7 +224,7 @@ impl<M: Method> Call<M> {
         let Found { link, defaults, deadline: inherited } = way.resolve(self.peer)?;
         let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
         let slot = Arc::new(ReplySlot::new());
-        let codec = options.codec;
+        let codec = options.codec.unwrap_or(defaults.codec);
         let body = match args {
             #[cfg(feature = "gorpc")]
             Arguments::Plain(args) if link.forms() != Forms::Native => {
@@ -245,6 +246,7 @@ impl<M: Method> Call<M> {
             link,
             own,
             options,
+            codec,
             body,
             deadline,
             resends: 0,
@@ -342,14 +344,14 @@ impl Kept {
     fn submit<M: Method>(self) -> Waiting {
         let slot = Arc::new(ReplySlot::new());
         self.put::<M>(&slot);
-        let (link, codec, own, deadline) = (self.link.clone(), self.options.codec, self.own.clone(), self.deadline);
+        let (link, codec, own, deadline) = (self.link.clone(), self.codec, self.own.clone(), self.deadline);
         let may_have_run = self.may_have_run;
         Waiting { may_have_run, ..Waiting::new(link, own, slot, codec, deadline, Some(Box::new(self))) }
     }
 
     /// Give the call to the link.
     fn put<M: Method>(&self, slot: &Arc<ReplySlot>) {
-        let (codec, deadline, metadata) = (self.options.codec, self.deadline, &self.options.metadata);
+        let (codec, deadline, metadata) = (self.codec, self.deadline, &self.options.metadata);
         let (method, again) = (M::NAME, M::IDEMPOTENT && self.resends < MAX_RESENDS);
         #[cfg(feature = "gorpc")]
         if self.link.forms() != Forms::Native {

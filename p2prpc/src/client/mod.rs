@@ -27,7 +27,8 @@ pub(crate) use call::{Encoded, deadline_of, encode_args};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
-    pub(crate) codec: CodecId,
+    /// Otherwise the node's own default.
+    pub(crate) codec: Option<CodecId>,
     pub(crate) metadata: Metadata,
     pub(crate) invalid: Option<InvalidMetadata>,
 }
@@ -87,7 +88,7 @@ impl Client {
 
     /// Change the codec.
     pub fn codec(mut self, codec: CodecId) -> Self {
-        self.options.codec = codec;
+        self.options.codec = Some(codec);
         self
     }
 

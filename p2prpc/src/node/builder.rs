@@ -20,6 +20,7 @@ use super::private_network::PreSharedKey;
 use super::reachability::Reachability;
 use super::resolver::name_in;
 use crate::behaviour::InvalidProtocol;
+use crate::codec::CodecId;
 use crate::context::CallInfo;
 use crate::handle::Handle;
 use crate::limits::Limits;
@@ -57,6 +58,7 @@ pub struct NodeBuilder {
     pub(super) visible: Option<Visible>,
     pub(super) limits: Limits,
     pub(super) timeout: Duration,
+    pub(super) codec: CodecId,
     pub(super) reachability: Reachability,
     pub(super) max_connected_members: usize,
     pub(super) max_connections: usize,
@@ -88,6 +90,7 @@ impl NodeBuilder {
             visible: None,
             limits: Limits::default(),
             timeout: Duration::from_secs(10),
+            codec: CodecId::default(),
             reachability: Reachability::default(),
             max_connected_members: DEFAULT_CONNECTED_MEMBERS,
             max_connections: 1024,
@@ -325,6 +328,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Encode calls that don't say otherwise, nor whose client does, with this codec. Default: [`CodecId::default`].
+    ///
+    /// A peer answers in the codec of the call, if it is compiled in there. What nodes ask each other isn't changed by it.
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        if codec.is_supported() {
+            self.codec = codec;
+        } else {
+            self.wrong(StartError::UnsupportedCodec { codec });
+        }
+        self
+    }
+
     /// Where others can reach the node. Default: [`Reachability::Private`].
     pub fn reachability(mut self, reachability: Reachability) -> Self {
         self.reachability = reachability;
@@ -453,6 +468,7 @@ impl fmt::Debug for NodeBuilder {
             .field("services", &self.services)
             .field("limits", &self.limits)
             .field("timeout", &self.timeout)
+            .field("codec", &self.codec)
             .field("reachability", &self.reachability)
             .field("max_connected_members", &self.max_connected_members)
             .field("max_connections", &self.max_connections)

@@ -7,6 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::address::InvalidAddress;
 use super::identity::IdentityError;
 use crate::behaviour::InvalidProtocol;
+use crate::codec::CodecId;
 use crate::server::ServeError;
 
 /// Why [`NodeBuilder::start`](crate::NodeBuilder::start) failed. `Display` is one sentence that names the value that was wrong.
@@ -25,6 +26,12 @@ pub enum StartError {
     /// A rendezvous without a character.
     #[error("the rendezvous is empty: give the peers that should find each other a common text")]
     EmptyRendezvous,
+    /// The codec given to [`codec`](crate::NodeBuilder::codec) isn't compiled in.
+    #[error("{codec} is not compiled in: enable its feature of p2prpc, or choose another codec")]
+    UnsupportedCodec {
+        /// The codec.
+        codec: CodecId,
+    },
     /// A bootstrap address that doesn't say whose it is.
     #[error("bootstrap address `{address}`: it must end with the peer's id, /p2p/12D3Koo..")]
     BootstrapWithoutPeerId {

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use libp2p::PeerId;
+
 use crate::error::ErrorKind;
 use crate::panics::caught;
 use crate::service::{HandlerFuture, Outcome};
@@ -13,11 +15,13 @@ pub(crate) struct Guarded {
     handler: Option<HandlerFuture>,
     /// `Service.Method`.
     method: &'static str,
+    /// Who calls.
+    peer: PeerId,
 }
 
 impl Guarded {
-    pub(crate) fn new(method: &'static str, make: impl FnOnce() -> HandlerFuture) -> Self {
-        Guarded { handler: caught(make), method }
+    pub(crate) fn new(method: &'static str, peer: PeerId, make: impl FnOnce() -> HandlerFuture) -> Self {
+        Guarded { handler: caught(make), method, peer }
     }
 
     /// Drop the handler now.
@@ -43,7 +47,7 @@ impl Future for Guarded {
             }
             None => {
                 self.clear();
-                tracing::warn!(method = self.method, "a handler panicked");
+                tracing::warn!(peer = %self.peer, method = self.method, "a handler panicked");
                 Poll::Ready(Outcome::failed(ErrorKind::Panicked, ""))
             }
         }

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::{Admitted, Server, TOO_MANY_BYTES};
 use crate::clock::now;
+use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
@@ -211,6 +212,10 @@ impl Network for LocalNetwork {
     }
 
     fn defaults(&self) -> CallDefaults {
-        CallDefaults { timeout: DEFAULT_TIMEOUT, max_message: self.link.server.limits().max_message }
+        CallDefaults {
+            timeout: DEFAULT_TIMEOUT,
+            codec: CodecId::default(),
+            max_message: self.link.server.limits().max_message,
+        }
     }
 }

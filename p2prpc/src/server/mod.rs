@@ -259,10 +259,11 @@ impl Server {
             #[cfg(feature = "gorpc")]
             Form::Gorpc(_) => Dialect::Gorpc,
         };
+        let peer = info.peer();
         let cx = Context::new(info, deadline, self.handle.clone(), local, dialect);
         let max_reply = max_reply.min(self.limits.max_message);
         let incoming = Incoming { form, body, cx, account: Some(account.clone()), max_reply };
-        let handler = Guarded::new(route.descriptor().full_name, || route.service.call(route.method, incoming));
+        let handler = Guarded::new(route.descriptor().full_name, peer, || route.service.call(route.method, incoming));
         (handler, permit, deadline)
     }
 }

@@ -209,3 +209,50 @@ async fn a_node_refuses_two_services_of_one_name() {
     let error = serving().serve(WorkshopServer::new(Worker)).start().await.unwrap_err();
     assert!(error.to_string().contains("Workshop"), "{error}");
 }
+
+/// Says of itself whether it came in a form that people can read.
+struct Form(bool);
+
+impl serde::Serialize for Form {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let readable = serializer.is_human_readable();
+        serializer.serialize_bool(readable)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Form {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bool::deserialize(deserializer).map(Form)
+    }
+}
+
+#[p2p_service]
+trait Forms {
+    async fn is_readable(&self, form: Form) -> bool;
+}
+
+struct Reader;
+
+impl Forms for Reader {
+    async fn is_readable(&self, form: Form) -> bool {
+        form.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_codec_of_the_node_unless_the_client_or_the_call_says_otherwise() {
+    let server = started(local().serve(FormsServer::new(Reader))).await;
+    let caller = started(local().codec(CodecId::JSON).bootstrap([address(&server)])).await;
+    let client = FormsClient::new(&caller);
+    soon("nodes know each other in any codec", client.wait_for(1)).await.unwrap();
+    let there = || client.peer(server.peer_id());
+    assert!(there().is_readable(Form(false)).await.unwrap());
+    assert!(!there().is_readable(Form(false)).codec(CodecId::POSTCARD).await.unwrap());
+    let positional = client.clone().codec(CodecId::BINCODE);
+    assert!(!positional.peer(server.peer_id()).is_readable(Form(false)).await.unwrap());
+    assert!(positional.peer(server.peer_id()).is_readable(Form(false)).codec(CodecId::JSON).await.unwrap());
+    let all = client.is_readable_all(Form(false)).await.into_ok().unwrap();
+    assert!(all.into_iter().all(|(_, readable)| readable));
+    let error = local().codec(CodecId::new(99)).start().await.unwrap_err();
+    assert!(error.to_string().contains("not compiled in"), "{error}");
+}

@@ -6,6 +6,7 @@ mod dht;
 mod diagnosing;
 mod dialling;
 mod ending;
+mod logging;
 mod meeting;
 mod private;
 mod refusing;

@@ -1,10 +1,12 @@
 //! Nodes that find each other, over every transport.
 
 use futures::StreamExt;
-use p2prpc::Reachability;
 use p2prpc::prelude::*;
+use p2prpc::{Reachability, Snapshot};
 
-use super::support::{address, first, happens, local, met, only, soon, started};
+use super::support::{
+    Worker, WorkshopClient, WorkshopServer, address, first, happens, local, met, only, soon, started,
+};
 
 async fn meet_at(listen: &str) {
     let one = started(Node::builder().listen(listen).rendezvous("test")).await;
@@ -161,4 +163,19 @@ async fn a_rule_of_admission_that_panics_admits_nobody_and_harms_nothing() {
     assert!(one.connect(address(&other)).await.unwrap_err().to_string().contains("not admitted"));
     assert!(other.connect(address(&one)).await.is_ok() || one.members().is_empty());
     assert_eq!(one.addresses().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_served_no_more_is_in_no_description() {
+    let host = started(local().serve(WorkshopServer::new(Worker))).await;
+    let guest = started(local().bootstrap([address(&host)])).await;
+    met(&host, &guest).await;
+    let client = WorkshopClient::new(&guest);
+    soon("it is served", client.wait_for(1)).await.unwrap();
+    assert!(host.unserve("Workshop"));
+    let none = |members: &Snapshot| members.values().all(|member| !member.may_serve("Workshop"));
+    soon("the others know", first(guest.watch_members(), none)).await;
+    assert!(client.members().is_empty() && guest.members().contains_key(&host.peer_id()));
+    host.serve(WorkshopServer::new(Worker)).unwrap();
+    soon("it is served again", client.wait_for(1)).await.unwrap();
 }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::address_filter::{Scope, filter};
 use super::bootstrap::Bootstrap;
 use super::connected::{Connected, Describing};
-use super::diagnosing::{Filtered, Names};
+use super::diagnosing::Filtered;
 use super::dial_budget::{DialBudget, Teller};
 use super::finding::{PROBE_EVERY, Search};
 use super::former::{Former, Why};
@@ -71,7 +71,7 @@ pub(in crate::node) struct Discovery {
     last_tick: Instant,
     next_start_over: Instant,
     pub(super) next_probe: Instant,
-    closing: bool,
+    pub(super) closing: bool,
 }
 
 impl Discovery {
@@ -220,16 +220,6 @@ impl Discovery {
             Input::Unblocked { peer } => self.unblock(peer, now),
             Input::ShuttingDown => self.shut_down(),
         }
-    }
-
-    fn shut_down(&mut self) {
-        self.closing = true;
-        for key in self.providers.keys() {
-            self.actions.push_back(Action::StopProviding { key: key.clone() });
-        }
-        let mut members = self.members.iter().filter(|(_, member)| !member.gorpc);
-        let peers = members.by_ref().map(|(peer, _)| *peer).filter(|peer| self.connected.contains_key(peer)).collect();
-        self.actions.push_back(Action::SayLeaving { peers });
     }
 
     fn connected(&mut self, peer: PeerId, remote: &Multiaddr, outbound: bool, first: bool, now: Instant) {

@@ -205,6 +205,16 @@ impl Discovery {
         self.left(peer, Departure::Polite, now);
     }
 
+    pub(super) fn shut_down(&mut self) {
+        self.closing = true;
+        for key in self.providers.keys() {
+            self.actions.push_back(Action::StopProviding { key: key.clone() });
+        }
+        let mut members = self.members.iter().filter(|(_, member)| !member.gorpc);
+        let peers = members.by_ref().map(|(peer, _)| *peer).filter(|peer| self.connected.contains_key(peer)).collect();
+        self.actions.push_back(Action::SayLeaving { peers });
+    }
+
     /// The peer is no member any more, if it was one.
     pub(super) fn left(&mut self, peer: PeerId, how: Departure, now: Instant) {
         let Some(member) = self.members.remove(&peer) else { return };

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::Input;
 use super::key::Topic;
 use super::roster::Roster;
+use crate::codec::CodecId;
 use crate::context::{CallInfo, Context};
 use crate::error::{ErrorKind, RpcError};
 use crate::handle::Handle;
@@ -189,7 +190,7 @@ impl Question {
     /// Ask it. What it gives is to be told to discovery. It takes a few seconds at most.
     pub(in crate::node) async fn ask(self, handle: &Handle) -> Input {
         let Question { peer, topics, what } = self;
-        let stub = MembershipClient::new(handle).peer(peer);
+        let stub = client(handle).peer(peer);
         match what {
             What::Describe => Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await },
             What::List(since) => Input::Listed { peer, answer: stub.list(topics, since).timeout(ANSWER_WITHIN).await },
@@ -197,9 +198,14 @@ impl Question {
     }
 }
 
+/// In the codec that all nodes have, whatever the user's calls are in.
+fn client(handle: &Handle) -> MembershipClient {
+    MembershipClient::new(handle).codec(CodecId::default())
+}
+
 /// Tell these peers that we leave. It ends within a second, and must come before `go_away`.
 pub(in crate::node) async fn say_leaving(handle: &Handle, peers: Vec<PeerId>) {
-    let client = MembershipClient::new(handle);
+    let client = client(handle);
     let goodbyes = futures::stream::iter(peers).for_each_concurrent(GOODBYES_AT_ONCE, |peer| {
         let goodbye = client.peer(peer).leaving().timeout(GOODBYE_WITHIN);
         async move {

@@ -41,8 +41,8 @@ impl Driver {
             SwarmEvent::OutgoingConnectionError { peer_id, connection_id, error } => {
                 self.dial_ended(peer_id, connection_id, &error);
             }
-            SwarmEvent::IncomingConnectionError { error, .. } => {
-                tracing::debug!(error = dial::root(&error), "an inbound connection failed");
+            SwarmEvent::IncomingConnectionError { peer_id: peer, send_back_addr: from, error, .. } => {
+                tracing::debug!(?peer, %from, error = dial::root(&error), "an inbound connection failed");
             }
             SwarmEvent::NewListenAddr { address, .. } => self.listening(&address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.listening_ended(&address),

@@ -224,8 +224,11 @@ impl Driver {
 }
 
 fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), StartError> {
-    let config =
-        Config::new(&builder.protocol)?.limits(builder.limits.clone()).timeout(builder.timeout).ping_interval(PING);
+    let config = Config::new(&builder.protocol)?
+        .limits(builder.limits.clone())
+        .timeout(builder.timeout)
+        .codec(builder.codec)
+        .ping_interval(PING);
     #[cfg(feature = "gorpc")]
     let config = config.gorpc(builder.gorpc);
     let mut rpc = Behaviour::new(local, config).with_handle(&builder.handle);
