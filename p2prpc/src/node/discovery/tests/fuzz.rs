@@ -132,6 +132,7 @@ impl Scene {
             scope: Scope::Public,
             networks: Networks::fixed([]),
             private: false,
+            application: "/test".into(),
             kad_protocol: KAD,
             gorpc: None,
             visible: Arc::new(|_| vec!["Service".into()]),
