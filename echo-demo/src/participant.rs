@@ -141,8 +141,10 @@ impl Participant {
     /// Says why, if it has found nobody yet.
     pub(crate) async fn explain_solitude(&self) {
         if self.node.members().is_empty() {
-            let why = self.node.diagnose().await;
-            self.reporter.note_of(&self.speaker, format!("Nobody has been found yet. {why}")).await;
+            let why = format!("Nobody has been found yet: {}", self.node.diagnose().await);
+            for line in why.lines() {
+                self.reporter.note_of(&self.speaker, line.to_owned()).await;
+            }
         }
     }
 

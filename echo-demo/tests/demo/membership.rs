@@ -152,3 +152,16 @@ fn a_bootstrap_peer_that_starts_last_is_joined_over_tcp() {
 fn a_bootstrap_peer_that_starts_last_is_joined_over_quic() {
     a_bootstrap_peer_that_starts_last_is_joined(7002, |port| format!("/ip4/127.0.0.1/udp/{port}/quic-v1"));
 }
+
+#[test]
+fn who_finds_nobody_is_told_why() {
+    let host = Peer::start(&[]);
+    let lonely = Peer::start(&["--peer", &host.address(TCP), "--rendezvous", "elsewhere"]);
+    for words in [
+        "Nobody has been found yet: 0 members; connected to 1 peers",
+        "share no rendezvous with us, ours is `elsewhere`",
+    ] {
+        let said = lonely.program.err.find(0, SOON, |line| line.contains(words).then_some(()));
+        assert!(said.is_some(), "it didn't say {words:?}: {}", lonely.program);
+    }
+}

@@ -119,7 +119,8 @@ pub enum NodeEvent {
 }
 
 /// The events of a node from now on, and first what holds now: the addresses it listens on, that names can't be looked up, the
-/// bootstrap peers that can't be reached, those that are connected, the members. It ends with the node.
+/// bootstrap peers that can't be reached, those that are connected, connected peers that are no members, the members, connections that
+/// are silent. It ends with the node.
 ///
 /// Each receiver gets all events. One that is more than 1,024 events behind loses the oldest and is told so by [`NodeEvent::Lagged`].
 #[must_use = "a stream does nothing until it is polled"]
@@ -158,8 +159,12 @@ struct Now {
     members: BTreeSet<PeerId>,
     /// Bootstrap peers that failed last: where, and why there.
     out_of_reach: BTreeMap<PeerId, BTreeMap<Multiaddr, String>>,
-    /// Bootstrap peers that were connected last, and have not failed since.
+    /// Bootstrap peers that are connected.
     bootstrapped: BTreeSet<PeerId>,
+    /// Connected peers that are none of ours.
+    strangers: BTreeMap<PeerId, Relation>,
+    /// Connections that are silent.
+    suspected: BTreeSet<(PeerId, Multiaddr)>,
     /// Why names can't be looked up.
     resolver_error: Option<String>,
 }
@@ -185,6 +190,35 @@ impl Announcer {
         self.send(event);
     }
 
+    pub(super) fn stranger(&self, peer: PeerId, relation: Relation) {
+        let mut now = self.now.lock();
+        now.strangers.insert(peer, relation.clone());
+        self.send(NodeEvent::Stranger { peer, relation });
+    }
+
+    /// A connection is silent, or no longer.
+    pub(super) fn suspected(&self, peer: PeerId, address: Multiaddr, is: bool) {
+        let mut now = self.now.lock();
+        let connection = (peer, address.clone());
+        self.send(if is {
+            now.suspected.insert(connection);
+            NodeEvent::ConnectionSuspected { peer, address }
+        } else {
+            now.suspected.remove(&connection);
+            NodeEvent::ConnectionRecovered { peer, address }
+        });
+    }
+
+    /// A connection has ended, and what held of it with it; `last` if it was the peer's only one.
+    pub(super) fn connection_ended(&self, peer: PeerId, address: &Multiaddr, last: bool) {
+        let mut now = self.now.lock();
+        now.suspected.remove(&(peer, address.clone()));
+        if last {
+            now.strangers.remove(&peer);
+            now.bootstrapped.remove(&peer);
+        }
+    }
+
     pub(super) fn listening(&self, address: &Multiaddr) {
         let mut now = self.now.lock();
         if !now.addresses.contains(address) {
@@ -204,6 +238,7 @@ impl Announcer {
     pub(super) fn joined(&self, peer: PeerId) {
         let mut now = self.now.lock();
         now.members.insert(peer);
+        now.strangers.remove(&peer);
         self.send(NodeEvent::PeerJoined { peer });
     }
 
@@ -253,8 +288,19 @@ impl Announcer {
         let failed = failed.map(|(address, error)| NodeEvent::BootstrapFailed { address, error });
         let bootstrapped = now.bootstrapped.iter().map(|peer| NodeEvent::BootstrapConnected { peer: *peer });
         let members = now.members.iter().map(|peer| NodeEvent::PeerJoined { peer: *peer });
+        let strangers = now.strangers.iter();
+        let strangers = strangers.map(|(peer, it)| NodeEvent::Stranger { peer: *peer, relation: it.clone() });
+        let suspected = now.suspected.iter().cloned();
+        let suspected = suspected.map(|(peer, address)| NodeEvent::ConnectionSuspected { peer, address });
         let resolver = now.resolver_error.clone().map(|error| NodeEvent::ResolverUnavailable { error });
-        let now: Vec<_> = addresses.chain(resolver).chain(failed).chain(bootstrapped).chain(members).collect();
+        let now: Vec<_> = addresses
+            .chain(resolver)
+            .chain(failed)
+            .chain(bootstrapped)
+            .chain(strangers)
+            .chain(members)
+            .chain(suspected)
+            .collect();
         let later = stream::unfold(receiver, |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
@@ -312,6 +358,29 @@ mod tests {
         assert_eq!(events.next().await, Some(NodeEvent::BootstrapConnected { peer: here }));
         assert_eq!(events.next().await, Some(NodeEvent::PeerJoined { peer: here }));
         assert_eq!(events.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_late_receiver_gets_nothing_of_connections_that_have_ended() {
+        let announcer = Announcer::new(PeerId::random());
+        let (gone, here) = (PeerId::random(), PeerId::random());
+        for peer in [gone, here] {
+            announcer.bootstrap_connected(peer);
+            announcer.stranger(peer, Relation::OtherRendezvous);
+            announcer.suspected(peer, address(1), true);
+        }
+        announcer.suspected(gone, address(2), true);
+        announcer.suspected(gone, address(2), false);
+        announcer.connection_ended(gone, &address(1), true);
+        announcer.connection_ended(here, &address(3), false);
+        let events = announcer.receiver();
+        drop(announcer);
+        let expected = [
+            NodeEvent::BootstrapConnected { peer: here },
+            NodeEvent::Stranger { peer: here, relation: Relation::OtherRendezvous },
+            NodeEvent::ConnectionSuspected { peer: here, address: address(1) },
+        ];
+        assert_eq!(events.collect::<Vec<_>>().await, expected);
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 use super::Driver;
 use crate::handle::Network;
 use crate::node::discovery::{Action, Input, say_leaving};
-use crate::node::event::NodeEvent;
 
 impl Driver {
     pub(super) fn carry_out(&mut self, action: Action) {
@@ -53,7 +52,7 @@ impl Driver {
             }
             Action::Stranger { peer, relation } => {
                 tracing::debug!(%peer, ?relation, "a connected peer is none of ours");
-                self.announcer.announce(NodeEvent::Stranger { peer, relation });
+                self.announcer.stranger(peer, relation);
             }
             Action::Warn(warning) => tracing::warn!("{warning}"),
         }

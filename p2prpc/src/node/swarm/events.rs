@@ -29,7 +29,8 @@ impl Driver {
                 self.connection_made(peer, connection_id, outbound.then_some(&address));
                 self.feed(Input::Connected { peer, address, outbound, first });
             }
-            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, num_established, cause, endpoint } => {
+                self.announcer.connection_ended(peer, endpoint.get_remote_address(), num_established == 0);
                 self.local_ips.remove(&connection_id);
                 tracing::debug!(%peer, connection = %connection_id, ?cause, left = num_established, "a connection was closed");
                 let refused = self.fresh.ended(connection_id, cause.as_ref());

@@ -63,6 +63,12 @@ impl Driver {
         connections.iter().find(|known| known.id() == connection).map(|known| known.remote().clone())
     }
 
+    fn suspected(&self, peer: PeerId, connection: ConnectionId, is: bool) {
+        if let Some(address) = self.address_of(peer, connection) {
+            self.announcer.suspected(peer, address, is);
+        }
+    }
+
     pub(super) fn on_rpc(&mut self, event: Event) {
         let event = match event {
             Event::Supported { peer } => {
@@ -73,11 +79,9 @@ impl Driver {
             Event::Silent { peer } => return self.feed(Input::Silent { peer }),
             Event::ConnectionSuspected { peer, connection } => {
                 self.ask_port(peer, connection);
-                self.address_of(peer, connection).map(|address| NodeEvent::ConnectionSuspected { peer, address })
+                return self.suspected(peer, connection, true);
             }
-            Event::ConnectionRecovered { peer, connection } => {
-                self.address_of(peer, connection).map(|address| NodeEvent::ConnectionRecovered { peer, address })
-            }
+            Event::ConnectionRecovered { peer, connection } => return self.suspected(peer, connection, false),
             Event::ConnectionLeft { peer, from, to } => {
                 let addresses = self.address_of(peer, from).zip(self.address_of(peer, to));
                 addresses.map(|(from, to)| NodeEvent::ConnectionMoved { peer, from, to })
