@@ -169,7 +169,7 @@ impl Context {
     /// }
     ///
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// let cache = CacheClient::local(CacheServer::new(Empty));
+    /// let cache = CacheClient::local(CacheServer::new(Empty)).peer(PeerId::random());
     /// let (answer, metadata) = cache.get("a".into()).with_metadata().await;
     /// assert_eq!((answer.unwrap(), metadata.get("age")), (None, Some("0")));
     /// # });
