@@ -202,7 +202,8 @@ pub(crate) trait Link: Send + Sync + 'static {
     #[cfg(feature = "gorpc")]
     fn submit_either(&self, call: EitherCall, slot: &Arc<ReplySlot>) {
         match &call.native {
-            Some(native) => self.submit(native.request(&call), slot),
+            Some(Ok(native)) => self.submit(native.request(&call), slot),
+            Some(Err(error)) => slot.complete(Err(error.clone())),
             None => slot.complete(Err(RpcError::never_sent(ErrorKind::NotSupported, ""))),
         }
     }
@@ -246,7 +247,7 @@ pub(crate) struct EitherCall {
     pub(crate) nested: bool,
     /// As [`Request::again`].
     pub(crate) again: bool,
-    pub(crate) native: Option<NativeForm>,
+    pub(crate) native: Option<Result<NativeForm, RpcError>>,
     /// `None` if the service has no name in gorpc.
     pub(crate) gorpc: Option<GoForm>,
 }

@@ -86,7 +86,7 @@ pub(crate) enum Arguments<M: Method> {
 #[derive(Clone)]
 pub(crate) struct Encoded {
     /// `None` if the call can't be made natively.
-    pub(crate) native: Option<Bytes>,
+    pub(crate) native: Option<Result<Bytes, RpcError>>,
     /// `None` if the call isn't to be made in gorpc, or can't.
     #[cfg(feature = "gorpc")]
     pub(crate) gorpc: Option<Result<Bytes, RpcError>>,
@@ -95,7 +95,7 @@ pub(crate) struct Encoded {
 impl Encoded {
     pub(crate) fn natively(body: Bytes) -> Self {
         Encoded {
-            native: Some(body),
+            native: Some(Ok(body)),
             #[cfg(feature = "gorpc")]
             gorpc: None,
         }
@@ -285,8 +285,12 @@ pub(crate) fn encode_either<M: Method>(
             caught(move || drop(args));
             None
         }
-        Forms::Native | Forms::Both => Some(encode_args(codec, args, limit)?.into_bytes()),
+        Forms::Native | Forms::Both => Some(encode_args(codec, args, limit).map(Scratch::into_bytes)),
     };
+    // What can't be written in one dialect may be in the other, and it isn't known yet which one counts.
+    if let (Some(Err(error)), None) = (&native, &gorpc) {
+        return Err(error.clone());
+    }
     Ok(Encoded { native, gorpc: gorpc.map(|body| body.map(Scratch::into_bytes)) })
 }
 
@@ -356,14 +360,15 @@ impl Kept {
         #[cfg(feature = "gorpc")]
         if self.link.forms() != Forms::Native {
             let native = self.body.native.clone();
-            let native = native.map(|body| NativeForm { codec, metadata: metadata.clone(), body });
+            let native = native.map(|body| body.map(|body| NativeForm { codec, metadata: metadata.clone(), body }));
             let args = self.body.gorpc.clone();
             let gorpc = M::GORPC.zip(args).map(|((service, method), args)| GoForm { service, method, args });
             let call = EitherCall { method, deadline, nested: self.nested, again, native, gorpc };
             return self.link.submit_either(call, slot);
         }
         match &self.body.native {
-            Some(body) => {
+            Some(Err(error)) => slot.complete(Err(error.clone())),
+            Some(Ok(body)) => {
                 let body = Body::Shared(body.clone());
                 self.link.submit(Request { method, codec, deadline, metadata, body, again }, slot);
             }

@@ -168,7 +168,8 @@ async fn prepare<'a>(link: &Arc<BilingualLink>, call: &'a EitherCall, start: Sta
             Some(Dialect::Native) => {
                 let other = "the peer came back with another protocol";
                 let missing = || RpcError::never_sent(ErrorKind::ConnectionLost, other);
-                return call.native.as_ref().map(Ready::Native).ok_or_else(missing);
+                let native = call.native.as_ref().ok_or_else(missing)?;
+                return native.as_ref().map(Ready::Native).map_err(Clone::clone);
             }
             Some(Dialect::Gorpc) => {}
         }

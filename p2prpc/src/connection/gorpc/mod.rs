@@ -332,7 +332,7 @@ impl Link for BilingualLink {
             return slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
         }
         if self.dialect() == Some(Dialect::Native)
-            && let Some(native) = &call.native
+            && let Some(Ok(native)) = &call.native
         {
             return self.native.submit(native.request(&call), slot);
         }
