@@ -81,6 +81,10 @@ pub enum Form {
 
 impl Form {
     /// The same, of this method.
+    #[cfg_attr(
+        not(feature = "gorpc"),
+        expect(clippy::extra_unused_type_parameters, reason = "only gorpc's names are a method's own")
+    )]
     fn of<M: Method>(self) -> Self {
         match self {
             Form::Native(codec) => Form::Native(codec),
