@@ -6,7 +6,7 @@ mod replies;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -56,8 +56,8 @@ pub(crate) struct CallStream {
 pub(super) struct Shared {
     pub(super) out: Outgoing<Origin>,
     pub(super) calls: Calls<InFlight>,
-    /// Bytes of the request bodies of `calls`.
-    bytes: usize,
+    /// Bytes of request bodies in flight to the peer, on whichever stream.
+    bytes: Arc<AtomicUsize>,
     /// What the other end takes: the defaults of the wire until it has said so.
     pub(super) peer: PeerLimits,
     pub(super) taking: bool,
@@ -100,7 +100,14 @@ pub(super) struct InFlight {
 }
 
 impl CallStream {
-    pub(super) fn new(number: u64, limits: &Limits, connection: Arc<Connection>, io: Box<dyn ByteStream>) -> Self {
+    /// `bytes` is shared by all streams to the peer.
+    pub(super) fn new(
+        number: u64,
+        limits: &Limits,
+        connection: Arc<Connection>,
+        io: Box<dyn ByteStream>,
+        bytes: Arc<AtomicUsize>,
+    ) -> Self {
         let mut out = Outgoing::default();
         // The limits of a node are checked when it is made.
         let _ = wire::encode_hello(out.frames(), &hello(limits));
@@ -111,7 +118,7 @@ impl CallStream {
             shared: Mutex::new(Shared {
                 out,
                 calls: Calls::new(),
-                bytes: 0,
+                bytes,
                 peer: PeerLimits::of(&Hello::default(), false),
                 taking: true,
                 cut_off: false,
@@ -179,7 +186,7 @@ impl CallStream {
                 shared.out.push_bulk(Bulk { id, head: None, body: request.body.to_bytes(), sent: 0, of });
             }
             slot.set_place(Place::Sent { stream: self.number, id });
-            shared.bytes = shared.bytes.saturating_add(body.len());
+            shared.bytes.fetch_add(body.len(), Ordering::Relaxed);
             config.in_flight.bytes.fetch_add(body.len(), Ordering::Relaxed);
             let call = InFlight {
                 slot: slot.clone(),
@@ -318,8 +325,9 @@ impl Shared {
             );
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
-        let own = self.bytes == 0
-            || self.bytes.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
+        let in_flight = self.bytes.load(Ordering::Relaxed);
+        let own =
+            in_flight == 0 || in_flight.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
         let all = config.in_flight.bytes.load(Ordering::Relaxed);
         if !own || (all > 0 && all.saturating_add(bytes) > config.limits.max_bytes) {
             self.wanted = true;
@@ -331,7 +339,7 @@ impl Shared {
     /// Forget a call.
     pub(super) fn take(&mut self, id: u64, config: &LinkConfig) -> Option<InFlight> {
         let call = self.calls.remove(id)?;
-        self.bytes = self.bytes.saturating_sub(call.bytes);
+        self.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
         config.in_flight.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
         config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         Some(call)

@@ -117,6 +117,8 @@ pub(crate) struct PeerLink {
     /// The stream that takes new calls. Changed under the lock of `waiting` only.
     current: ArcSwapOption<CallStream>,
     waiting: Mutex<Waiting>,
+    /// Bytes of request bodies in flight, on all streams.
+    bytes: Arc<AtomicUsize>,
     changed: Notify,
     /// The oldest first.
     connections: Mutex<Vec<Arc<Connection>>>,
@@ -193,6 +195,7 @@ impl PeerLink {
             config,
             current: ArcSwapOption::empty(),
             waiting: Mutex::default(),
+            bytes: Arc::default(),
             changed: Notify::new(),
             connections: Mutex::default(),
         })
@@ -268,7 +271,8 @@ impl PeerLink {
             }
             waiting.streams = waiting.streams.saturating_add(1);
             let (number, limits) = (waiting.streams, &self.config.limits);
-            let stream = Arc::new(CallStream::new(number, limits, connection.clone(), Box::new(io)));
+            let stream =
+                Arc::new(CallStream::new(number, limits, connection.clone(), Box::new(io), self.bytes.clone()));
             if let Some(older) = self.current.swap(Some(stream.clone())) {
                 older.retire();
                 waiting.drain(older);

@@ -66,6 +66,27 @@ async fn a_call_that_waits_for_a_stream_gets_one_on_the_other_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_under_way_on_the_stream_that_was_left_count_for_the_peer() {
+    const BODY: [u8; 100_000] = [1; 100_000];
+    let mut calling = Calling::new(Limits { max_bytes_per_peer: 128 * 1024, ..Limits::default() });
+    let first = calling.call(&BODY, LONG);
+    let (mut old, _) = calling.accept(PIPE).await;
+    old.hello().await;
+    settle().await;
+    let silent = std::mem::replace(&mut calling.on, Connection::of_test(2));
+    calling.link.leave(&silent);
+    let second = calling.call(&BODY, LONG);
+    let (mut new, _) = calling.accept(PIPE).await;
+    new.hello().await;
+    settle().await;
+    assert_eq!(calling.link.config().in_use().1, BODY.len(), "the second waits for room");
+    first.cancel();
+    assert!(matches!(new.answer().await, Some(Got::Request { .. })), "and has it now");
+    new.respond(1, b"z").await;
+    assert_eq!(second.reply().await, b"z");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_after_a_silence_and_one_that_is_not_answered_ask_for_a_sign_of_life() {
     let mut calling = Calling::new(Limits::default());
     let call = calling.call(b"x", Duration::from_secs(2));
