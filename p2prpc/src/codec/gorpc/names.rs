@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::codec::CodecError;
 
 /// The most keys that are named, and the most bytes of one.
-const MAX_KEYS: usize = 8;
+pub(super) const MAX_KEYS: usize = 8;
 const MAX_KEY: usize = 64;
 
 /// The methods of which it was said.
@@ -25,7 +25,7 @@ pub(crate) struct Misnamed {
 impl Misnamed {
     pub(super) fn new(container: &'static str, zero: &[&'static str], unknown: &[&[u8]]) -> Self {
         let name = |key: &&[u8]| String::from_utf8_lossy(key.get(..MAX_KEY).unwrap_or(key)).into_owned();
-        Misnamed { container, zero: zero.to_vec(), unknown: unknown.iter().take(MAX_KEYS).map(name).collect() }
+        Misnamed { container, zero: zero.to_vec(), unknown: unknown.iter().map(name).collect() }
     }
 }
 

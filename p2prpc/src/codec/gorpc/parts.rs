@@ -6,6 +6,7 @@ use serde::de::{self, DeserializeSeed, Error, Visitor};
 
 use super::de::{Deserializer, Result};
 use super::error::Failed;
+use super::names::MAX_KEYS;
 
 /// Of an array.
 pub(super) struct Elements<'a, 'de, 'b> {
@@ -85,7 +86,7 @@ pub(super) struct Fields<'a, 'de, 'b> {
     name: &'static str,
     fields: &'static [&'static str],
     left_out: Vec<&'static str>,
-    /// Keys that are no fields, where some are left out.
+    /// The first keys that are no fields, where some are left out.
     unknown: Vec<&'de [u8]>,
     zero: bool,
 }
@@ -111,7 +112,7 @@ impl<'de> de::MapAccess<'de> for Fields<'_, 'de, '_> {
                 && let Some(key) = self.entries.de.peek_raw()
             {
                 self.left_out.retain(|field| field.as_bytes() != key);
-                if !self.fields.iter().any(|field| field.as_bytes() == key) {
+                if self.unknown.len() < MAX_KEYS && !self.fields.iter().any(|field| field.as_bytes() == key) {
                     self.unknown.push(key);
                 }
             }
@@ -190,7 +191,9 @@ impl<'de> de::MapAccess<'de> for Arguments<'_, 'de, '_> {
                 let name = self.left_out.swap_remove(index);
                 return seed.deserialize(StrDeserializer::<Failed>::new(name)).map(Some);
             }
-            self.unknown.push(key);
+            if self.unknown.len() < MAX_KEYS {
+                self.unknown.push(key);
+            }
             self.entries.de.skip()?;
         }
         if !self.zero {
