@@ -8,9 +8,8 @@ use super::connected::Connected;
 use super::machine::Discovery;
 use crate::node::diagnosis::{Acquaintance, Diagnosis, Relation};
 use crate::printable::{cut, printable};
+use crate::wire::PROTOCOL_SUFFIX;
 
-/// What every p2prpc protocol ends with.
-const P2PRPC: &str = "/p2prpc/1";
 const KAD: &str = "/kad/";
 /// Names of each kind that are kept of a peer.
 const MAX_NAMES: usize = 4;
@@ -30,13 +29,14 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(protocols: &[StreamProtocol], application: &str) -> Self {
+        let application = application.trim_end_matches('/');
         let names = protocols.iter().map(|protocol| protocol.as_ref());
         let safe = |name: &str| printable(cut(name)).to_string();
         Names {
-            ours: names.clone().any(|name| name.strip_suffix(P2PRPC) == Some(application)),
+            ours: names.clone().any(|name| name.strip_suffix(PROTOCOL_SUFFIX) == Some(application)),
             applications: names
                 .clone()
-                .filter_map(|name| name.strip_suffix(P2PRPC))
+                .filter_map(|name| name.strip_suffix(PROTOCOL_SUFFIX))
                 .map(safe)
                 .take(MAX_NAMES)
                 .collect(),
@@ -115,5 +115,17 @@ impl Discovery {
         let other = !connected.names.kad.iter().any(|name| name == ours);
         let other_kad_protocols = if other { connected.names.kad.clone() } else { Vec::new() };
         Acquaintance { relation, other_kad_protocols }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_behind_the_name_makes_no_other_application() {
+        let protocols = [StreamProtocol::new("/app/p2prpc/1")];
+        assert!(Names::of(&protocols, "/app/").ours && Names::of(&protocols, "/app").ours);
+        assert!(!Names::of(&protocols, "/ap").ours);
     }
 }

@@ -8,6 +8,7 @@ use libp2p::PeerId;
 use libp2p::swarm::{ConnectionError, ConnectionId};
 
 use super::Driver;
+use crate::clock::now;
 use crate::node::discovery::Input;
 
 /// A connection that has lasted so long was let in, even if nothing came on it.
@@ -20,7 +21,7 @@ pub(super) struct Fresh {
 
 impl Fresh {
     pub(super) fn add(&mut self, connection: ConnectionId, peer: PeerId) {
-        self.connections.insert(connection, (peer, Instant::now()));
+        self.connections.insert(connection, (peer, now()));
     }
 
     pub(super) fn contains(&self, connection: ConnectionId) -> bool {
