@@ -180,16 +180,7 @@ async fn serve(mut peer: Peer, mut random: StdRng) {
             }
             9..11 => {
                 let (code, delivery) = (ErrorCode::from(random.random_range(2..14)), Delivery::NeverSent);
-                peer.send(Frame::Error(wire::ErrorReply {
-                    id,
-                    code,
-                    delivery,
-                    message: "x",
-                    metadata: wire::MetadataRef::EMPTY,
-                    body_len: 0,
-                    chunk: &[],
-                }))
-                .await;
+                peer.fail(id, code, delivery, "x").await;
             }
             11 => {
                 let reason = GoAwayReason::from(random.random_range(1..7));

@@ -45,16 +45,7 @@ async fn a_reply_for_a_call_never_made_ends_the_stream() {
 async fn an_error_for_a_call_never_made_ends_the_stream() {
     let (calling, mut peer, call) = called(b"x").await;
     let (code, delivery) = (ErrorCode::NotServed, Claim::NeverSent);
-    peer.send(Frame::Error(wire::ErrorReply {
-        id: 9,
-        code,
-        delivery,
-        message: "",
-        metadata: wire::MetadataRef::EMPTY,
-        body_len: 0,
-        chunk: &[],
-    }))
-    .await;
+    peer.fail(9, code, delivery, "").await;
     is_broken(calling, peer, call, "never made").await;
 }
 
@@ -71,16 +62,7 @@ async fn a_second_answer_in_the_middle_of_the_first_ends_the_stream() {
     peer.send(Frame::Response(wire::Reply { id: 1, metadata: wire::MetadataRef::EMPTY, body_len: 10, chunk: b"y" }))
         .await;
     let (code, delivery) = (ErrorCode::Internal, Claim::MayHaveRun);
-    peer.send(Frame::Error(wire::ErrorReply {
-        id: 1,
-        code,
-        delivery,
-        message: "",
-        metadata: wire::MetadataRef::EMPTY,
-        body_len: 0,
-        chunk: &[],
-    }))
-    .await;
+    peer.fail(1, code, delivery, "").await;
     is_broken(calling, peer, call, "second reply").await;
 }
 

@@ -93,6 +93,13 @@ impl Peer {
         .await;
     }
 
+    /// An error that isn't the handler's own.
+    pub(super) async fn fail(&mut self, id: u64, code: ErrorCode, delivery: Delivery, message: &str) {
+        let metadata = MetadataRef::EMPTY;
+        let reply = wire::ErrorReply { id, code, delivery, message, metadata, body_len: 0, chunk: &[] };
+        self.send(Frame::Error(reply)).await;
+    }
+
     /// The next frame; `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Option<Got> {
         loop {
