@@ -67,7 +67,7 @@ async fn a_call_that_waits_for_a_stream_gets_one_on_the_other_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_under_way_on_the_stream_that_was_left_count_for_the_peer() {
-    const BODY: [u8; 100_000] = [1; 100_000];
+    static BODY: [u8; 100_000] = [1; 100_000];
     let mut calling = Calling::new(Limits { max_bytes_per_peer: 128 * 1024, ..Limits::default() });
     let first = calling.call(&BODY, LONG);
     let (mut old, _) = calling.accept(PIPE).await;
