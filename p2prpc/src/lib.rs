@@ -14,25 +14,23 @@ pub mod codec;
 pub mod docs;
 pub mod wire;
 
+mod call;
 mod client;
 mod clock;
-mod connection;
-mod context;
 #[cfg(feature = "serde")]
 mod durations;
 mod error;
 #[cfg(feature = "gorpc")]
 pub mod gorpc;
-mod handle;
 mod limits;
 mod members;
 mod metadata;
-pub mod multicall;
+mod peer;
+pub use client::many as multicall;
 #[cfg(feature = "node")]
 mod node;
 mod panics;
 mod printable;
-mod reply;
 mod runtime;
 mod scratch;
 mod server;
@@ -47,15 +45,15 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use p2prpc_macros::p2p_service;
 
 pub use behaviour::Behaviour;
+pub use call::Handle;
+pub use call::{CallInfo, Context, Dialect};
+pub use client::many::{MultiCall, Replies};
 pub use client::{Call, CallWithMetadata};
 pub use codec::CodecId;
-pub use context::{CallInfo, Context, Dialect};
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
-pub use handle::Handle;
 pub use limits::Limits;
 pub use members::{Member, Snapshot};
 pub use metadata::{InvalidMetadata, Metadata};
-pub use multicall::{MultiCall, Replies};
 #[cfg(feature = "serde")]
 pub use node::NodeConfig;
 #[cfg(feature = "node")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::connection::{Connection, ServedStream};
+use crate::peer::{Connection, ServerStream};
 use crate::wire::GoAwayReason;
 
 /// Call streams of one peer that take calls; one more makes another leave.
@@ -18,7 +18,7 @@ pub(super) struct Accepted {
 
 struct OnConnection {
     connection: Arc<Connection>,
-    stream: Arc<ServedStream>,
+    stream: Arc<ServerStream>,
 }
 
 impl Accepted {
@@ -42,18 +42,18 @@ impl Accepted {
         true
     }
 
-    pub(super) fn push(&mut self, connection: Arc<Connection>, stream: Arc<ServedStream>) {
+    pub(super) fn push(&mut self, connection: Arc<Connection>, stream: Arc<ServerStream>) {
         self.taking.push(OnConnection { connection, stream });
     }
 
     /// Those that take calls.
     #[cfg(feature = "node")]
-    pub(super) fn taking(&self) -> impl Iterator<Item = &Arc<ServedStream>> {
+    pub(super) fn taking(&self) -> impl Iterator<Item = &Arc<ServerStream>> {
         self.taking.iter().map(|on| &on.stream)
     }
 
     /// All.
-    pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<ServedStream>> {
+    pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<ServerStream>> {
         self.taking.iter().chain(&self.leaving).map(|on| &on.stream)
     }
 }

@@ -12,10 +12,10 @@ use libp2p::{Multiaddr, PeerId};
 use super::MAX_DIALS_OF_PEER;
 use super::established::{Peer, Silence};
 use crate::clock::now;
-#[cfg(feature = "gorpc")]
-use crate::connection::BilingualLink;
-use crate::connection::{Connection, PeerLink};
 use crate::error::{ErrorKind, RpcError};
+#[cfg(feature = "gorpc")]
+use crate::peer::BilingualLink;
+use crate::peer::{Connection, PeerLink};
 
 /// The way to a peer, which needs a stream now and then.
 pub(super) trait Opens: fmt::Debug + Send + Sync {

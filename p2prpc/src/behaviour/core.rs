@@ -15,13 +15,13 @@ use tokio::sync::mpsc;
 
 use super::accepted::Accepted;
 use super::connections::Opens;
+use crate::call::{CallDefaults, Handle, Link, Network};
 use crate::codec::CodecId;
-#[cfg(feature = "gorpc")]
-use crate::connection::BilingualLink;
-use crate::connection::{Connection, LinkConfig, Opener, PeerLink, ServedStream};
-use crate::handle::{CallDefaults, Handle, Link, Network};
 use crate::limits::Limits;
 use crate::members::Members;
+#[cfg(feature = "gorpc")]
+use crate::peer::BilingualLink;
+use crate::peer::{Connection, Opener, PeerLink, ServerStream, SessionConfig};
 use crate::server::{LocalLink, Server};
 use crate::wire::GoAwayReason;
 
@@ -33,7 +33,7 @@ pub(crate) struct Core {
     /// Where peers may speak gorpc.
     #[cfg(feature = "gorpc")]
     bilingual: Option<Mutex<HashMap<PeerId, Weak<BilingualLink>>>>,
-    link_config: Arc<LinkConfig>,
+    link_config: Arc<SessionConfig>,
     members: Members,
     defaults: CallDefaults,
     served: Mutex<HashMap<PeerId, Accepted>>,
@@ -87,7 +87,7 @@ impl Core {
             links: Mutex::default(),
             #[cfg(feature = "gorpc")]
             bilingual: gorpc.then(Mutex::default),
-            link_config: Arc::new(LinkConfig::new(limits, idle_timeout, Box::new(Commands(commands)))),
+            link_config: Arc::new(SessionConfig::new(limits, idle_timeout, Box::new(Commands(commands)))),
             members: Members::new(),
             defaults,
             served: Mutex::default(),
@@ -189,7 +189,7 @@ impl Core {
         remote: Option<IpAddr>,
         connection: Arc<Connection>,
         io: S,
-    ) -> Option<Arc<ServedStream>>
+    ) -> Option<Arc<ServerStream>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -204,7 +204,7 @@ impl Core {
             return None;
         }
         let account = self.server.accounts().open(peer, remote);
-        let stream = ServedStream::spawn(self.server.clone(), account, peer, io);
+        let stream = ServerStream::spawn(self.server.clone(), account, peer, io);
         streams.push(connection, stream.clone());
         Some(stream)
     }

@@ -7,7 +7,7 @@ use libp2p::swarm::ConnectionId;
 
 use super::connections::Opens;
 use super::opens::Fruitless;
-use crate::connection::{Connection, by_evidence};
+use crate::peer::{Connection, by_evidence};
 
 /// A silent connection is closed after so long, or so many round trips, if another to the same peer lives.
 const CLOSE_AFTER: Duration = Duration::from_secs(3);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{BilingualLink, Connection, ConnectionKey};
-use crate::context::Dialect;
+use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
-use crate::gorpc::served;
 use crate::limits::PeerAccount;
+use crate::peer::gorpc_server;
+use crate::peer::{BilingualLink, Connection, ConnectionKey};
 use crate::server::Server;
 
 /// One connection of a peer that may speak gorpc.
@@ -96,7 +96,7 @@ impl GorpcConnection {
         let account = self.account.get_or_insert_with(|| server.accounts().open(self.link.peer(), remote)).clone();
         let (server, lost, peer) = (server.clone(), self.lost.clone(), self.link.peer());
         tokio::spawn(async move {
-            lost.run_until_cancelled(served::serve(server, account, peer, stream)).await;
+            lost.run_until_cancelled(gorpc_server::serve(server, account, peer, stream)).await;
             drop(serving);
         });
     }

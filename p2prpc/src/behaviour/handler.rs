@@ -22,11 +22,11 @@ use super::ping::Responder;
 use super::prober::{Prober, Step};
 use super::protocols::{Protocols, Spoken};
 use super::waking::Waking;
-#[cfg(feature = "gorpc")]
-use crate::connection::BilingualLink;
-use crate::connection::{CallStream, Connection, PeerLink, ServedStream};
-use crate::context::Dialect;
+use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
+#[cfg(feature = "gorpc")]
+use crate::peer::BilingualLink;
+use crate::peer::{ClientStream, Connection, PeerLink, ServerStream};
 
 /// What the behaviour asks of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +81,8 @@ pub struct Handler {
     supported: bool,
     tell: VecDeque<Tell>,
     waker: Option<Waker>,
-    calling: Vec<Weak<CallStream>>,
-    serving: Vec<Weak<ServedStream>>,
+    calling: Vec<Weak<ClientStream>>,
+    serving: Vec<Weak<ServerStream>>,
 }
 
 type Event = ConnectionHandlerEvent<Protocols, Purpose, Tell>;

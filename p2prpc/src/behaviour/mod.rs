@@ -55,9 +55,9 @@ use libp2p::swarm::{ConnectionId, NotifyHandler, PeerAddresses, ToSwarm};
 use libp2p::{PeerId, StreamProtocol};
 use tokio::sync::mpsc;
 
+use crate::call::CallInfo;
+use crate::call::{DEFAULT_TIMEOUT, Handle};
 use crate::codec::CodecId;
-use crate::context::CallInfo;
-use crate::handle::{DEFAULT_TIMEOUT, Handle};
 use crate::limits::Limits;
 use crate::service::Service;
 use crate::wire::PROTOCOL_SUFFIX;

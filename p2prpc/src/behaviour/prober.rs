@@ -10,7 +10,7 @@ use libp2p::core::upgrade::NegotiationError;
 
 use super::ping::Pinger;
 use crate::clock::now;
-use crate::connection::{Alarm, Connection, Wanted};
+use crate::peer::{Connection, EarliestTimer, Wanted};
 
 /// A call's own answer may be the sign of life, if it comes within this time.
 const SOON: Duration = Duration::from_millis(200);
@@ -42,7 +42,7 @@ pub(super) struct Prober<S> {
     /// An answer to it has come.
     answered: bool,
     report_at: Instant,
-    alarm: Alarm,
+    alarm: EarliestTimer,
 }
 
 enum Stream<S> {
@@ -75,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Prober<S> {
             probed: interval.map(|_| now),
             answered: false,
             report_at: now + MOST_PATIENCE,
-            alarm: Alarm::default(),
+            alarm: EarliestTimer::default(),
         }
     }
 

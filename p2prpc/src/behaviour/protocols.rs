@@ -8,7 +8,7 @@ use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade};
 use libp2p::{Stream, StreamProtocol};
 
 use super::ping;
-use crate::context::Dialect;
+use crate::call::Dialect;
 
 const PING: StreamProtocol = StreamProtocol::new(ping::PROTOCOL);
 

@@ -16,11 +16,11 @@ use super::connections::{Connections, Next};
 use super::core::Command;
 use super::established::Silence;
 use super::{Ask, Behaviour, Event, Handler, Tell};
+use crate::call::Dialect;
+use crate::call::Network;
 use crate::clock::now;
-use crate::connection::Connection;
-use crate::context::Dialect;
-use crate::handle::Network;
 use crate::members::Member;
+use crate::peer::Connection;
 
 impl Behaviour {
     pub(super) fn carry_out(&mut self, next: Next) {

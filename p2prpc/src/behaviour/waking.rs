@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures::{AsyncRead, AsyncWrite};
 
-use crate::connection::Connection;
+use crate::peer::Connection;
 
 /// Each byte that comes is a sign of life of the connection. Once the substream is gone it wakes the connection's task: over QUIC
 /// nothing else does, and only when that task runs is it seen that no stream keeps the connection alive any more.

@@ -9,17 +9,17 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::CallOptions;
+use crate::call::{Answer, PendingCall, RawReply, RawResult, resend_delay};
+use crate::call::{Body, Found, Link, Network, Request, Way};
+#[cfg(feature = "gorpc")]
+use crate::call::{EitherCall, Forms, GoForm, NativeForm};
 use crate::clock::{self, Timer};
 use crate::codec::{self, CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::handle::{Body, Found, Link, Network, Request, Way};
-#[cfg(feature = "gorpc")]
-use crate::handle::{EitherCall, Forms, GoForm, NativeForm};
 use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::panics::caught;
-use crate::reply::{Answer, RawReply, RawResult, ReplySlot, resend_delay};
 use crate::scratch::Scratch;
 #[cfg(feature = "gorpc")]
 use crate::service::names_of;
@@ -104,7 +104,7 @@ impl Encoded {
 
 struct Waiting {
     link: Arc<dyn Link>,
-    slot: Arc<ReplySlot>,
+    slot: Arc<PendingCall>,
     codec: CodecId,
     /// What an idempotent call needs to be made again.
     kept: Option<Box<Kept>>,
@@ -223,7 +223,7 @@ impl<M: Method> Call<M> {
         }
         let Found { link, defaults, deadline: inherited } = way.resolve(self.peer)?;
         let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
-        let slot = Arc::new(ReplySlot::new());
+        let slot = Arc::new(PendingCall::new());
         let codec = options.codec.unwrap_or(defaults.codec);
         let body = match args {
             #[cfg(feature = "gorpc")]
@@ -277,7 +277,7 @@ pub(crate) fn encode_either<M: Method>(
     let in_gorpc = M::GORPC.is_some() && forms != Forms::Native;
     if !in_gorpc && forms == Forms::Gorpc {
         caught(move || drop(args));
-        return Err(crate::connection::not_named());
+        return Err(crate::peer::not_named());
     }
     let gorpc = in_gorpc.then(|| encode_with(|out| codec::gorpc::encode_args(&args, out, limit)));
     let native = match forms {
@@ -346,7 +346,7 @@ fn decode_here<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::O
 
 impl Kept {
     fn submit<M: Method>(self) -> Waiting {
-        let slot = Arc::new(ReplySlot::new());
+        let slot = Arc::new(PendingCall::new());
         self.put::<M>(&slot);
         let (link, codec, own, deadline) = (self.link.clone(), self.codec, self.own.clone(), self.deadline);
         let may_have_run = self.may_have_run;
@@ -354,7 +354,7 @@ impl Kept {
     }
 
     /// Give the call to the link.
-    fn put<M: Method>(&self, slot: &Arc<ReplySlot>) {
+    fn put<M: Method>(&self, slot: &Arc<PendingCall>) {
         let (codec, deadline, metadata) = (self.codec, self.deadline, &self.options.metadata);
         let (method, again) = (M::NAME, M::IDEMPOTENT && self.resends < MAX_RESENDS);
         #[cfg(feature = "gorpc")]
@@ -382,7 +382,7 @@ impl Waiting {
     fn new(
         link: Arc<dyn Link>,
         own: Option<Arc<dyn Network>>,
-        slot: Arc<ReplySlot>,
+        slot: Arc<PendingCall>,
         codec: CodecId,
         deadline: Instant,
         kept: Option<Box<Kept>>,

@@ -1,6 +1,7 @@
 //! What generated clients are made of.
 
 mod call;
+pub mod many;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,12 +10,12 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 
+use crate::call::{Handle, Network};
+use crate::client::many::{MultiCall, Targets};
 use crate::codec::CodecId;
 use crate::error::RpcError;
-use crate::handle::{Handle, Network};
 use crate::members::Member;
 use crate::metadata::{InvalidMetadata, Metadata};
-use crate::multicall::{MultiCall, Targets};
 use crate::server::LocalNetwork;
 use crate::service::{Method, Service};
 

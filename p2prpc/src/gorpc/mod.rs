@@ -31,13 +31,6 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::arithmetic_side_effects))]
 
-pub(crate) mod caller;
-#[cfg(test)]
-mod fuzz;
-mod reading;
-mod record;
-pub(crate) mod served;
-mod skim;
 mod time;
 
 pub use self::time::{OutOfRange, Time};

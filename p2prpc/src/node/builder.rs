@@ -20,9 +20,9 @@ use super::private_network::PreSharedKey;
 use super::reachability::Reachability;
 use super::resolver::name_in;
 use crate::behaviour::InvalidProtocol;
+use crate::call::CallInfo;
+use crate::call::Handle;
 use crate::codec::CodecId;
-use crate::context::CallInfo;
-use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::service::{Authorize, Service};
 

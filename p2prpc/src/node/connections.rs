@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::admission::Direction;
 use crate::behaviour::Core;
 use crate::clock::now;
-use crate::connection::Connection;
+use crate::peer::Connection;
 
 /// What carries a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -47,9 +47,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use crate::behaviour::Core;
+use crate::call::Handle;
 use crate::clock;
 use crate::error::{ErrorKind, RpcError};
-use crate::handle::Handle;
 use crate::members::Snapshot;
 use crate::server::ServeError;
 use crate::service::Service;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use libp2p::PeerId;
 
 use super::{Admitted, Refusal, Server};
+use crate::call::CallInfo;
 use crate::clock::now;
-use crate::context::CallInfo;
 use crate::limits::PeerAccount;
 use crate::metadata::Metadata;
 

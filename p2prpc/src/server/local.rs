@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::{Admitted, Server, TOO_MANY_BYTES};
+use crate::call::{Answer, PendingCall, Place, RawReply};
+use crate::call::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::clock::now;
 use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::handle::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
-use crate::reply::{Answer, Place, RawReply, ReplySlot};
 use crate::runtime::Spawner;
 use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
 
@@ -82,7 +82,7 @@ impl LocalLink {
 
 impl Link for LocalLink {
     /// The handler is always a task of its own: calls of a node to itself may nest, and stacks must not.
-    fn submit(&self, request: Request<'_>, slot: &Arc<ReplySlot>) {
+    fn submit(&self, request: Request<'_>, slot: &Arc<PendingCall>) {
         if !self.spawner.has_runtime() {
             let error =
                 RpcError::never_sent(ErrorKind::InvalidRequest, "there is no Tokio runtime to run the handler on");
@@ -123,7 +123,7 @@ impl Link for LocalLink {
         self.spawner.is_here()
     }
 
-    fn cancel(&self, slot: &Arc<ReplySlot>) {
+    fn cancel(&self, slot: &Arc<PendingCall>) {
         if let Some(Place::Sent { id, .. }) = slot.place()
             && let Some(task) = self.running.lock().tasks.remove(&id)
         {
@@ -133,7 +133,7 @@ impl Link for LocalLink {
 }
 
 /// What has to be so however the task ends, dropped with its runtime too.
-struct Ending(Arc<ReplySlot>);
+struct Ending(Arc<PendingCall>);
 
 impl Drop for Ending {
     fn drop(&mut self) {

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::RwLock;
 
-use crate::context::{CallInfo, Context, Dialect};
+use crate::call::Handle;
+use crate::call::{CallInfo, Context, Dialect};
 use crate::error::ErrorKind;
-use crate::handle::Handle;
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
 use crate::panics::caught;

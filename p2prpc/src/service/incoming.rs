@@ -8,10 +8,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::call::{Context, ReplyMetadata};
 #[cfg(feature = "gorpc")]
 use crate::codec::gorpc::Names;
 use crate::codec::{self, CodecError, CodecId};
-use crate::context::{Context, ReplyMetadata};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, Wraps};
 use crate::limits::{MESSAGE_LIMIT, PeerAccount};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::context::CallInfo;
+use crate::call::CallInfo;
 use crate::error::Failure;
 use crate::panics::caught;
 

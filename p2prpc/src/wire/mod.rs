@@ -37,6 +37,8 @@ mod error;
 mod frame;
 #[cfg(test)]
 mod fuzz;
+#[cfg(feature = "gorpc")]
+pub(crate) mod gorpc;
 mod hello;
 mod metadata;
 mod varint;

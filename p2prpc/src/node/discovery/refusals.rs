@@ -9,7 +9,7 @@ use super::former::Why;
 use super::machine::Discovery;
 use super::membership::Departure;
 use super::{Action, DialFailure};
-use crate::connection::NOT_ADMITTED;
+use crate::peer::NOT_ADMITTED;
 
 /// Whom the user has blocked, and where they were: to be sought when they are unblocked.
 pub(super) type Blocked = HashMap<PeerId, Vec<Multiaddr>>;

@@ -1,7 +1,7 @@
 //! What discovery wants done.
 
 use super::Driver;
-use crate::handle::Network;
+use crate::call::Network;
 use crate::node::discovery::{Action, Input, say_leaving};
 
 impl Driver {

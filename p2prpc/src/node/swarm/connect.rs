@@ -9,11 +9,11 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Connected, Driver};
 use crate::behaviour::MAX_DIALS_OF_PEER;
-use crate::connection::NOT_ADMITTED;
 use crate::node::dial;
 use crate::node::discovery::{DialFailure, Input};
 use crate::node::error::ConnectError;
 use crate::node::staggered::bare;
+use crate::peer::NOT_ADMITTED;
 
 /// Addresses that are dialled together.
 const MAX_ADDRESSES: usize = 8;

@@ -35,7 +35,7 @@ use super::peer_cache::PeerCache;
 use super::resolver::Resolver;
 use super::staggered::Dials;
 use crate::behaviour::Core;
-use crate::handle::Handle;
+use crate::call::Handle;
 use crate::panics::caught;
 use crate::service::Authorize;
 

@@ -1,0 +1,236 @@
+//! Where the answer of one call is put down by the network and picked up by the caller.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::error::RpcError;
+use crate::metadata::Metadata;
+
+/// What came back, still encoded.
+#[derive(Debug)]
+pub(crate) enum RawReply {
+    /// The method's return value.
+    Response(Bytes),
+    /// The handler's own error.
+    Application(Bytes),
+    /// The method's return value, as gorpc encodes it.
+    #[cfg(feature = "gorpc")]
+    GorpcResponse(Bytes),
+    /// The handler's own error, as gorpc encodes it.
+    #[cfg(feature = "gorpc")]
+    GorpcApplication(Bytes),
+}
+
+#[cfg(feature = "gorpc")]
+impl RawReply {
+    /// It came in gorpc.
+    pub(crate) fn in_gorpc(self) -> Self {
+        match self {
+            RawReply::Response(body) => RawReply::GorpcResponse(body),
+            RawReply::Application(body) => RawReply::GorpcApplication(body),
+            other => other,
+        }
+    }
+}
+
+pub(crate) type RawResult = Result<RawReply, RpcError>;
+
+/// How a call ended, with what the handler sent along.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) result: RawResult,
+    /// `None` for none, as most answers have.
+    pub(crate) metadata: Option<Box<Metadata>>,
+}
+
+impl From<RawResult> for Answer {
+    fn from(result: RawResult) -> Self {
+        Answer { result, metadata: None }
+    }
+}
+
+/// Where the call is while it has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// With its link, which waits for a connection, a stream or room.
+    Queued,
+    /// On call stream number `stream` of its link, under this call id.
+    Sent { stream: u64, id: u64 },
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting { waker: Option<Waker>, place: Place },
+    Done(Answer),
+    Taken,
+}
+
+/// One caller's slot. It is completed once; later words are ignored.
+#[derive(Debug)]
+pub(crate) struct PendingCall {
+    state: Mutex<State>,
+}
+
+impl PendingCall {
+    pub(crate) fn new() -> Self {
+        PendingCall { state: Mutex::new(State::Waiting { waker: None, place: Place::Queued }) }
+    }
+
+    pub(crate) fn set_place(&self, to: Place) {
+        if let State::Waiting { place, .. } = &mut *self.state.lock() {
+            *place = to;
+        }
+    }
+
+    /// Where the call is; `None` once it is answered.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match &*self.state.lock() {
+            State::Waiting { place, .. } => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// Nobody waits any more. Gives where the call is, and the caller's waker, which is to be dropped without a lock; `None` if
+    /// the call is answered.
+    pub(crate) fn abandon(&self) -> Option<(Place, Option<Waker>)> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Waiting { place, waker } => Some((place, waker)),
+            answered => {
+                *state = answered;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn complete(&self, answer: impl Into<Answer>) {
+        let answer = answer.into();
+        let mut state = self.state.lock();
+        if let State::Waiting { waker, .. } = &mut *state {
+            let waker = waker.take();
+            *state = State::Done(answer);
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Waiting { waker: Some(waker), .. } if waker.will_wake(cx.waker()) => Poll::Pending,
+            State::Waiting { waker, .. } => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            State::Taken => Poll::Pending,
+            State::Done(_) => match std::mem::replace(&mut *state, State::Taken) {
+                State::Done(answer) => Poll::Ready(answer),
+                _ => Poll::Pending,
+            },
+        }
+    }
+}
+
+/// How long before a resend: doubling from 50 ms.
+pub(crate) fn resend_delay(attempt: u32) -> Duration {
+    Duration::from_millis(50 << attempt.min(6))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// What one thread does to a slot under its lock: between two of these any other thread may come.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Step {
+        /// With the first or second waker.
+        Poll(usize),
+        Abandon,
+        Place,
+        Answer,
+        Fail,
+    }
+
+    /// All orders in which the steps of these threads can happen.
+    fn orders(threads: &[&[Step]]) -> Vec<Vec<Step>> {
+        let mut all = Vec::new();
+        for (at, thread) in threads.iter().enumerate() {
+            let Some((first, rest)) = thread.split_first() else { continue };
+            let mut left = threads.to_vec();
+            left[at] = rest;
+            all.extend(orders(&left).into_iter().map(|order| [&[*first][..], &order].concat()));
+        }
+        if all.is_empty() { vec![Vec::new()] } else { all }
+    }
+
+    /// As every method takes the lock once, the orders of their steps are all that threads can do.
+    fn play(order: &[Step]) {
+        let slot = PendingCall::new();
+        let woken = [Arc::<Woken>::default(), Arc::default()];
+        let wakers = woken.clone().map(Waker::from);
+        let (mut taken, mut abandoned, mut answered, mut waits) = (None, false, None, None);
+        for step in order {
+            match step {
+                Step::Poll(by) => match slot.poll(&mut Context::from_waker(&wakers[*by])) {
+                    Poll::Ready(answer) => {
+                        assert!(taken.replace(answer.result.is_ok()).is_none(), "an answer is given once: {order:?}");
+                        waits = None;
+                    }
+                    Poll::Pending => waits = (answered.is_none() && !abandoned).then_some(*by),
+                },
+                Step::Abandon => {
+                    let was_waiting = slot.abandon().is_some();
+                    assert_eq!(was_waiting, answered.is_none() && !abandoned, "{order:?}");
+                    abandoned |= was_waiting;
+                    waits = waits.filter(|_| !was_waiting);
+                }
+                Step::Place => slot.set_place(Place::Sent { stream: 1, id: 1 }),
+                Step::Answer | Step::Fail => {
+                    slot.complete(match step {
+                        Step::Answer => Ok(RawReply::Response(Bytes::new())),
+                        _ => Err(RpcError::never_sent(ErrorKind::Closed, "")),
+                    });
+                    if !abandoned {
+                        answered.get_or_insert(*step == Step::Answer);
+                    }
+                }
+            }
+            assert_eq!(slot.place().is_some(), answered.is_none() && !abandoned, "{order:?}");
+            if let (Some(by), Some(_)) = (waits, answered) {
+                assert_eq!(woken[by].0.load(Ordering::SeqCst), 1, "who waits is woken: {order:?}");
+            }
+        }
+        if let Some(taken) = taken {
+            assert_eq!(Some(taken), answered, "the first answer counts: {order:?}");
+        }
+    }
+
+    #[test]
+    fn in_every_order_a_call_has_one_answer_and_who_waits_is_woken() {
+        use Step::{Abandon, Answer, Fail, Place, Poll};
+        for caller in [&[Poll(0), Poll(1), Poll(0)][..], &[Poll(0), Poll(1), Abandon], &[Abandon, Poll(0)]] {
+            for order in orders(&[caller, &[Place, Answer], &[Fail], &[Fail, Answer]]) {
+                play(&order);
+            }
+        }
+    }
+}

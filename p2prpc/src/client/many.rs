@@ -1,0 +1,398 @@
+//! One call to many peers: a result for each, always.
+
+mod replies;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures::Stream;
+use futures::stream::{FuturesUnordered, StreamExt};
+use libp2p::PeerId;
+
+#[cfg(feature = "gorpc")]
+use crate::call::Forms;
+use crate::call::{Handle, Network};
+#[cfg(feature = "gorpc")]
+use crate::client::encode_either;
+use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select};
+use crate::clock::{self, Timer};
+use crate::codec::CodecId;
+use crate::error::sealed::FromReply;
+use crate::error::{ErrorKind, RpcError};
+use crate::runtime::Spawner;
+use crate::service::Method;
+
+pub use replies::Replies;
+
+/// How many peers are asked at the same time, unless [`MultiCall::concurrency`] says otherwise.
+pub const DEFAULT_CONCURRENCY: usize = 256;
+
+/// Whom a multicall asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Targets {
+    Peers(Arc<[PeerId]>),
+    Members { service: &'static str, rendezvous: Option<Arc<str>> },
+}
+
+/// A call to many peers that has not been made yet: set its options, then `.await` it for all results, or take them as
+/// they come from [`replies`](MultiCall::replies).
+///
+/// The arguments are encoded once. One deadline holds for all: a peer that has not been started by then gives
+/// [`ErrorKind::DeadlineExceeded`], never sent. Members are those of the moment of the first poll, without the node
+/// itself; if there is none, the result is empty at once (see `wait_for` of the client). If the node is closed or not started it is
+/// empty too, and [`Replies::failure`] says so.
+///
+/// ```no_run
+/// # use p2prpc::prelude::*;
+/// # #[p2p_service] trait Greeter { async fn greet(&self, name: String) -> String; }
+/// # async fn doc(node: &Node) {
+/// let client = GreeterClient::new(node);
+/// for (peer, reply) in client.greet_all("Ada".into()).await {
+///     match reply {
+///         Ok(greeting) => println!("{peer}: {greeting}"),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "a call does nothing until it is awaited"]
+pub struct MultiCall<M: Method> {
+    handle: Handle,
+    own: Option<Arc<dyn Network>>,
+    targets: Targets,
+    args: M::Args,
+    options: CallOptions,
+    concurrency: usize,
+    keeps_going: bool,
+}
+
+/// What one peer gave.
+pub type PeerResult<M> = Result<<M as Method>::Output, <M as Method>::Error>;
+
+impl<M: Method> MultiCall<M> {
+    pub(crate) fn new(
+        handle: Handle,
+        own: Option<Arc<dyn Network>>,
+        targets: Targets,
+        args: M::Args,
+        options: CallOptions,
+    ) -> Self {
+        MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY, keeps_going: false }
+    }
+
+    /// Give up after this time, for all peers together. Default 10 s, or what the client says.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// Encode with this codec. Default: what the client says, or else the node, or else [`CodecId::default`].
+    pub fn codec(mut self, codec: CodecId) -> Self {
+        self.options.codec = Some(codec);
+        self
+    }
+
+    /// Send a key and a value along, as [`Call::metadata`].
+    pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
+        self.options.add_metadata(key, value);
+        self
+    }
+
+    /// Ask at most so many peers at the same time; 0 counts as 1. Default [`DEFAULT_CONCURRENCY`], 256.
+    pub fn concurrency(mut self, peers: usize) -> Self {
+        self.concurrency = peers.max(1);
+        self
+    }
+
+    /// Let [`quorum`](MultiCall::quorum) and [`first_ok`](MultiCall::first_ok) not cancel the calls that they don't wait for: those go on
+    /// until they are answered or the deadline has passed, in a task on the Tokio runtime that the future was polled on. So a write reaches
+    /// all replicas, although a majority is enough to go on. Default: they are cancelled.
+    ///
+    /// Dropping the future before it has what it waits for cancels all of them, with this too.
+    pub fn keep_going(mut self) -> Self {
+        self.keeps_going = true;
+        self
+    }
+
+    /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way.
+    pub fn replies(self) -> ReplyStream<M> {
+        ReplyStream { state: StreamState::Ready(Box::new(self)) }
+    }
+
+    /// Waits until `n` peers have answered well and gives their answers, in the order they came; the rest is cancelled, unless it is to
+    /// [`keep_going`](MultiCall::keep_going).
+    ///
+    /// # Errors
+    /// All results, if fewer than `n` answered well: an error that says who failed and why, or that nobody was asked.
+    pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+        let keeps_going = self.keeps_going;
+        let mut stream = self.replies();
+        let mut good = Vec::new();
+        let mut bad = Vec::new();
+        while good.len() < n {
+            match stream.next().await {
+                Some((peer, Ok(output))) => good.push((peer, output)),
+                Some((peer, Err(error))) => bad.push((peer, Err(error))),
+                None => {
+                    let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
+                    return Err(Replies::in_order_of(stream.asked(), stream.failure(), results));
+                }
+            }
+        }
+        if keeps_going {
+            let rest = async move { while stream.next().await.is_some() {} };
+            drop(Spawner::here().spawn(rest));
+        }
+        Ok(good)
+    }
+
+    /// Waits for the first peer that answers well; the rest is cancelled, unless it is to [`keep_going`](MultiCall::keep_going).
+    ///
+    /// # Errors
+    /// All results, if none answered well: an error that says who failed and why, or that nobody was asked.
+    pub async fn first_ok(self) -> Result<(PeerId, M::Output), Replies<M>> {
+        let mut good = self.quorum(1).await?;
+        good.pop().ok_or_else(|| Replies { results: Vec::new(), failure: None })
+    }
+
+    fn start(self) -> Running<M> {
+        let MultiCall { handle, own, targets, args, mut options, concurrency, .. } = self;
+        let network = handle.network();
+        let timeout = match (&network, options.timeout) {
+            (_, Some(timeout)) => timeout,
+            (Ok(network), None) => network.defaults().timeout,
+            (Err(_), None) => Duration::ZERO,
+        };
+        let deadline = deadline_of(handle.deadline(), timeout);
+        let default = network.as_ref().map(|network| network.defaults().codec).unwrap_or_default();
+        let codec = *options.codec.get_or_insert(default);
+        let body = match &network {
+            Err(error) => Err(error.clone()),
+            #[cfg(feature = "gorpc")]
+            Ok(network) if network.speaks_gorpc() => {
+                encode_either::<M>(codec, args, Forms::Both, network.defaults().max_message)
+            }
+            Ok(network) => encode_args(codec, args, network.defaults().max_message)
+                .map(|body| Encoded::natively(body.into_bytes())),
+        };
+        let (asked, failure): (Arc<[PeerId]>, _) = match (targets, network) {
+            (Targets::Peers(peers), _) => (peers, None),
+            (Targets::Members { service, rendezvous }, Ok(network)) => {
+                (select(&network.members().snapshot(), service, rendezvous.as_deref()).into(), None)
+            }
+            (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
+        };
+        let waiting = asked.iter().copied().collect();
+        let (calls, timer) = (FuturesUnordered::new(), None);
+        Running { handle, own, body, options, deadline, concurrency, asked, failure, waiting, calls, timer }
+    }
+}
+
+impl<M: Method> fmt::Debug for MultiCall<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MultiCall").field("method", &M::NAME).field("targets", &self.targets).finish_non_exhaustive()
+    }
+}
+
+impl<M: Method> IntoFuture for MultiCall<M> {
+    type Output = Replies<M>;
+    type IntoFuture = AllReplies<M>;
+
+    fn into_future(self) -> AllReplies<M> {
+        AllReplies { stream: self.replies(), results: Some(Vec::new()) }
+    }
+}
+
+/// The future of all results of a [`MultiCall`].
+#[must_use = "a call does nothing until it is awaited"]
+pub struct AllReplies<M: Method> {
+    stream: ReplyStream<M>,
+    results: Option<Vec<(PeerId, PeerResult<M>)>>,
+}
+
+impl<M: Method> Future for AllReplies<M> {
+    type Output = Replies<M>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Replies<M>> {
+        let AllReplies { stream, results } = &mut *self;
+        while let Some(results) = results {
+            match ready!(stream.poll_next_unpin(cx)) {
+                Some(result) => results.push(result),
+                None => break,
+            }
+        }
+        match results.take() {
+            Some(results) => Poll::Ready(Replies::in_order_of(stream.asked(), stream.failure(), results)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<M: Method> Unpin for AllReplies<M> {}
+
+impl<M: Method> fmt::Debug for AllReplies<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AllReplies").field("method", &M::NAME).finish_non_exhaustive()
+    }
+}
+
+/// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct ReplyStream<M: Method> {
+    state: StreamState<M>,
+}
+
+enum StreamState<M: Method> {
+    Ready(Box<MultiCall<M>>),
+    Running(Box<Running<M>>),
+    /// Only while it starts.
+    Starting,
+}
+
+struct Running<M: Method> {
+    handle: Handle,
+    own: Option<Arc<dyn Network>>,
+    body: Result<Encoded, RpcError>,
+    options: CallOptions,
+    deadline: Instant,
+    concurrency: usize,
+    asked: Arc<[PeerId]>,
+    /// Why no member could be asked.
+    failure: Option<RpcError>,
+    /// Those whose turn hasn't come.
+    waiting: VecDeque<PeerId>,
+    calls: FuturesUnordered<Named<M>>,
+    timer: Option<Timer>,
+}
+
+impl<M: Method> ReplyStream<M> {
+    /// Whom it asks; nobody before it is first polled.
+    fn asked(&self) -> &[PeerId] {
+        match &self.state {
+            StreamState::Running(running) => &running.asked,
+            _ => &[],
+        }
+    }
+
+    /// Why no member could be asked, as soon as that is known: the node is closed, or has not been started.
+    pub fn failure(&self) -> Option<&RpcError> {
+        match &self.state {
+            StreamState::Running(running) => running.failure.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl<M: Method> Running<M> {
+    fn start_some(&mut self, body: &Encoded) {
+        if self.waiting.is_empty() || clock::now() >= self.deadline {
+            return;
+        }
+        while self.calls.len() < self.concurrency {
+            let Some(peer) = self.waiting.pop_front() else { return };
+            let (way, own, options) = (self.handle.way_to(peer), self.own.clone(), self.options.clone());
+            let call = Call::encoded(way, own, peer, body.clone(), options, self.deadline);
+            // One that is answered at once must not keep the others from being made.
+            self.calls.push(Named(call.begin()));
+        }
+    }
+
+    /// A waiting peer whose turn didn't come before the deadline.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Option<PeerId> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let deadline = self.deadline;
+        let timer = self.timer.get_or_insert_with(|| Timer::at(deadline));
+        if Pin::new(timer).poll(cx).is_pending() {
+            return None;
+        }
+        self.waiting.pop_front()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(PeerId, PeerResult<M>)>> {
+        let failed = |peer, error: RpcError| Some((peer, Err(M::Error::from_rpc(error.about(peer, M::NAME)))));
+        let body = match &self.body {
+            Ok(body) => body.clone(),
+            Err(error) => {
+                let error = error.clone();
+                return Poll::Ready(self.waiting.pop_front().and_then(|peer| failed(peer, error)));
+            }
+        };
+        self.start_some(&body);
+        match self.calls.poll_next_unpin(cx) {
+            Poll::Ready(Some(result)) => {
+                self.start_some(&body);
+                return Poll::Ready(Some(result));
+            }
+            Poll::Ready(None) if self.waiting.is_empty() => return Poll::Ready(None),
+            _ => {}
+        }
+        match self.poll_late(cx) {
+            Some(peer) => {
+                let late = RpcError::never_sent(ErrorKind::DeadlineExceeded, "its turn did not come in time");
+                Poll::Ready(failed(peer, late))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<M: Method> Stream for ReplyStream<M> {
+    type Item = (PeerId, PeerResult<M>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match std::mem::replace(&mut self.state, StreamState::Starting) {
+                StreamState::Ready(multicall) => self.state = StreamState::Running(Box::new(multicall.start())),
+                StreamState::Running(mut running) => {
+                    let polled = running.poll_next(cx);
+                    self.state = StreamState::Running(running);
+                    return polled;
+                }
+                StreamState::Starting => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.state {
+            StreamState::Ready(multicall) => match &multicall.targets {
+                Targets::Peers(peers) => (peers.len(), Some(peers.len())),
+                Targets::Members { .. } => (0, None),
+            },
+            StreamState::Running(running) => {
+                let left = running.waiting.len() + running.calls.len();
+                (left, Some(left))
+            }
+            StreamState::Starting => (0, Some(0)),
+        }
+    }
+}
+
+impl<M: Method> Unpin for ReplyStream<M> {}
+
+impl<M: Method> fmt::Debug for ReplyStream<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyStream")
+            .field("method", &M::NAME)
+            .field("left", &self.size_hint().0)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Named<M: Method>(Call<M>);
+
+impl<M: Method> Future for Named<M> {
+    type Output = (PeerId, PeerResult<M>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let peer = self.0.peer();
+        Pin::new(&mut self.0).poll(cx).map(|result| (peer, result))
+    }
+}

@@ -1,0 +1,16 @@
+//! Many calls on one substream: `/p2prpc/1`, both ends of it.
+
+pub(super) mod client;
+pub(super) mod client_task;
+mod codes;
+mod in_flight;
+mod pipe;
+mod reassembly;
+mod recv_buffer;
+mod replies;
+mod requests;
+mod send_queue;
+pub(super) mod server;
+mod server_task;
+mod unsent;
+mod useless;

@@ -1,0 +1,167 @@
+//! Call streams over pipes, with a peer at the other end that does whatever a test has it do, and a clock that a test moves.
+
+mod accounts;
+mod both;
+mod bounds;
+mod client;
+#[cfg(feature = "gorpc")]
+mod dialects;
+mod fuzz;
+mod leaving;
+mod parts;
+mod peer;
+mod service;
+mod threads;
+mod times;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::poll_fn;
+use libp2p::PeerId;
+use tokio::sync::mpsc;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+
+use super::{Connection, Opener, PeerLink, ServerStream, SessionConfig};
+use crate::call::{Body, Handle, Link, Request};
+use crate::call::{PendingCall, RawReply, RawResult};
+use crate::codec::CodecId;
+use crate::error::RpcError;
+use crate::limits::{Limits, PeerAccount};
+use crate::metadata::Metadata;
+use crate::server::Server;
+use peer::{Peer, Reads};
+use service::Probe;
+
+/// Asks for streams are handed to the test.
+struct Asks(mpsc::UnboundedSender<Arc<PeerLink>>);
+
+impl Opener for Asks {
+    fn open(&self, link: Arc<PeerLink>) {
+        let _ = self.0.send(link);
+    }
+
+    fn greeted(&self, _: PeerId) {}
+}
+
+fn link(limits: Limits) -> (Arc<PeerLink>, mpsc::UnboundedReceiver<Arc<PeerLink>>) {
+    let (asks, asked) = mpsc::unbounded_channel();
+    let config = SessionConfig::new(limits, Duration::from_secs(60), Box::new(Asks(asks)));
+    (PeerLink::new(PeerId::random(), Arc::new(config)), asked)
+}
+
+/// A node that serves, and a peer that has opened a call stream to it.
+struct Served {
+    server: Arc<Server>,
+    account: Arc<PeerAccount>,
+    stream: Arc<ServerStream>,
+    link: Arc<PeerLink>,
+    probe: Arc<Probe>,
+    reads: Reads,
+    peer: Peer,
+}
+
+impl Served {
+    fn new(limits: Limits) -> Self {
+        Self::with_pipe(limits, 64 * 1024)
+    }
+
+    /// The pipe holds so many bytes each way that nobody has read yet.
+    fn with_pipe(limits: Limits, pipe: usize) -> Self {
+        let server = Arc::new(Server::new(PeerId::random(), limits.clone(), Handle::unstarted()));
+        let probe = Arc::<Probe>::default();
+        server.serve(service::service(probe.clone())).unwrap();
+        let (link, _) = link(limits);
+        let account = server.accounts().open(link.peer(), None);
+        let (ours, theirs) = tokio::io::duplex(pipe);
+        let (io, reads) = peer::counted(ours.compat());
+        let stream = ServerStream::spawn(server.clone(), account.clone(), link.peer(), io);
+        Served { server, account, stream, link, probe, reads, peer: Peer::new(theirs) }
+    }
+
+    /// Another stream of the same peer.
+    fn another(&self, pipe: usize) -> Peer {
+        let (ours, theirs) = tokio::io::duplex(pipe);
+        ServerStream::spawn(self.server.clone(), self.account.clone(), self.link.peer(), ours.compat());
+        Peer::new(theirs)
+    }
+}
+
+/// A node that calls, and a peer that is called.
+struct Calling {
+    link: Arc<PeerLink>,
+    asked: mpsc::UnboundedReceiver<Arc<PeerLink>>,
+    /// The connection that streams are opened on.
+    on: Arc<Connection>,
+    /// Calls are made again by their callers.
+    again: bool,
+}
+
+impl Calling {
+    fn new(limits: Limits) -> Self {
+        let (link, asked) = link(limits);
+        Calling::over(link, asked)
+    }
+
+    fn over(link: Arc<PeerLink>, asked: mpsc::UnboundedReceiver<Arc<PeerLink>>) -> Self {
+        Calling { link, asked, on: Connection::of_test(1), again: false }
+    }
+
+    /// Waits until a stream is asked for, and opens it.
+    async fn accept(&mut self, pipe: usize) -> (Peer, Reads) {
+        let asking = self.asked.recv().await.expect("the link is there");
+        let (ours, theirs) = tokio::io::duplex(pipe);
+        let (io, reads) = peer::counted(ours.compat());
+        asking.attach(&self.on, io);
+        (Peer::new(theirs), reads)
+    }
+
+    fn call(&self, body: &[u8], timeout: Duration) -> Ongoing {
+        let slot = Arc::new(PendingCall::new());
+        let request = Request {
+            method: "Probe.Echo",
+            codec: CodecId::default(),
+            deadline: super::now() + timeout,
+            metadata: &Metadata::new(),
+            body: Body::Borrowed(body),
+            again: self.again,
+        };
+        self.link.submit(request, &slot);
+        Ongoing { link: self.link.clone(), slot }
+    }
+}
+
+/// A call of ours. Dropping it doesn't cancel it.
+struct Ongoing {
+    link: Arc<PeerLink>,
+    slot: Arc<PendingCall>,
+}
+
+impl Ongoing {
+    async fn result(&self) -> RawResult {
+        poll_fn(|cx| self.slot.poll(cx)).await.result
+    }
+
+    async fn error(&self) -> RpcError {
+        self.result().await.expect_err("the call succeeded")
+    }
+
+    async fn reply(&self) -> Vec<u8> {
+        match self.result().await.expect("the call failed") {
+            RawReply::Response(body) | RawReply::Application(body) => body.to_vec(),
+            #[cfg(feature = "gorpc")]
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cancel(&self) {
+        self.link.cancel(&self.slot);
+    }
+}
+
+/// Lets all tasks run until each of them waits, without moving the clock far.
+async fn settle() {
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
