@@ -7,9 +7,9 @@ use libp2p::PeerId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, CodecError, CodecId};
+use crate::call::Format;
+use crate::codec::{self, CodecError};
 use crate::printable::{cut, printable};
-use crate::service::Form;
 
 /// Whether the handler can have run when a call ends in an error.
 ///
@@ -379,19 +379,11 @@ pub(crate) mod sealed {
     pub trait FromReply {
         fn from_rpc(error: RpcError) -> Self;
         /// The handler's own error, as it is sent to a caller.
-        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError>;
-        /// The handler's own error, unless that can't be read.
-        fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError>
+        fn encode_application(&self, format: Format, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError>;
+        /// The handler's own error, unless that can't be read. That of a Go peer's handler is a text.
+        fn from_application(format: Format, body: &[u8]) -> Result<Self, RpcError>
         where
             Self: Sized;
-        /// The same of a Go peer's handler: a text.
-        #[cfg(feature = "gorpc")]
-        fn from_gorpc(text: &[u8]) -> Result<Self, RpcError>
-        where
-            Self: Sized,
-        {
-            Err(RpcError::answered(ErrorKind::Application, String::from_utf8_lossy(text)))
-        }
     }
 
     impl FromReply for RpcError {
@@ -399,21 +391,24 @@ pub(crate) mod sealed {
             error
         }
 
-        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
-            form.encode_error(&self.to_string(), out, max)
+        fn encode_application(&self, format: Format, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+            format.encode_error(&self.to_string(), out, max)
         }
 
-        fn from_application(_: CodecId, _: &[u8]) -> Result<Self, RpcError> {
+        fn from_application(format: Format, body: &[u8]) -> Result<Self, RpcError> {
             let detail = "an error of the handler's came, and the method here cannot fail";
-            Err(RpcError::answered(ErrorKind::BadReply, detail))
+            Err(match format {
+                Format::Native(_) => RpcError::answered(ErrorKind::BadReply, detail),
+                Format::Gorpc(_) => RpcError::answered(ErrorKind::Application, String::from_utf8_lossy(body)),
+            })
         }
     }
 
     impl<E: OwnError> FromReply for CallError<E> {
-        fn encode_application(&self, form: Form, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+        fn encode_application(&self, format: Format, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
             match self {
-                CallError::Application(error) => form.encode_error(error, out, max),
-                CallError::Rpc(error) => form.encode_error(&error.to_string(), out, max),
+                CallError::Application(error) => format.encode_error(error, out, max),
+                CallError::Rpc(error) => format.encode_error(&error.to_string(), out, max),
             }
         }
 
@@ -421,19 +416,23 @@ pub(crate) mod sealed {
             CallError::Rpc(error)
         }
 
-        fn from_application(codec: CodecId, body: &[u8]) -> Result<Self, RpcError> {
+        fn from_application(format: Format, body: &[u8]) -> Result<Self, RpcError> {
+            let codec = match format {
+                Format::Native(codec) => codec,
+                Format::Gorpc(_) => {
+                    // Not every `E` can be made of a text: what can't be is told as it came.
+                    let text = String::from_utf8_lossy(body);
+                    let error =
+                        E::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&text));
+                    return error
+                        .map(CallError::Application)
+                        .map_err(|_| RpcError::answered(ErrorKind::Application, text));
+                }
+            };
             match codec::decode(codec, body) {
                 Ok(error) => Ok(CallError::Application(error)),
                 Err(error) => Err(RpcError::answered(ErrorKind::BadReply, &error).because(error)),
             }
-        }
-
-        /// Not every `E` can be made of a text: what can't be is told as it came.
-        #[cfg(feature = "gorpc")]
-        fn from_gorpc(text: &[u8]) -> Result<Self, RpcError> {
-            let text = String::from_utf8_lossy(text);
-            let error = E::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&text));
-            error.map(CallError::Application).map_err(|_| RpcError::answered(ErrorKind::Application, text))
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Which connections there are, which dials are under way, and on which connection a call stream is opened.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
@@ -13,77 +13,7 @@ use super::MAX_DIALS_OF_PEER;
 use super::established::{Peer, Silence};
 use crate::clock::now;
 use crate::error::{ErrorKind, RpcError};
-#[cfg(feature = "gorpc")]
-use crate::peer::BilingualLink;
-use crate::peer::{Connection, PeerLink};
-
-/// The way to a peer, which needs a stream now and then.
-pub(super) trait Opens: fmt::Debug + Send + Sync {
-    fn peer(&self) -> PeerId;
-    /// True while calls wait for a stream to be opened.
-    fn wants_stream(&self) -> bool;
-    /// When the peer last said something on a stream.
-    fn last_used(&self) -> Option<Instant>;
-    /// The connection ended on which a stream was being opened. True if that is worth another try.
-    fn open_lost(&self) -> bool;
-    /// No stream could be opened.
-    fn open_failed(&self, error: &RpcError);
-    /// New calls go out on another connection than this one, which is silent. True if calls went out on it.
-    fn leave(&self, connection: &Arc<Connection>) -> bool;
-}
-
-impl Opens for PeerLink {
-    fn peer(&self) -> PeerId {
-        self.peer()
-    }
-
-    fn wants_stream(&self) -> bool {
-        self.wants_stream()
-    }
-
-    fn last_used(&self) -> Option<Instant> {
-        self.last_used()
-    }
-
-    fn open_lost(&self) -> bool {
-        self.open_lost()
-    }
-
-    fn open_failed(&self, error: &RpcError) {
-        self.open_failed(error);
-    }
-
-    fn leave(&self, connection: &Arc<Connection>) -> bool {
-        self.leave(connection)
-    }
-}
-
-#[cfg(feature = "gorpc")]
-impl Opens for BilingualLink {
-    fn peer(&self) -> PeerId {
-        self.peer()
-    }
-
-    fn wants_stream(&self) -> bool {
-        self.wants_stream()
-    }
-
-    fn last_used(&self) -> Option<Instant> {
-        self.last_used()
-    }
-
-    fn open_lost(&self) -> bool {
-        self.open_lost()
-    }
-
-    fn open_failed(&self, error: &RpcError) {
-        self.open_failed(error);
-    }
-
-    fn leave(&self, connection: &Arc<Connection>) -> bool {
-        self.leave(connection)
-    }
-}
+use crate::peer::{Connection, PeerSession};
 
 /// What is to be done next for a call that waits.
 #[derive(Debug)]
@@ -92,7 +22,7 @@ pub(super) enum Next {
     Open(PeerId, ConnectionId),
     Dial(DialOpts),
     LookUp(PeerId),
-    Fail(Arc<dyn Opens>, RpcError),
+    Fail(Arc<PeerSession>, RpcError),
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +36,7 @@ pub(super) struct Connections {
 /// Calls wait for a connection. They are given up when no dial of the peer is under way any more, ours included.
 #[derive(Debug)]
 struct Dialing {
-    link: Arc<dyn Opens>,
+    session: Arc<PeerSession>,
     /// Our own dial; `None` while someone else's is under way, or addresses are looked up.
     own: Option<ConnectionId>,
     /// What came of our own dial, while someone else's is under way.
@@ -143,7 +73,7 @@ impl Dialing {
     /// Two peers that dial each other from their listening ports at once make one TCP connection that has two dialers and no
     /// listener, whose handshake fails.
     fn again_from_fresh_port(&mut self, addresses: Vec<Multiaddr>) -> DialOpts {
-        let opts = DialOpts::peer_id(self.link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
+        let opts = DialOpts::peer_id(self.session.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
         let opts = opts.addresses(addresses).extend_addresses_through_behaviour().allocate_new_port().build();
         self.own = Some(opts.connection_id());
         self.fresh_port = true;
@@ -162,14 +92,14 @@ impl Connections {
     }
 
     /// A call needs a stream.
-    pub(super) fn open(&mut self, link: Arc<dyn Opens>) -> Next {
-        let id = link.peer();
+    pub(super) fn open(&mut self, session: Arc<PeerSession>) -> Next {
+        let id = session.peer();
         if let Some(peer) = self.peers.get_mut(&id) {
             if peer.opening_on.is_some() {
                 return Next::Nothing;
             }
             if let Some(connection) = peer.best().map(|best| best.id()) {
-                peer.fruitless.count(link.last_used(), now());
+                peer.fruitless.count(session.last_used(), now());
                 peer.opening_on = Some(connection);
                 return Next::Open(id, connection);
             }
@@ -177,26 +107,26 @@ impl Connections {
         if self.dialing.contains_key(&id) {
             return Next::Nothing;
         }
-        self.dial(link, Vec::new(), false)
+        self.dial(session, Vec::new(), false)
     }
 
     /// The stream that was opened did nothing for the calls that wait: they get another, if that hasn't come to nothing too
     /// often. A peer could have streams opened for ever.
-    pub(super) fn open_again(&mut self, link: Arc<dyn Opens>) -> Next {
-        let peer = self.peers.get_mut(&link.peer());
-        if peer.is_some_and(|peer| !peer.fruitless.may_open(link.last_used(), now())) {
+    pub(super) fn open_again(&mut self, session: Arc<PeerSession>) -> Next {
+        let peer = self.peers.get_mut(&session.peer());
+        if peer.is_some_and(|peer| !peer.fruitless.may_open(session.last_used(), now())) {
             let error = "the peer has said nothing on the streams that were opened to it of late";
-            return Next::Fail(link, RpcError::never_sent(ErrorKind::ConnectionLost, error));
+            return Next::Fail(session, RpcError::never_sent(ErrorKind::ConnectionLost, error));
         }
-        self.open(link)
+        self.open(session)
     }
 
-    fn dial(&mut self, link: Arc<dyn Opens>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
-        let opts = DialOpts::peer_id(link.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
+    fn dial(&mut self, session: Arc<PeerSession>, addresses: Vec<Multiaddr>, looked_up: bool) -> Next {
+        let opts = DialOpts::peer_id(session.peer()).condition(PeerCondition::DisconnectedAndNotDialing);
         let opts = opts.addresses(addresses).extend_addresses_through_behaviour().build();
         let own = Some(opts.connection_id());
-        let dialing = Dialing { link, own, failure: None, looked_up, looking_up: false, fresh_port: false };
-        self.dialing.insert(dialing.link.peer(), dialing);
+        let dialing = Dialing { session, own, failure: None, looked_up, looking_up: false, fresh_port: false };
+        self.dialing.insert(dialing.session.peer(), dialing);
         Next::Dial(opts)
     }
 
@@ -220,13 +150,13 @@ impl Connections {
         self.under_way.values().filter(|dialled| *dialled == peer).count()
     }
 
-    pub(super) fn established(&mut self, peer: PeerId, connection: Arc<Connection>, link: Arc<dyn Opens>) -> Next {
+    pub(super) fn established(&mut self, peer: PeerId, connection: Arc<Connection>, session: Arc<PeerSession>) -> Next {
         self.under_way.remove(&connection.id());
         self.dialing.remove(&peer);
-        let known = self.peers.entry(peer).or_insert_with(|| Peer::new(link));
+        let known = self.peers.entry(peer).or_insert_with(|| Peer::new(session));
         known.add(connection);
-        let link = known.link.clone();
-        if link.wants_stream() { self.open(link) } else { Next::Nothing }
+        let session = known.session.clone();
+        if session.wants_stream() { self.open(session) } else { Next::Nothing }
     }
 
     /// A connection has ended: what waited for a stream on it waits for one on another.
@@ -234,19 +164,19 @@ impl Connections {
         let Some(peer) = self.peers.get_mut(&id) else { return Next::Nothing };
         peer.remove(connection);
         let opening = peer.opening_on.take_if(|on| *on == connection).is_some();
-        let link = peer.link.clone();
+        let session = peer.session.clone();
         if peer.is_empty() {
             self.peers.remove(&id);
         }
-        if !link.wants_stream() {
+        if !session.wants_stream() {
             return Next::Nothing;
         }
-        if opening && !link.open_lost() {
+        if opening && !session.open_lost() {
             let error =
                 RpcError::never_sent(ErrorKind::ConnectionLost, "it ended each time before a call could be sent");
-            return Next::Fail(link, error);
+            return Next::Fail(session, error);
         }
-        self.open(link)
+        self.open(session)
     }
 
     /// A connection was asked for a sign of life this long ago, and is silent. Gives what is to be done about it, and for the calls
@@ -269,7 +199,7 @@ impl Connections {
             None => Next::Nothing,
         };
         let silent = peer.connections().iter().find(|silent| silent.id() == connection);
-        let moved = silent.is_some_and(|silent| peer.link.leave(silent));
+        let moved = silent.is_some_and(|silent| peer.session.leave(silent));
         (if moved { silence } else { Silence::Wait }, next)
     }
 
@@ -290,10 +220,10 @@ impl Connections {
     }
 
     /// The stream that was asked for is there, or isn't to be had.
-    pub(super) fn opened(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<Arc<dyn Opens>> {
+    pub(super) fn opened(&mut self, peer: &PeerId, connection: ConnectionId) -> Option<Arc<PeerSession>> {
         let peer = self.peers.get_mut(peer)?;
         peer.opening_on.take_if(|on| *on == connection)?;
-        Some(peer.link.clone())
+        Some(peer.session.clone())
     }
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError, look_up: bool) -> Next {
@@ -310,8 +240,8 @@ impl Connections {
             dialing.failure = Some(failure);
         } else if dialing.failure.is_none() && !others && dialing.own.is_none() && !dialing.looking_up {
             // Someone else's dial failed, which may have known fewer addresses: now it is our turn.
-            let (link, looked_up) = (dialing.link.clone(), dialing.looked_up);
-            return self.dial(link, failure.tried, looked_up);
+            let (session, looked_up) = (dialing.session.clone(), dialing.looked_up);
+            return self.dial(session, failure.tried, looked_up);
         }
         if others || dialing.own.is_some() || dialing.looking_up {
             return Next::Nothing;
@@ -326,7 +256,7 @@ impl Connections {
         }
         let error = RpcError::never_sent(ErrorKind::Unreachable, failure.reason);
         match self.dialing.remove(&peer) {
-            Some(dialing) => Next::Fail(dialing.link, error),
+            Some(dialing) => Next::Fail(dialing.session, error),
             None => Next::Nothing,
         }
     }
@@ -337,7 +267,7 @@ impl Connections {
         if !dialing.looking_up {
             return Next::Nothing;
         }
-        let link = dialing.link.clone();
+        let session = dialing.session.clone();
         let others = self.dials_of(&peer) > 0;
         if addresses.is_empty() && others {
             let reason = "no address of it is known, and none was found".into();
@@ -350,9 +280,9 @@ impl Connections {
         if addresses.is_empty() {
             self.dialing.remove(&peer);
             let error = RpcError::never_sent(ErrorKind::Unreachable, "no address of it is known, and none was found");
-            return Next::Fail(link, error);
+            return Next::Fail(session, error);
         }
-        self.dial(link, addresses, true)
+        self.dial(session, addresses, true)
     }
 }
 

@@ -14,26 +14,21 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::accepted::Accepted;
-use super::connections::Opens;
-use crate::call::{CallDefaults, Handle, Link, Network};
+use crate::call::{CallDefaults, Channel, Dialect, Formats, Handle, Network};
 use crate::codec::CodecId;
 use crate::limits::Limits;
 use crate::members::Members;
-#[cfg(feature = "gorpc")]
-use crate::peer::BilingualLink;
-use crate::peer::{Connection, Opener, PeerLink, ServerStream, SessionConfig};
-use crate::server::{LocalLink, Server};
+use crate::peer::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
+use crate::server::{LocalChannel, Server};
 use crate::wire::GoAwayReason;
 
 /// The network that a [`Behaviour`](super::Behaviour) drives.
 pub(crate) struct Core {
-    local: Arc<LocalLink>,
+    local: Arc<LocalChannel>,
     server: Arc<Server>,
-    links: Mutex<HashMap<PeerId, Weak<PeerLink>>>,
-    /// Where peers may speak gorpc.
-    #[cfg(feature = "gorpc")]
-    bilingual: Option<Mutex<HashMap<PeerId, Weak<BilingualLink>>>>,
-    link_config: Arc<SessionConfig>,
+    sessions: Mutex<HashMap<PeerId, Weak<PeerSession>>>,
+    session_config: Arc<SessionConfig>,
+    formats: Formats,
     members: Members,
     defaults: CallDefaults,
     served: Mutex<HashMap<PeerId, Accepted>>,
@@ -41,27 +36,25 @@ pub(crate) struct Core {
 
 /// What streams and clients want the behaviour to know. Without one to hear it calls end with their deadlines, or when the node closes.
 pub(super) enum Command {
-    /// This link needs a call stream.
-    Open(Arc<PeerLink>),
+    /// This session needs a stream for calls.
+    Open(Arc<PeerSession>),
     /// This peer has said hello on a stream of ours.
     Greeted(PeerId),
     /// This peer has answered a call in gorpc.
-    #[cfg(feature = "gorpc")]
     AnsweredInGorpc(PeerId),
 }
 
 struct Commands(mpsc::UnboundedSender<Command>);
 
 impl Opener for Commands {
-    fn open(&self, link: Arc<PeerLink>) {
-        let _ = self.0.send(Command::Open(link));
+    fn open(&self, session: Arc<PeerSession>) {
+        let _ = self.0.send(Command::Open(session));
     }
 
     fn greeted(&self, peer: PeerId) {
         let _ = self.0.send(Command::Greeted(peer));
     }
 
-    #[cfg(feature = "gorpc")]
     fn answered_in_gorpc(&self, peer: PeerId) {
         let _ = self.0.send(Command::AnsweredInGorpc(peer));
     }
@@ -74,7 +67,7 @@ impl Core {
         timeout: Duration,
         codec: CodecId,
         idle_timeout: Duration,
-        #[cfg(feature = "gorpc")] gorpc: bool,
+        gorpc: bool,
     ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
         let limits = limits.settled();
         let (commands, received) = mpsc::unbounded_channel();
@@ -82,12 +75,11 @@ impl Core {
         let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));
         let defaults = CallDefaults { timeout, codec, max_message: limits.max_message };
         let core = Arc::new(Core {
-            local: Arc::new(LocalLink::new(server.clone())),
+            local: Arc::new(LocalChannel::new(server.clone())),
             server,
-            links: Mutex::default(),
-            #[cfg(feature = "gorpc")]
-            bilingual: gorpc.then(Mutex::default),
-            link_config: Arc::new(SessionConfig::new(limits, idle_timeout, Box::new(Commands(commands)))),
+            sessions: Mutex::default(),
+            session_config: Arc::new(SessionConfig::new(limits, idle_timeout, gorpc, Box::new(Commands(commands)))),
+            formats: Formats::of((!gorpc).then_some(Dialect::Native)),
             members: Members::new(),
             defaults,
             served: Mutex::default(),
@@ -101,64 +93,45 @@ impl Core {
         &self.server
     }
 
-    /// The one link to a peer. It lives as long as anyone holds it.
-    pub(super) fn link_of(&self, peer: PeerId) -> Arc<PeerLink> {
-        let mut links = self.links.lock();
-        if let Some(link) = links.get(&peer).and_then(Weak::upgrade) {
-            return link;
+    /// The one session with a peer. It lives as long as anyone holds it.
+    pub(super) fn session(&self, peer: PeerId) -> Arc<PeerSession> {
+        let mut sessions = self.sessions.lock();
+        if let Some(session) = sessions.get(&peer).and_then(Weak::upgrade) {
+            return session;
         }
-        let link = PeerLink::new(peer, self.link_config.clone());
-        remember(&mut links, peer, &link);
-        link
+        let session = PeerSession::new(peer, self.session_config.clone());
+        // Entries of sessions that are no more go when the table would have to grow.
+        if sessions.len() == sessions.capacity() {
+            sessions.retain(|_, session| session.strong_count() > 0);
+        }
+        sessions.insert(peer, Arc::downgrade(&session));
+        session
     }
 
-    /// The one link to a peer that may speak gorpc, unless no peer may.
-    #[cfg(feature = "gorpc")]
-    pub(super) fn bilingual_link_of(&self, peer: PeerId) -> Option<Arc<BilingualLink>> {
-        let mut links = self.bilingual.as_ref()?.lock();
-        if let Some(link) = links.get(&peer).and_then(Weak::upgrade) {
-            return Some(link);
-        }
-        let link = BilingualLink::new(self.link_of(peer), self.link_config.clone());
-        remember(&mut links, peer, &link);
-        Some(link)
-    }
-
-    /// What wants streams to this peer.
-    pub(super) fn opens(&self, peer: PeerId) -> Arc<dyn Opens> {
-        #[cfg(feature = "gorpc")]
-        if let Some(link) = self.bilingual_link_of(peer) {
-            return link;
-        }
-        self.link_of(peer)
+    fn session_if_any(&self, peer: &PeerId) -> Option<Arc<PeerSession>> {
+        self.sessions.lock().get(peer).and_then(Weak::upgrade)
     }
 
     pub(super) fn last_heard(&self, peer: &PeerId) -> Option<Instant> {
-        self.links.lock().get(peer).and_then(Weak::upgrade)?.last_heard()
+        self.session_if_any(peer)?.last_heard()
     }
 
-    /// The connections of a peer that are silent although they were asked for a sign of life, the oldest first.
+    /// The connections to a peer, the oldest first.
+    #[cfg(feature = "node")]
+    pub(crate) fn connections_with(&self, peer: &PeerId) -> Vec<Arc<Connection>> {
+        self.session_if_any(peer).map(|session| session.connections()).unwrap_or_default()
+    }
+
+    /// Those of them that are silent although they were asked for a sign of life.
     #[cfg(feature = "node")]
     pub(crate) fn silent_connections(&self, peer: &PeerId) -> Vec<ConnectionId> {
-        let link = self.links.lock().get(peer).and_then(Weak::upgrade);
-        let connections = link.map(|link| link.connections()).unwrap_or_default();
+        let connections = self.connections_with(peer);
         connections.iter().filter(|connection| connection.is_suspected()).map(|connection| connection.id()).collect()
     }
 
-    /// The peers that are connected, with their connections.
-    #[cfg(feature = "node")]
-    pub(crate) fn links(&self) -> Vec<Arc<PeerLink>> {
-        self.links.lock().values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// True if new calls to the peer go out on this connection.
-    #[cfg(feature = "node")]
-    pub(crate) fn calls_on(&self, peer: PeerId, connection: &Arc<Connection>) -> bool {
-        #[cfg(feature = "gorpc")]
-        if let Some(link) = self.bilingual_link_of(peer) {
-            return link.calls_on(connection);
-        }
-        self.link_of(peer).calls_on(connection)
+    /// The peers that are connected or called.
+    pub(crate) fn sessions(&self) -> Vec<Arc<PeerSession>> {
+        self.sessions.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// Since when nothing was heard of a peer on call streams, if nobody would miss it: it is no member, and no call is
@@ -170,16 +143,12 @@ impl Core {
         }
         let serving =
             self.served.lock().get(peer).is_some_and(|served| served.streams().any(|stream| stream.has_work()));
-        #[cfg(feature = "gorpc")]
-        let serving = serving
-            || self.bilingual.as_ref().is_some_and(|links| {
-                links.lock().get(peer).and_then(Weak::upgrade).is_some_and(|link| link.serving() > 0)
-            });
-        let link = self.links.lock().get(peer).and_then(Weak::upgrade);
-        if serving || link.as_ref().is_some_and(|link| link.is_busy()) {
+        let session = self.session_if_any(peer);
+        let serving = serving || session.as_ref().is_some_and(|session| session.serving() > 0);
+        if serving || session.as_ref().is_some_and(|session| session.is_busy()) {
             return None;
         }
-        Some(link.and_then(|link| link.last_used()))
+        Some(session.and_then(|session| session.last_used()))
     }
 
     /// A peer has opened a call stream. One too many is reset.
@@ -225,7 +194,7 @@ impl Core {
     /// Take no new calls and make none.
     pub(super) fn go_away(&self) {
         self.server.leave();
-        self.close_links();
+        self.close_sessions();
         for served in self.served.lock().values() {
             for stream in served.streams() {
                 stream.go_away(GoAwayReason::ShuttingDown);
@@ -233,22 +202,11 @@ impl Core {
         }
     }
 
-    fn close_links(&self) {
-        self.link_config.close();
-        let links: Vec<_> = self.links.lock().values().filter_map(Weak::upgrade).collect();
-        for link in links {
-            link.close();
+    fn close_sessions(&self) {
+        self.session_config.close();
+        for session in self.sessions() {
+            session.close();
         }
-        #[cfg(feature = "gorpc")]
-        for link in self.bilingual_links() {
-            link.close();
-        }
-    }
-
-    #[cfg(feature = "gorpc")]
-    fn bilingual_links(&self) -> Vec<Arc<BilingualLink>> {
-        let Some(links) = &self.bilingual else { return Vec::new() };
-        links.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// True until callers whose calls were answered while we go have the answers: they are not theirs yet when they are written.
@@ -266,9 +224,8 @@ impl Core {
             working.max(usize::from(streams().any(|stream| stream.has_calls())))
         });
         let served = served.sum::<usize>();
-        #[cfg(feature = "gorpc")]
-        let served = served + self.bilingual_links().iter().map(|link| link.serving()).sum::<usize>();
-        served + self.link_config.calls_under_way() + self.local.calls_under_way()
+        let served = served + self.sessions().iter().map(|session| session.serving()).sum::<usize>();
+        served + self.session_config.calls_under_way() + self.local.calls_under_way()
     }
 }
 
@@ -277,15 +234,11 @@ impl Network for Core {
         self.server.local()
     }
 
-    fn link(&self, peer: PeerId) -> Arc<dyn Link> {
+    fn channel(&self, peer: PeerId) -> Arc<dyn Channel> {
         if peer == self.server.local() {
             return self.local.clone();
         }
-        #[cfg(feature = "gorpc")]
-        if let Some(link) = self.bilingual_link_of(peer) {
-            return link;
-        }
-        self.link_of(peer)
+        self.session(peer)
     }
 
     fn members(&self) -> &Members {
@@ -296,24 +249,15 @@ impl Network for Core {
         self.defaults
     }
 
-    #[cfg(feature = "gorpc")]
-    fn speaks_gorpc(&self) -> bool {
-        self.bilingual.is_some()
+    fn formats(&self) -> Formats {
+        self.formats
     }
-}
-
-/// Entries of links that are no more go when the table would have to grow.
-fn remember<L>(links: &mut HashMap<PeerId, Weak<L>>, peer: PeerId, link: &Arc<L>) {
-    if links.len() == links.capacity() {
-        links.retain(|_, link| link.strong_count() > 0);
-    }
-    links.insert(peer, Arc::downgrade(link));
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
         self.server.leave();
-        self.close_links();
+        self.close_sessions();
         self.local.end();
     }
 }

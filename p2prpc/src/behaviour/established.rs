@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use libp2p::swarm::ConnectionId;
 
-use super::connections::Opens;
 use super::opens::Fruitless;
-use crate::peer::{Connection, by_evidence};
+use crate::peer::{Connection, PeerSession, by_evidence};
 
 /// A silent connection is closed after so long, or so many round trips, if another to the same peer lives.
 const CLOSE_AFTER: Duration = Duration::from_secs(3);
@@ -28,7 +27,7 @@ const MAX_SILENT: usize = 3;
 
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) link: Arc<dyn Opens>,
+    pub(super) session: Arc<PeerSession>,
     /// The oldest first.
     connections: Vec<Arc<Connection>>,
     /// Those that are being closed: it may take minutes until they are.
@@ -52,9 +51,9 @@ pub(super) enum Silence {
 }
 
 impl Peer {
-    pub(super) fn new(link: Arc<dyn Opens>) -> Self {
+    pub(super) fn new(session: Arc<PeerSession>) -> Self {
         Peer {
-            link,
+            session,
             connections: Vec::new(),
             closing: Vec::new(),
             opening_on: None,
@@ -133,35 +132,11 @@ impl Peer {
 mod tests {
     use super::*;
     use crate::clock::now;
-    use crate::error::RpcError;
-    use libp2p::PeerId;
-
-    #[derive(Debug)]
-    struct NoLink;
-
-    impl Opens for NoLink {
-        fn peer(&self) -> PeerId {
-            PeerId::random()
-        }
-        fn wants_stream(&self) -> bool {
-            false
-        }
-        fn open_lost(&self) -> bool {
-            false
-        }
-        fn open_failed(&self, _: &RpcError) {}
-        fn last_used(&self) -> Option<Instant> {
-            None
-        }
-        fn leave(&self, _: &Arc<Connection>) -> bool {
-            true
-        }
-    }
 
     const SHORT: Duration = Duration::from_millis(500);
 
     fn peer(connections: &[&Arc<Connection>]) -> Peer {
-        let mut peer = Peer::new(Arc::new(NoLink));
+        let mut peer = Peer::new(PeerSession::of_test());
         connections.iter().for_each(|connection| peer.add((*connection).clone()));
         peer
     }

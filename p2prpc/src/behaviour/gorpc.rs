@@ -9,13 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
 use crate::limits::PeerAccount;
-use crate::peer::gorpc_server;
-use crate::peer::{BilingualLink, Connection, ConnectionKey};
+use crate::peer::{Connection, ConnectionKey, Duplex, PeerSession, Single, serve_gorpc};
 use crate::server::Server;
 
 /// One connection of a peer that may speak gorpc.
 pub(super) struct GorpcConnection {
-    link: Arc<BilingualLink>,
+    session: Arc<PeerSession>,
     key: ConnectionKey,
     /// Cancelled when the connection ends: not every substream notices.
     lost: CancellationToken,
@@ -25,47 +24,44 @@ pub(super) struct GorpcConnection {
 }
 
 impl GorpcConnection {
-    pub(super) fn new(link: Arc<BilingualLink>, connection: Arc<Connection>) -> Self {
-        let (key, lost) = link.connected(connection);
-        GorpcConnection { link, key, lost, account: None, named: false }
+    /// `None` where no peer may.
+    pub(super) fn new(session: Arc<PeerSession>, connection: Arc<Connection>) -> Option<Self> {
+        let (key, lost) = session.single()?.connected(connection);
+        Some(GorpcConnection { session, key, lost, account: None, named: false })
     }
 
     /// What the peer says of itself. True if it speaks gorpc, and that is news.
     pub(super) fn note_protocols(&mut self, native: bool, gorpc: bool) -> bool {
         if native {
-            self.link.decided(Dialect::Native, None);
-        } else if gorpc && self.link.dialect().is_none() {
-            self.link.decided(Dialect::Gorpc, None);
+            self.session.decided(Dialect::Native, None);
+        } else if gorpc && self.session.dialect().is_none() {
+            self.session.decided(Dialect::Gorpc, None);
         }
         gorpc && !std::mem::replace(&mut self.named, true)
     }
 
     /// True as long as a stream for calls has to be proposed in both dialects.
     pub(super) fn proposes_both(&self) -> bool {
-        self.link.dialect() != Some(Dialect::Native)
+        self.session.dialect() != Some(Dialect::Native)
     }
 
     /// True if a substream is to be opened for one call.
     pub(super) fn starts_opening(&self) -> bool {
-        self.link.starts_opening(self.key)
+        self.session.single().is_some_and(|single| single.starts_opening(self.key))
     }
 
     pub(super) fn is_opening(&self) -> bool {
-        self.link.is_opening(self.key)
+        self.session.single().is_some_and(|single| single.is_opening(self.key))
     }
 
-    pub(super) fn opened<S>(&self, stream: S)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.link.substream(self.key, Ok(Box::new(stream)));
-    }
-
-    pub(super) fn open_failed(&self, error: RpcError) {
-        if error.kind() == ErrorKind::NotSupported {
-            self.link.mistaken();
+    /// What became of a substream that was asked for.
+    pub(super) fn opened(&self, result: Result<Box<dyn Duplex>, RpcError>) {
+        if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotSupported) {
+            self.session.mistaken();
         }
-        self.link.substream(self.key, Err(error));
+        if let Some(single) = self.session.single() {
+            single.opened(self.key, result);
+        }
     }
 
     /// A stream that was proposed in both dialects is in gorpc.
@@ -73,11 +69,8 @@ impl GorpcConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.link.decided_by(self.key, Box::new(stream));
-    }
-
-    pub(super) fn decided_natively(&self) {
-        self.link.decided(Dialect::Native, None);
+        let substream = self.session.single().and_then(|single| single.negotiated(self.key, Box::new(stream)));
+        self.session.decided(Dialect::Gorpc, substream);
     }
 
     /// The peer calls. One call too many is reset.
@@ -85,18 +78,18 @@ impl GorpcConnection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if server.refuses(&self.link.peer()) {
-            tracing::debug!(peer = %self.link.peer(), "a call of a peer that sent much of no use is reset");
+        if server.refuses(&self.session.peer()) {
+            tracing::debug!(peer = %self.session.peer(), "a call of a peer that sent much of no use is reset");
             return;
         }
-        let Some(serving) = self.link.serves() else {
-            tracing::debug!(peer = %self.link.peer(), "too many calls in gorpc: one is reset");
+        let Some(serving) = self.session.single().and_then(Single::serves) else {
+            tracing::debug!(peer = %self.session.peer(), "too many calls in gorpc: one is reset");
             return;
         };
-        let account = self.account.get_or_insert_with(|| server.accounts().open(self.link.peer(), remote)).clone();
-        let (server, lost, peer) = (server.clone(), self.lost.clone(), self.link.peer());
+        let account = self.account.get_or_insert_with(|| server.accounts().open(self.session.peer(), remote)).clone();
+        let (server, lost, peer) = (server.clone(), self.lost.clone(), self.session.peer());
         tokio::spawn(async move {
-            lost.run_until_cancelled(gorpc_server::serve(server, account, peer, stream)).await;
+            lost.run_until_cancelled(serve_gorpc(server, account, peer, stream)).await;
             drop(serving);
         });
     }
@@ -104,6 +97,6 @@ impl GorpcConnection {
 
 impl Drop for GorpcConnection {
     fn drop(&mut self) {
-        self.link.disconnected(self.key);
+        self.session.single_disconnected(self.key);
     }
 }

@@ -16,7 +16,6 @@ use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeErro
 use libp2p::{Multiaddr, Stream};
 
 use super::core::Core;
-#[cfg(feature = "gorpc")]
 use super::gorpc::GorpcConnection;
 use super::ping::Responder;
 use super::prober::{Prober, Step};
@@ -24,9 +23,7 @@ use super::protocols::{Protocols, Spoken};
 use super::waking::Waking;
 use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
-#[cfg(feature = "gorpc")]
-use crate::peer::BilingualLink;
-use crate::peer::{ClientStream, Connection, PeerLink, ServerStream};
+use crate::peer::{ClientStream, Connection, PeerSession, ServerStream};
 
 /// What the behaviour asks of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +55,6 @@ pub enum Purpose {
     /// All calls to come, if the peer speaks our own dialect.
     Calls,
     /// One call in gorpc.
-    #[cfg(feature = "gorpc")]
     GorpcCall,
     /// Pings.
     Ping,
@@ -67,13 +63,12 @@ pub enum Purpose {
 /// The [`ConnectionHandler`] of [`Behaviour`](super::Behaviour).
 pub struct Handler {
     core: Weak<Core>,
-    link: Arc<PeerLink>,
+    session: Arc<PeerSession>,
     connection: Arc<Connection>,
     remote: Option<IpAddr>,
     protocols: Protocols,
     prober: Prober<Waking<Stream>>,
     pings: Responder<Waking<Stream>>,
-    #[cfg(feature = "gorpc")]
     gorpc: Option<GorpcConnection>,
     open: bool,
     opening: bool,
@@ -90,23 +85,21 @@ type Event = ConnectionHandlerEvent<Protocols, Purpose, Tell>;
 impl Handler {
     pub(super) fn new(
         core: Weak<Core>,
-        link: Arc<PeerLink>,
-        #[cfg(feature = "gorpc")] bilingual: Option<Arc<BilingualLink>>,
+        session: Arc<PeerSession>,
         connection: Arc<Connection>,
         protocols: Protocols,
         ping_interval: Option<Duration>,
         pinned: bool,
     ) -> Self {
-        link.connected(connection.clone());
+        session.connected(connection.clone());
         Handler {
             core,
-            link,
+            gorpc: GorpcConnection::new(session.clone(), connection.clone()),
+            session,
             remote: ip_of(connection.remote()),
             protocols,
             prober: Prober::new(connection.clone(), ping_interval),
             pings: Responder::new(),
-            #[cfg(feature = "gorpc")]
-            gorpc: bilingual.map(|link| GorpcConnection::new(link, connection.clone())),
             connection,
             open: false,
             opening: false,
@@ -127,14 +120,11 @@ impl Handler {
 
     /// What the peer says that it speaks now and didn't before.
     fn note_protocols(&mut self, native: bool, gorpc: bool) {
-        #[cfg(feature = "gorpc")]
         if let Some(connection) = &mut self.gorpc
             && connection.note_protocols(native, gorpc)
         {
             self.tell(Tell::Supported(Dialect::Gorpc));
         }
-        #[cfg(not(feature = "gorpc"))]
-        let _ = gorpc;
         if native {
             self.note_supported();
         }
@@ -142,32 +132,28 @@ impl Handler {
 
     /// What to propose for a stream of all calls to come: either, as long as it isn't known what the peer speaks.
     fn proposal(&self) -> Protocols {
-        #[cfg(feature = "gorpc")]
-        if self.gorpc.as_ref().is_some_and(|connection| connection.proposes_both()) {
-            return self.protocols.calls();
+        match &self.gorpc {
+            Some(connection) if connection.proposes_both() => self.protocols.calls(),
+            _ => self.protocols.only(Dialect::Native),
         }
-        self.protocols.only(Dialect::Native)
     }
 
-    #[cfg_attr(not(feature = "gorpc"), expect(unused_variables, reason = "there is but one of each"))]
     fn opened(&mut self, purpose: Purpose, dialect: Dialect, stream: Stream) {
         let stream = Waking::calls(stream, self.connection.clone());
-        #[cfg(feature = "gorpc")]
-        if let Some(connection) = &self.gorpc {
-            match (purpose, dialect) {
-                (Purpose::Ping, _) => {}
-                (Purpose::GorpcCall, _) => return connection.opened(stream),
-                (Purpose::Calls, Dialect::Gorpc) => {
-                    self.opening = false;
-                    connection.decided(stream);
-                    return self.tell(Tell::Opened);
-                }
-                (Purpose::Calls, Dialect::Native) => connection.decided_natively(),
+        match (purpose, dialect, &self.gorpc) {
+            (Purpose::Ping, ..) => {}
+            (Purpose::GorpcCall, _, Some(connection)) => connection.opened(Ok(Box::new(stream))),
+            (Purpose::Calls, Dialect::Gorpc, Some(connection)) => {
+                self.opening = false;
+                connection.decided(stream);
+                self.tell(Tell::Opened);
+            }
+            _ => {
+                self.opening = false;
+                remember(&mut self.calling, self.session.attach(&self.connection, stream));
+                self.tell(Tell::Opened);
             }
         }
-        self.opening = false;
-        remember(&mut self.calling, self.link.attach(&self.connection, stream));
-        self.tell(Tell::Opened);
     }
 
     /// A substream that doesn't keep the connection alive.
@@ -189,14 +175,13 @@ impl Handler {
         }
         let Some(core) = self.core.upgrade() else { return };
         let stream = Waking::calls(stream, self.connection.clone());
-        #[cfg(feature = "gorpc")]
         if dialect == Dialect::Gorpc {
             if let Some(connection) = &mut self.gorpc {
                 connection.accept(core.server(), self.remote, stream);
             }
             return;
         }
-        remember(&mut self.serving, core.accept(self.link.peer(), self.remote, self.connection.clone(), stream));
+        remember(&mut self.serving, core.accept(self.session.peer(), self.remote, self.connection.clone(), stream));
     }
 
     fn open_failed(&mut self, purpose: Purpose, error: StreamUpgradeError<Infallible>) {
@@ -216,10 +201,9 @@ impl Handler {
                 self.opening = false;
                 self.tell(Tell::OpenFailed(error));
             }
-            #[cfg(feature = "gorpc")]
             Purpose::GorpcCall => {
                 if let Some(connection) = &self.gorpc {
-                    connection.open_failed(error);
+                    connection.opened(Err(error));
                 }
             }
             Purpose::Ping => {}
@@ -240,11 +224,8 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        #[cfg(feature = "gorpc")]
-        if self.gorpc.as_ref().is_some_and(|connection| connection.is_opening()) {
-            return true;
-        }
-        self.pinned || self.open || self.opening
+        let opening = self.opening || self.gorpc.as_ref().is_some_and(|connection| connection.is_opening());
+        self.pinned || self.open || opening
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -257,7 +238,6 @@ impl ConnectionHandler for Handler {
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         self.connection.waker().register(cx.waker());
-        #[cfg(feature = "gorpc")]
         if self.gorpc.as_ref().is_some_and(|connection| connection.starts_opening()) {
             let protocol = SubstreamProtocol::new(self.protocols.only(Dialect::Gorpc), Purpose::GorpcCall);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
@@ -335,7 +315,7 @@ fn remember<T>(streams: &mut Vec<Weak<T>>, new: Option<Arc<T>>) {
 /// The connection is no more. Yamux doesn't wake those who read from a connection that was closed on this side.
 impl Drop for Handler {
     fn drop(&mut self) {
-        self.link.disconnected(&self.connection);
+        self.session.disconnected(&self.connection);
         self.calling.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
         self.serving.iter().filter_map(Weak::upgrade).for_each(|stream| stream.lose());
     }
@@ -343,6 +323,6 @@ impl Drop for Handler {
 
 impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handler").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Handler").field("session", &self.session).finish_non_exhaustive()
     }
 }

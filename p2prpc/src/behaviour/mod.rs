@@ -32,7 +32,6 @@ mod accepted;
 mod connections;
 mod core;
 mod established;
-#[cfg(feature = "gorpc")]
 mod gorpc;
 mod handler;
 mod opens;
@@ -86,11 +85,8 @@ pub struct Config {
     idle_timeout: Duration,
     ping_interval: Option<Duration>,
     /// The name of the application alone, by which Go peers speak.
-    #[cfg(feature = "gorpc")]
     gorpc_protocol: StreamProtocol,
-    #[cfg(feature = "gorpc")]
     gorpc: bool,
-    #[cfg(feature = "gorpc")]
     only_gorpc: bool,
 }
 
@@ -112,7 +108,6 @@ impl Config {
             return Err(invalid());
         }
         let name = format!("{}{PROTOCOL_SUFFIX}", protocol.trim_end_matches('/'));
-        #[cfg(feature = "gorpc")]
         let gorpc_protocol = StreamProtocol::try_from_owned(protocol.to_owned()).map_err(|_| invalid())?;
         let protocol = StreamProtocol::try_from_owned(name).map_err(|_| invalid())?;
         let (timeout, idle_timeout) = (DEFAULT_TIMEOUT, Duration::from_secs(60));
@@ -123,11 +118,8 @@ impl Config {
             codec: CodecId::default(),
             idle_timeout,
             ping_interval: None,
-            #[cfg(feature = "gorpc")]
             gorpc_protocol,
-            #[cfg(feature = "gorpc")]
             gorpc: false,
-            #[cfg(feature = "gorpc")]
             only_gorpc: false,
         })
     }
@@ -202,10 +194,7 @@ impl Config {
     }
 
     fn protocols(&self) -> Protocols {
-        #[cfg(feature = "gorpc")]
         let (native, gorpc) = (!self.only_gorpc, self.gorpc.then(|| self.gorpc_protocol.clone()));
-        #[cfg(not(feature = "gorpc"))]
-        let (native, gorpc) = (true, None);
         Protocols::new(native.then(|| self.protocol.clone()), gorpc)
     }
 }
@@ -288,15 +277,7 @@ impl Behaviour {
     pub fn new(local: PeerId, config: Config) -> Self {
         let protocols = config.protocols();
         let Config { protocol, limits, timeout, codec, idle_timeout, ping_interval, .. } = config;
-        let (core, handle, commands) = Core::new(
-            local,
-            limits,
-            timeout,
-            codec,
-            idle_timeout,
-            #[cfg(feature = "gorpc")]
-            config.gorpc,
-        );
+        let (core, handle, commands) = Core::new(local, limits, timeout, codec, idle_timeout, config.gorpc);
         Behaviour {
             core,
             handle,

@@ -35,7 +35,6 @@ impl Protocols {
     }
 
     /// Those for calls.
-    #[cfg(feature = "gorpc")]
     pub(super) fn calls(&self) -> Self {
         Protocols { ping: None, ..self.clone() }
     }

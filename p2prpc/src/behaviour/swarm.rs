@@ -35,7 +35,7 @@ impl Behaviour {
             }
             Next::Dial(opts) => self.push(ToSwarm::Dial { opts }),
             Next::LookUp(peer) => self.push(ToSwarm::GenerateEvent(Event::AddressesWanted { peer })),
-            Next::Fail(link, error) => link.open_failed(&error),
+            Next::Fail(session, error) => session.open_failed(&error),
         }
     }
 
@@ -81,15 +81,10 @@ impl Behaviour {
     }
 
     fn handler(&self, id: ConnectionId, peer: PeerId, remote: &Multiaddr, outbound: bool) -> Handler {
-        let link = self.core.link_of(peer);
-        #[cfg(feature = "gorpc")]
-        let bilingual = self.core.bilingual_link_of(peer);
         let core = Arc::downgrade(&self.core);
         Handler::new(
             core,
-            link,
-            #[cfg(feature = "gorpc")]
-            bilingual,
+            self.core.session(peer),
             Connection::new(id, remote.clone(), outbound, Arc::default()),
             self.protocols.clone(),
             self.ping_interval,
@@ -145,13 +140,13 @@ impl NetworkBehaviour for Behaviour {
                     self.addresses.add(established.peer_id, address.clone());
                 }
                 let (peer, id) = (established.peer_id, established.connection_id);
-                let mut connections = self.core.link_of(peer).connections().into_iter();
+                let mut connections = self.core.session(peer).connections().into_iter();
                 // Its task may have ended by now, and its handler be gone.
                 let connection = connections.find(|connection| connection.id() == id).unwrap_or_else(|| {
                     let endpoint = established.endpoint;
                     Connection::new(id, endpoint.get_remote_address().clone(), endpoint.is_dialer(), Arc::default())
                 });
-                let next = self.connections.established(peer, connection, self.core.opens(peer));
+                let next = self.connections.established(peer, connection, self.core.session(peer));
                 self.carry_out(next);
             }
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, remaining_established, .. }) => {
@@ -181,16 +176,16 @@ impl NetworkBehaviour for Behaviour {
         match told {
             Tell::Supported(dialect) => self.supported(peer, dialect),
             Tell::Opened => {
-                let link = self.connections.opened(&peer, connection);
+                let session = self.connections.opened(&peer, connection);
                 // The stream may have ended already, with calls that wait for another.
-                if let Some(link) = link.filter(|link| link.wants_stream()) {
-                    let next = self.connections.open_again(link);
+                if let Some(session) = session.filter(|session| session.wants_stream()) {
+                    let next = self.connections.open_again(session);
                     self.carry_out(next);
                 }
             }
             Tell::OpenFailed(error) => {
-                if let Some(link) = self.connections.opened(&peer, connection) {
-                    link.open_failed(&error);
+                if let Some(session) = self.connections.opened(&peer, connection) {
+                    session.open_failed(&error);
                 }
             }
             Tell::Silent(time) => self.silent(peer, connection, time),
@@ -208,12 +203,11 @@ impl NetworkBehaviour for Behaviour {
                 return Poll::Ready(event);
             }
             match self.commands.poll_recv(cx) {
-                Poll::Ready(Some(Command::Open(link))) => {
-                    let next = self.connections.open(self.core.opens(link.peer()));
+                Poll::Ready(Some(Command::Open(session))) => {
+                    let next = self.connections.open(session);
                     self.carry_out(next);
                 }
                 Poll::Ready(Some(Command::Greeted(peer))) => self.supported(peer, Dialect::Native),
-                #[cfg(feature = "gorpc")]
                 Poll::Ready(Some(Command::AnsweredInGorpc(peer))) => self.supported(peer, Dialect::Gorpc),
                 _ => {
                     self.waker = Some(cx.waker().clone());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::codec::gorpc::Gorpc;
 use crate::error::RpcError;
 use crate::metadata::Metadata;
 
@@ -13,27 +14,9 @@ use crate::metadata::Metadata;
 #[derive(Debug)]
 pub(crate) enum RawReply {
     /// The method's return value.
-    Response(Bytes),
+    Value(Bytes),
     /// The handler's own error.
-    Application(Bytes),
-    /// The method's return value, as gorpc encodes it.
-    #[cfg(feature = "gorpc")]
-    GorpcResponse(Bytes),
-    /// The handler's own error, as gorpc encodes it.
-    #[cfg(feature = "gorpc")]
-    GorpcApplication(Bytes),
-}
-
-#[cfg(feature = "gorpc")]
-impl RawReply {
-    /// It came in gorpc.
-    pub(crate) fn in_gorpc(self) -> Self {
-        match self {
-            RawReply::Response(body) => RawReply::GorpcResponse(body),
-            RawReply::Application(body) => RawReply::GorpcApplication(body),
-            other => other,
-        }
-    }
+    Error(Bytes),
 }
 
 pub(crate) type RawResult = Result<RawReply, RpcError>;
@@ -44,21 +27,25 @@ pub(crate) struct Answer {
     pub(crate) result: RawResult,
     /// `None` for none, as most answers have.
     pub(crate) metadata: Option<Box<Metadata>>,
+    /// Whoever answered speaks gorpc, and its reply is written so.
+    pub(crate) gorpc: Option<Gorpc>,
 }
 
 impl From<RawResult> for Answer {
     fn from(result: RawResult) -> Self {
-        Answer { result, metadata: None }
+        Answer { result, metadata: None, gorpc: None }
     }
 }
 
 /// Where the call is while it has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// With its link, which waits for a connection, a stream or room.
+    /// In its session's queue, which waits for a connection, a stream or room.
     Queued,
-    /// On call stream number `stream` of its link, under this call id.
-    Sent { stream: u64, id: u64 },
+    /// On stream number `stream` of many calls, under this id.
+    Mux { stream: u64, id: u64 },
+    /// In a task of its own, under this number.
+    Task(u64),
 }
 
 #[derive(Debug)]
@@ -79,9 +66,14 @@ impl PendingCall {
         PendingCall { state: Mutex::new(State::Waiting { waker: None, place: Place::Queued }) }
     }
 
-    pub(crate) fn set_place(&self, to: Place) {
-        if let State::Waiting { place, .. } = &mut *self.state.lock() {
-            *place = to;
+    /// False if nobody waits for the call any more: it isn't to go there.
+    pub(crate) fn set_place(&self, to: Place) -> bool {
+        match &mut *self.state.lock() {
+            State::Waiting { place, .. } => {
+                *place = to;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -203,10 +195,12 @@ mod tests {
                     abandoned |= was_waiting;
                     waits = waits.filter(|_| !was_waiting);
                 }
-                Step::Place => slot.set_place(Place::Sent { stream: 1, id: 1 }),
+                Step::Place => {
+                    slot.set_place(Place::Mux { stream: 1, id: 1 });
+                }
                 Step::Answer | Step::Fail => {
                     slot.complete(match step {
-                        Step::Answer => Ok(RawReply::Response(Bytes::new())),
+                        Step::Answer => Ok(RawReply::Value(Bytes::new())),
                         _ => Err(RpcError::never_sent(ErrorKind::Closed, "")),
                     });
                     if !abandoned {

@@ -9,23 +9,20 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::CallOptions;
-use crate::call::{Answer, PendingCall, RawReply, RawResult, resend_delay};
-use crate::call::{Body, Found, Link, Network, Request, Way};
-#[cfg(feature = "gorpc")]
-use crate::call::{EitherCall, Forms, GoForm, NativeForm};
+use crate::call::{
+    Answer, CallHead, Channel, Encoded, Format, Formats, Found, MethodNames, Network, Payload, RawReply, RawResult,
+    Request, Route, Ticket, not_named, resend_delay,
+};
 use crate::clock::{self, Timer};
-use crate::codec::{self, CodecError, CodecId};
+use crate::codec::{CodecError, CodecId};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::scratch::Scratch;
-#[cfg(feature = "gorpc")]
-use crate::service::names_of;
 use crate::service::{Method, Received};
 use crate::stack;
-use bytes::Bytes;
 use libp2p::PeerId;
 
 /// Bodies past this size are shared with the network instead of copied.
@@ -59,9 +56,9 @@ enum State<M: Method> {
     Ready(Start<M>),
     Waiting(Waiting),
     /// Before an idempotent call is made again.
-    Resting {
+    Backoff {
         until: Timer,
-        request: Kept,
+        retry: Retry,
     },
     /// Before anybody is told.
     Failed(RpcError),
@@ -69,7 +66,7 @@ enum State<M: Method> {
 }
 
 struct Start<M: Method> {
-    way: Way,
+    route: Route,
     own: Option<Arc<dyn Network>>,
     args: Arguments<M>,
     options: CallOptions,
@@ -82,32 +79,11 @@ pub(crate) enum Arguments<M: Method> {
     Encoded(Encoded),
 }
 
-/// Arguments, in each dialect that the call may be made in.
-#[derive(Clone)]
-pub(crate) struct Encoded {
-    /// `None` if the call can't be made natively.
-    pub(crate) native: Option<Result<Bytes, RpcError>>,
-    /// `None` if the call isn't to be made in gorpc, or can't.
-    #[cfg(feature = "gorpc")]
-    pub(crate) gorpc: Option<Result<Bytes, RpcError>>,
-}
-
-impl Encoded {
-    pub(crate) fn natively(body: Bytes) -> Self {
-        Encoded {
-            native: Some(Ok(body)),
-            #[cfg(feature = "gorpc")]
-            gorpc: None,
-        }
-    }
-}
-
 struct Waiting {
-    link: Arc<dyn Link>,
-    slot: Arc<PendingCall>,
+    ticket: Ticket,
     codec: CodecId,
     /// What an idempotent call needs to be made again.
-    kept: Option<Box<Kept>>,
+    retry: Option<Box<Retry>>,
     /// The handler may have run for an earlier attempt.
     may_have_run: bool,
     deadline: Instant,
@@ -118,43 +94,39 @@ struct Waiting {
     _own: Option<Arc<dyn Network>>,
 }
 
-struct Kept {
-    link: Arc<dyn Link>,
+struct Retry {
+    channel: Arc<dyn Channel>,
     own: Option<Arc<dyn Network>>,
-    options: CallOptions,
-    codec: CodecId,
+    metadata: Metadata,
+    head: CallHead,
     body: Encoded,
-    deadline: Instant,
     resends: u32,
     /// The handler may have run for one of the attempts so far.
     may_have_run: bool,
-    /// The call is made inside a handler.
-    #[cfg(feature = "gorpc")]
-    nested: bool,
 }
 
 impl<M: Method> Call<M> {
     pub(crate) fn new(
-        way: Way,
+        route: Route,
         own: Option<Arc<dyn Network>>,
         peer: PeerId,
         args: M::Args,
         options: CallOptions,
     ) -> Self {
-        let start = Start { way, own, args: Arguments::Plain(args), options, deadline: None };
+        let start = Start { route, own, args: Arguments::Plain(args), options, deadline: None };
         Call { peer, state: State::Ready(start) }
     }
 
     /// One of many calls with the same body and deadline.
     pub(crate) fn encoded(
-        way: Way,
+        route: Route,
         own: Option<Arc<dyn Network>>,
         peer: PeerId,
         body: Encoded,
         options: CallOptions,
         deadline: Instant,
     ) -> Self {
-        let start = Start { way, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
+        let start = Start { route, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
         Call { peer, state: State::Ready(start) }
     }
 
@@ -217,47 +189,39 @@ impl<M: Method> Call<M> {
     }
 
     fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
-        let Start { way, own, args, options, deadline } = start;
+        let Start { route, own, args, options, deadline } = start;
         if let Some(error) = options.invalid {
             return Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error));
         }
-        let Found { link, defaults, deadline: inherited } = way.resolve(self.peer)?;
-        let deadline = deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout)));
-        let slot = Arc::new(PendingCall::new());
-        let codec = options.codec.unwrap_or(defaults.codec);
-        let body = match args {
-            #[cfg(feature = "gorpc")]
-            Arguments::Plain(args) if link.forms() != Forms::Native => {
-                encode_either::<M>(codec, args, link.forms(), defaults.max_message)?
-            }
-            Arguments::Plain(args) => {
-                let body = encode_args(codec, args, defaults.max_message)?;
-                if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
-                    let (metadata, body) = (&options.metadata, Body::Borrowed(&body.0));
-                    let request = Request { method: M::NAME, codec, deadline, metadata, body, again: false };
-                    link.submit(request, &slot);
-                    return Ok(Waiting::new(link, own, slot, codec, deadline, None));
-                }
-                Encoded::natively(body.into_bytes())
-            }
-            Arguments::Encoded(body) => body,
-        };
-        let kept = Kept {
-            link,
-            own,
-            options,
-            codec,
-            body,
-            deadline,
-            resends: 0,
-            may_have_run: false,
-            #[cfg(feature = "gorpc")]
+        let Found { channel, defaults, deadline: inherited } = route.resolve(self.peer)?;
+        let head = CallHead {
+            method: MethodNames::of::<M>(),
+            codec: options.codec.unwrap_or(defaults.codec),
+            deadline: deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout))),
+            again: M::IDEMPOTENT,
             nested: inherited.is_some(),
         };
-        kept.put::<M>(&slot);
-        let (link, own) = (kept.link.clone(), kept.own.clone());
-        let kept = M::IDEMPOTENT.then(|| Box::new(kept));
-        Ok(Waiting::new(link, own, slot, codec, deadline, kept))
+        let metadata = options.metadata;
+        let body = match args {
+            Arguments::Encoded(body) => body,
+            Arguments::Plain(args) => {
+                let formats = channel.formats();
+                if formats == Formats::NATIVE {
+                    let body = encode_args(Format::Native(head.codec), args, defaults.max_message)?;
+                    if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
+                        let request = Request { head, metadata: &metadata, payload: Payload::Borrowed(&body.0) };
+                        return Ok(Waiting::new(Ticket::start(channel, request), own, head, None));
+                    }
+                    Encoded::natively(body.into_bytes())
+                } else {
+                    encode_in::<M>(formats, head.codec, args, defaults.max_message)?
+                }
+            }
+        };
+        let retry = Retry { channel, own, metadata, head, body, resends: 0, may_have_run: false };
+        let ticket = retry.start();
+        let own = retry.own.clone();
+        Ok(Waiting::new(ticket, own, head, M::IDEMPOTENT.then(|| Box::new(retry))))
     }
 }
 
@@ -266,37 +230,29 @@ pub(crate) fn deadline_of(inherited: Option<Instant>, timeout: Duration) -> Inst
     inherited.map_or(own, |inherited| inherited.min(own))
 }
 
-/// Encode arguments for a peer that may speak gorpc, and drop them.
-#[cfg(feature = "gorpc")]
-pub(crate) fn encode_either<M: Method>(
+/// Encode arguments in each of these formats, and drop them.
+pub(crate) fn encode_in<M: Method>(
+    formats: Formats,
     codec: CodecId,
     args: M::Args,
-    forms: Forms,
     limit: usize,
 ) -> Result<Encoded, RpcError> {
-    let in_gorpc = M::GORPC.is_some() && forms != Forms::Native;
-    if !in_gorpc && forms == Forms::Gorpc {
-        caught(move || drop(args));
-        return Err(crate::peer::not_named());
+    let gorpc = formats.gorpc.filter(|_| M::GORPC.is_some()).map(Format::Gorpc);
+    let native = formats.native.then_some(Format::Native(codec));
+    let write = |format: Format| encode_with(|out| format.encode_args(&args, out, limit)).map(Scratch::into_bytes);
+    let encoded = Encoded { native: native.map(write), gorpc: gorpc.map(write) };
+    caught(move || drop(args));
+    match &encoded {
+        Encoded { native: None, gorpc: None } => Err(not_named()),
+        // What can't be written in one format may be in the other, and it isn't known yet which one counts.
+        Encoded { native: Some(Err(error)), gorpc: None } => Err(error.clone()),
+        _ => Ok(encoded),
     }
-    let gorpc = in_gorpc.then(|| encode_with(|out| codec::gorpc::encode_args(&args, out, limit)));
-    let native = match forms {
-        Forms::Gorpc => {
-            caught(move || drop(args));
-            None
-        }
-        Forms::Native | Forms::Both => Some(encode_args(codec, args, limit).map(Scratch::into_bytes)),
-    };
-    // What can't be written in one dialect may be in the other, and it isn't known yet which one counts.
-    if let (Some(Err(error)), None) = (&native, &gorpc) {
-        return Err(error.clone());
-    }
-    Ok(Encoded { native, gorpc: gorpc.map(|body| body.map(Scratch::into_bytes)) })
 }
 
 /// Encode arguments and drop them; neither may take the caller's task down.
-pub(crate) fn encode_args<A: serde::Serialize>(codec: CodecId, args: A, limit: usize) -> Result<Scratch, RpcError> {
-    encode_with(move |out| codec::encode(codec, &args, out, limit))
+fn encode_args<A: serde::Serialize>(format: Format, args: A, limit: usize) -> Result<Scratch, RpcError> {
+    encode_with(move |out| format.encode_args(&args, out, limit))
 }
 
 /// Encode what `encode` encodes, which may not take the caller's task down.
@@ -320,80 +276,46 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
 }
 
 /// What the handler gave, or why that can't be read.
-fn decode_reply<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+fn decode_reply<M: Method>(format: Format, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
     let size = size_of::<(M::Output, M::Error)>();
     if stack::needed(size) == 0 {
-        return decode_here::<M>(codec, reply);
+        return decode_here::<M>(format, reply);
     }
-    *stack::with_room(size, || Box::new(decode_here::<M>(codec, reply)))
+    *stack::with_room(size, || Box::new(decode_here::<M>(format, reply)))
 }
 
-fn decode_here<M: Method>(codec: CodecId, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
+fn decode_here<M: Method>(format: Format, reply: RawReply) -> Result<Result<M::Output, M::Error>, RpcError> {
     let unreadable = |error: CodecError| RpcError::answered(ErrorKind::BadReply, &error).because(error);
     let received = |Received(value): Received<M::Output>| Ok(value);
     let decoded = caught(|| match reply {
-        RawReply::Response(body) => codec::decode(codec, &body).map(received).map_err(unreadable),
-        RawReply::Application(body) => M::Error::from_application(codec, &body).map(Err),
-        #[cfg(feature = "gorpc")]
-        RawReply::GorpcResponse(body) => {
-            codec::gorpc::decode_reply(&body, names_of::<M>()).map(received).map_err(unreadable)
-        }
-        #[cfg(feature = "gorpc")]
-        RawReply::GorpcApplication(body) => M::Error::from_gorpc(&body).map(Err),
+        RawReply::Value(body) => format.decode(MethodNames::of::<M>(), &body).map(received).map_err(unreadable),
+        RawReply::Error(body) => M::Error::from_application(format, &body).map(Err),
     });
     decoded.unwrap_or_else(|| Err(RpcError::answered(ErrorKind::BadReply, "decoding the reply panicked")))
 }
 
-impl Kept {
-    fn submit<M: Method>(self) -> Waiting {
-        let slot = Arc::new(PendingCall::new());
-        self.put::<M>(&slot);
-        let (link, codec, own, deadline) = (self.link.clone(), self.codec, self.own.clone(), self.deadline);
-        let may_have_run = self.may_have_run;
-        Waiting { may_have_run, ..Waiting::new(link, own, slot, codec, deadline, Some(Box::new(self))) }
+impl Retry {
+    /// Make the call.
+    fn start(&self) -> Ticket {
+        let head = CallHead { again: self.head.again && self.resends < MAX_RESENDS, ..self.head };
+        let request = Request { head, metadata: &self.metadata, payload: Payload::Encoded(&self.body) };
+        Ticket::start(self.channel.clone(), request)
     }
 
-    /// Give the call to the link.
-    fn put<M: Method>(&self, slot: &Arc<PendingCall>) {
-        let (codec, deadline, metadata) = (self.codec, self.deadline, &self.options.metadata);
-        let (method, again) = (M::NAME, M::IDEMPOTENT && self.resends < MAX_RESENDS);
-        #[cfg(feature = "gorpc")]
-        if self.link.forms() != Forms::Native {
-            let native = self.body.native.clone();
-            let native = native.map(|body| body.map(|body| NativeForm { codec, metadata: metadata.clone(), body }));
-            let args = self.body.gorpc.clone();
-            let gorpc = M::GORPC.zip(args).map(|((service, method), args)| GoForm { service, method, args });
-            let call = EitherCall { method, deadline, nested: self.nested, again, native, gorpc };
-            return self.link.submit_either(call, slot);
-        }
-        match &self.body.native {
-            Some(Err(error)) => slot.complete(Err(error.clone())),
-            Some(Ok(body)) => {
-                let body = Body::Shared(body.clone());
-                self.link.submit(Request { method, codec, deadline, metadata, body, again }, slot);
-            }
-            // What it was encoded for is not what the peer speaks now.
-            None => slot.complete(Err(RpcError::never_sent(ErrorKind::ConnectionLost, ""))),
-        }
+    fn again(self) -> Waiting {
+        let (ticket, own, head, may_have_run) = (self.start(), self.own.clone(), self.head, self.may_have_run);
+        Waiting { may_have_run, ..Waiting::new(ticket, own, head, Some(Box::new(self))) }
     }
 }
 
 impl Waiting {
-    fn new(
-        link: Arc<dyn Link>,
-        own: Option<Arc<dyn Network>>,
-        slot: Arc<PendingCall>,
-        codec: CodecId,
-        deadline: Instant,
-        kept: Option<Box<Kept>>,
-    ) -> Self {
+    fn new(ticket: Ticket, own: Option<Arc<dyn Network>>, head: CallHead, retry: Option<Box<Retry>>) -> Self {
         Waiting {
-            link,
-            slot,
-            codec,
-            kept,
+            ticket,
+            codec: head.codec,
+            retry,
             may_have_run: false,
-            deadline,
+            deadline: head.deadline,
             own_timer: None,
             was_polled: false,
             _own: own,
@@ -401,12 +323,12 @@ impl Waiting {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        if let Poll::Ready(answer) = self.slot.poll(cx) {
+        if let Poll::Ready(answer) = self.ticket.poll(cx) {
             return Poll::Ready(answer);
         }
         if !self.was_polled {
             self.was_polled = true;
-            if !self.link.is_driven_here() {
+            if !self.ticket.is_driven_here() {
                 self.own_timer = Some(Timer::at(self.deadline + PATIENCE));
             }
         }
@@ -414,26 +336,25 @@ impl Waiting {
             Some(timer) => ready!(Pin::new(timer).poll(cx)),
             None => return Poll::Pending,
         }
-        self.link.cancel(&self.slot);
-        self.kept = None;
+        self.retry = None;
         let error = RpcError::may_have_run(ErrorKind::DeadlineExceeded, "and the node was not driven meanwhile");
         Poll::Ready(Err(error).into())
     }
 
     /// What to make again after this result, if the call can be made again.
-    fn resend(&mut self, result: &RawResult) -> Option<(Duration, Kept)> {
+    fn resend(&mut self, result: &RawResult) -> Option<(Duration, Retry)> {
         let Err(error) = result else { return None };
         if error.kind() != ErrorKind::ConnectionLost || error.delivery() == Delivery::Answered {
             return None;
         }
-        let mut kept = self.kept.take()?;
-        let delay = resend_delay(kept.resends);
-        if kept.resends >= MAX_RESENDS || clock::now() + delay >= kept.deadline {
+        let mut retry = self.retry.take()?;
+        let delay = resend_delay(retry.resends);
+        if retry.resends >= MAX_RESENDS || clock::now() + delay >= self.deadline {
             return None;
         }
-        kept.resends += 1;
-        kept.may_have_run |= error.delivery() == Delivery::MayHaveRun;
-        Some((delay, *kept))
+        retry.resends += 1;
+        retry.may_have_run |= error.delivery() == Delivery::MayHaveRun;
+        Some((delay, *retry))
     }
 
     /// An error of the last attempt speaks for all of them.
@@ -483,25 +404,26 @@ impl<M: Method> Call<M> {
                 State::Ready(start) => self.start(start).map_or_else(State::Failed, State::Waiting),
                 State::Failed(error) => return failed(error, None),
                 State::Waiting(mut waiting) => {
-                    let Poll::Ready(Answer { result, metadata }) = waiting.poll(cx) else {
+                    let Poll::Ready(Answer { result, metadata, gorpc }) = waiting.poll(cx) else {
                         self.state = State::Waiting(waiting);
                         return Poll::Pending;
                     };
-                    if let Some((delay, request)) = waiting.resend(&result) {
-                        State::Resting { until: Timer::at(clock::now() + delay), request }
+                    if let Some((delay, retry)) = waiting.resend(&result) {
+                        State::Backoff { until: Timer::at(clock::now() + delay), retry }
                     } else {
-                        return match result.and_then(|reply| decode_reply::<M>(waiting.codec, reply)) {
+                        let format = gorpc.map_or(Format::Native(waiting.codec), Format::Gorpc);
+                        return match result.and_then(|reply| decode_reply::<M>(format, reply)) {
                             Ok(outcome) => Poll::Ready((outcome, metadata)),
                             Err(error) => failed(waiting.said_of_all(error), metadata),
                         };
                     }
                 }
-                State::Resting { mut until, request } => {
+                State::Backoff { mut until, retry } => {
                     if Pin::new(&mut until).poll(cx).is_pending() {
-                        self.state = State::Resting { until, request };
+                        self.state = State::Backoff { until, retry };
                         return Poll::Pending;
                     }
-                    State::Waiting(request.submit::<M>())
+                    State::Waiting(retry.again())
                 }
                 State::Done => return Poll::Pending,
             };
@@ -514,9 +436,6 @@ impl<M: Method> Unpin for Call<M> {}
 
 impl<M: Method> Drop for Call<M> {
     fn drop(&mut self) {
-        if let State::Waiting(waiting) = &self.state {
-            waiting.link.cancel(&waiting.slot);
-        }
         if let State::Ready(start) = mem::replace(&mut self.state, State::Done) {
             caught(move || drop(start));
         }
@@ -528,7 +447,7 @@ impl<M: Method> fmt::Debug for Call<M> {
         let state = match &self.state {
             State::Ready(_) => "ready",
             State::Waiting(_) => "waiting",
-            State::Resting { .. } => "resting",
+            State::Backoff { .. } => "backoff",
             State::Failed(_) | State::Done => "done",
         };
         f.debug_struct("Call").field("method", &M::NAME).field("peer", &self.peer).field("state", &state).finish()

@@ -14,12 +14,8 @@ use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
 
-#[cfg(feature = "gorpc")]
-use crate::call::Forms;
-use crate::call::{Handle, Network};
-#[cfg(feature = "gorpc")]
-use crate::client::encode_either;
-use crate::client::{Call, CallOptions, Encoded, deadline_of, encode_args, select};
+use crate::call::{Encoded, Handle, Network};
+use crate::client::{Call, CallOptions, deadline_of, encode_in, select};
 use crate::clock::{self, Timer};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
@@ -173,12 +169,7 @@ impl<M: Method> MultiCall<M> {
         let codec = *options.codec.get_or_insert(default);
         let body = match &network {
             Err(error) => Err(error.clone()),
-            #[cfg(feature = "gorpc")]
-            Ok(network) if network.speaks_gorpc() => {
-                encode_either::<M>(codec, args, Forms::Both, network.defaults().max_message)
-            }
-            Ok(network) => encode_args(codec, args, network.defaults().max_message)
-                .map(|body| Encoded::natively(body.into_bytes())),
+            Ok(network) => encode_in::<M>(network.formats(), codec, args, network.defaults().max_message),
         };
         let (asked, failure): (Arc<[PeerId]>, _) = match (targets, network) {
             (Targets::Peers(peers), _) => (peers, None),
@@ -295,8 +286,8 @@ impl<M: Method> Running<M> {
         }
         while self.calls.len() < self.concurrency {
             let Some(peer) = self.waiting.pop_front() else { return };
-            let (way, own, options) = (self.handle.way_to(peer), self.own.clone(), self.options.clone());
-            let call = Call::encoded(way, own, peer, body.clone(), options, self.deadline);
+            let (route, own, options) = (self.handle.route_to(peer), self.own.clone(), self.options.clone());
+            let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline);
             // One that is answered at once must not keep the others from being made.
             self.calls.push(Named(call.begin()));
         }

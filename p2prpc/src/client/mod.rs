@@ -19,10 +19,8 @@ use crate::metadata::{InvalidMetadata, Metadata};
 use crate::server::LocalNetwork;
 use crate::service::{Method, Service};
 
-#[cfg(feature = "gorpc")]
-pub(crate) use call::encode_either;
 pub use call::{Call, CallWithMetadata};
-pub(crate) use call::{Encoded, deadline_of, encode_args};
+pub(crate) use call::{deadline_of, encode_in};
 
 /// What holds for the calls of a client, unless a call says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +105,7 @@ impl Client {
 
     /// A call to one peer.
     pub fn call<M: Method>(&self, peer: PeerId, args: M::Args) -> Call<M> {
-        Call::new(self.handle.way_to(peer), self.own.clone(), peer, args, self.options.clone())
+        Call::new(self.handle.route_to(peer), self.own.clone(), peer, args, self.options.clone())
     }
 
     /// A call to these peers.

@@ -6,6 +6,8 @@ use bolero::TypeGenerator;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "gorpc")]
+use super::gorpc::Gorpc;
 use super::*;
 
 const ROOM: usize = 1 << 24;
@@ -75,10 +77,6 @@ impl Form for CodecId {
 }
 
 #[cfg(feature = "gorpc")]
-#[derive(Clone, Copy)]
-struct Gorpc;
-
-#[cfg(feature = "gorpc")]
 impl Form for Gorpc {
     fn write<T: Serialize>(self, value: &T) -> Option<Vec<u8>> {
         let mut out = Vec::new();
@@ -86,7 +84,7 @@ impl Form for Gorpc {
     }
 
     fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
-        let args = gorpc::decode_args::<T>(bytes, gorpc::Names::new("Fuzz.Args", false));
+        let args = self.decode_args::<T>(bytes, "Fuzz.Args", false);
         let value = gorpc::decode(bytes);
         if bytes.is_empty() {
             assert!(args.is_err() && value.is_err(), "nothing is no value");

@@ -69,6 +69,9 @@ mod error;
 mod fuzz;
 #[cfg(feature = "gorpc")]
 pub(crate) mod gorpc;
+#[cfg(not(feature = "gorpc"))]
+#[path = "no_gorpc.rs"]
+pub(crate) mod gorpc;
 mod id;
 #[cfg(feature = "json")]
 mod json;

@@ -57,14 +57,11 @@ pub(super) type Connections = BTreeMap<PeerId, Vec<ConnectionInfo>>;
 
 pub(super) fn connections(core: &Core) -> Connections {
     let mut all = Connections::new();
-    for link in core.links() {
-        let infos: Vec<_> = link
-            .connections()
-            .iter()
-            .map(|connection| info(connection, core.calls_on(link.peer(), connection)))
-            .collect();
+    for session in core.sessions() {
+        let infos: Vec<_> =
+            session.connections().iter().map(|connection| info(connection, session.calls_on(connection))).collect();
         if !infos.is_empty() {
-            all.insert(link.peer(), infos);
+            all.insert(session.peer(), infos);
         }
     }
     all

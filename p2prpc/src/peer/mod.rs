@@ -5,7 +5,7 @@
 mod connection;
 mod mux;
 mod session;
-#[cfg(feature = "gorpc")]
+mod session_config;
 mod single;
 mod timer;
 
@@ -15,9 +15,9 @@ mod tests;
 pub(crate) use connection::{Connection, NOT_ADMITTED, Wanted, by_evidence};
 pub(crate) use mux::client::ClientStream;
 pub(crate) use mux::server::ServerStream;
-pub(crate) use session::{Opener, PeerLink, SessionConfig};
-#[cfg(feature = "gorpc")]
-pub(crate) use single::{BilingualLink, ConnectionKey, gorpc_server, not_named};
+pub(crate) use session::PeerSession;
+pub(crate) use session_config::{Opener, SessionConfig};
+pub(crate) use single::{ConnectionKey, Duplex, Single, serve_gorpc};
 pub(crate) use timer::EarliestTimer;
 
 use std::time::Duration;

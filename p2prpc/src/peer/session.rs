@@ -1,14 +1,12 @@
-//! The way to one peer: its call stream while there is one, and the calls that wait for one.
+//! All that a node has with one peer: its connections, the streams that carry calls to it, and the calls that wait for one.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use crossbeam_utils::CachePadded;
 use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -16,15 +14,12 @@ use tokio::sync::Notify;
 use super::connection::Connection;
 use super::mux::client::{ByteStream, ClientStream, Refused};
 use super::mux::client_task;
-use super::now;
-use crate::call::{Body, Link, Request};
-use crate::call::{PendingCall, Place};
-use crate::clock::later;
-use crate::codec::CodecId;
+use super::session_config::SessionConfig;
+use super::single::{Single, Substream};
+use crate::call::{CallHead, Channel, Dialect, Encoded, Formats, Payload, PendingCall, Place, Request};
+use crate::clock::{later, now};
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::Limits;
 use crate::metadata::Metadata;
-use crate::runtime::Spawner;
 
 /// How often a call that was never sent is given to another stream.
 pub(super) const MAX_RESENDS: u8 = 2;
@@ -33,86 +28,8 @@ const MAX_DRAINING: usize = 4;
 /// How often calls that wait for room are looked at, beside each time that room is made.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Who opens call streams: the swarm's side.
-pub(crate) trait Opener: Send + Sync + 'static {
-    /// See to it that `link` gets a stream ([`PeerLink::attach`]) or hears why not ([`PeerLink::open_failed`]).
-    fn open(&self, link: Arc<PeerLink>);
-    /// This peer has shown that it speaks the protocol. (When a stream is negotiated it may not have: negotiation can be lazy.)
-    fn greeted(&self, peer: PeerId);
-    /// This peer has answered a call in gorpc.
-    #[cfg(feature = "gorpc")]
-    fn answered_in_gorpc(&self, _: PeerId) {}
-}
-
-/// What all links of a node share.
-pub(crate) struct SessionConfig {
-    pub(crate) limits: Limits,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) opener: Box<dyn Opener>,
-    pub(super) in_flight: CachePadded<InFlight>,
-    /// Bytes that have come of replies that aren't whole yet, from all peers.
-    received_bytes: AtomicUsize,
-    closed: AtomicBool,
-    pub(super) spawner: Spawner,
-}
-
-/// Counters that each call changes, apart from what each call reads.
-#[derive(Default)]
-pub(super) struct InFlight {
-    /// Bytes of request bodies in flight to all peers.
-    pub(super) bytes: AtomicUsize,
-    /// Own calls in flight or waiting.
-    pub(super) calls: AtomicUsize,
-}
-
-impl SessionConfig {
-    pub(crate) fn new(limits: Limits, idle_timeout: Duration, opener: Box<dyn Opener>) -> Self {
-        SessionConfig {
-            limits,
-            idle_timeout,
-            opener,
-            in_flight: CachePadded::default(),
-            received_bytes: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-            spawner: Spawner::here(),
-        }
-    }
-
-    /// No call goes out from now on.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    /// So many bytes of a reply have come that isn't whole yet. False past the limit.
-    pub(super) fn receive(&self, bytes: usize) -> bool {
-        self.received_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limits.max_bytes
-    }
-
-    /// So many bytes of a reply are handed on, or given up.
-    pub(super) fn let_go(&self, bytes: usize) {
-        self.received_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn calls_under_way(&self) -> usize {
-        self.in_flight.calls.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-impl SessionConfig {
-    /// Own calls under way, and the bytes of their bodies and of what has come of their replies.
-    pub(super) fn in_use(&self) -> (usize, usize) {
-        let bytes = self.in_flight.bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
-        (self.calls_under_way(), bytes)
-    }
-}
-
-pub(crate) struct PeerLink {
-    me: Weak<PeerLink>,
+pub(crate) struct PeerSession {
+    me: Weak<PeerSession>,
     peer: PeerId,
     config: Arc<SessionConfig>,
     /// The stream that takes new calls. Changed under the lock of `waiting` only.
@@ -123,6 +40,8 @@ pub(crate) struct PeerLink {
     changed: Notify,
     /// The oldest first.
     connections: Mutex<Vec<Arc<Connection>>>,
+    /// Where the peer may speak gorpc: a substream for each call.
+    single: Option<Single>,
 }
 
 #[derive(Default)]
@@ -164,41 +83,31 @@ impl Waiting {
 
 /// A call that has not been sent.
 pub(super) struct Queued {
-    pub(super) slot: Arc<PendingCall>,
-    pub(super) method: &'static str,
-    pub(super) codec: CodecId,
-    pub(super) deadline: Instant,
+    pub(super) call: Arc<PendingCall>,
+    pub(super) head: CallHead,
     pub(super) metadata: Metadata,
-    pub(super) body: Bytes,
+    pub(super) body: Encoded,
     pub(super) resends: u8,
-    /// It is made again by its caller after a lost connection.
-    pub(super) again: bool,
 }
 
 impl Queued {
     fn request(&self) -> Request<'_> {
-        Request {
-            method: self.method,
-            codec: self.codec,
-            deadline: self.deadline,
-            metadata: &self.metadata,
-            body: Body::Shared(self.body.clone()),
-            again: self.again,
-        }
+        Request { head: self.head, metadata: &self.metadata, payload: Payload::Encoded(&self.body) }
     }
 }
 
-impl PeerLink {
+impl PeerSession {
     pub(crate) fn new(peer: PeerId, config: Arc<SessionConfig>) -> Arc<Self> {
-        Arc::new_cyclic(|me| PeerLink {
+        Arc::new_cyclic(|me| PeerSession {
             me: me.clone(),
             peer,
-            config,
             current: ArcSwapOption::empty(),
             waiting: Mutex::default(),
             bytes: Arc::default(),
             changed: Notify::new(),
             connections: Mutex::default(),
+            single: config.gorpc.then(Single::default),
+            config,
         })
     }
 
@@ -233,9 +142,61 @@ impl PeerLink {
         self.connections.lock().iter().map(|connection| connection.heard()).max()
     }
 
+    /// Calls of the peer that are being served on a substream each.
+    pub(crate) fn serving(&self) -> usize {
+        self.single.as_ref().map_or(0, Single::serving)
+    }
+
+    /// What the peer speaks, if that is known.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        self.single.as_ref().map_or(Some(Dialect::Native), Single::dialect)
+    }
+
+    /// The calls that take a substream each, if the peer may make and answer such.
+    pub(crate) fn single(&self) -> Option<&Single> {
+        self.single.as_ref()
+    }
+
+    /// The peer's dialect is known: by what it says of itself, or by a substream that it took for one call in gorpc.
+    pub(crate) fn decided(&self, dialect: Dialect, substream: Option<Substream>) {
+        let Some(single) = &self.single else { return };
+        {
+            let mut waiting = self.waiting.lock();
+            single.set_dialect(Some(dialect));
+            if substream.is_some() {
+                waiting.opening = false;
+            }
+        }
+        self.flush_with(substream);
+    }
+
+    /// What was taken for its dialect was a guess that it has refused.
+    pub(crate) fn mistaken(&self) {
+        let Some(single) = &self.single else { return };
+        let _waiting = self.waiting.lock();
+        if single.dialect() == Some(Dialect::Gorpc) {
+            single.set_dialect(None);
+        }
+    }
+
+    /// The last connection has ended: the peer may speak another dialect when it comes back.
+    pub(super) fn forget_dialect(&self) {
+        let Some(single) = &self.single else { return };
+        {
+            let _waiting = self.waiting.lock();
+            single.set_dialect(None);
+        }
+        self.flush();
+    }
+
     /// True if new calls go out on this connection.
     #[cfg(feature = "node")]
     pub(crate) fn calls_on(&self, connection: &Arc<Connection>) -> bool {
+        if let Some(single) = &self.single
+            && single.dialect() == Some(Dialect::Gorpc)
+        {
+            return single.opens_on(connection);
+        }
         self.current.load().as_ref().is_some_and(|stream| stream.is_on(connection))
     }
 
@@ -246,6 +207,7 @@ impl PeerLink {
         !waiting.queue.is_empty()
             || !waiting.draining.is_empty()
             || self.current.load().as_ref().is_some_and(|stream| stream.has_calls())
+            || self.single.as_ref().is_some_and(Single::is_busy)
     }
 
     /// True while calls wait for a stream to be opened.
@@ -267,6 +229,9 @@ impl PeerLink {
                 return None;
             }
             waiting.opening = false;
+            if let Some(single) = &self.single {
+                single.set_dialect(Some(Dialect::Native));
+            }
             if self.config.is_closed() {
                 return None;
             }
@@ -290,6 +255,9 @@ impl PeerLink {
     /// New calls go out on another connection than this one, which is silent. Those under way that can be made again are;
     /// the others may still be answered. True if calls went out on it.
     pub(crate) fn leave(&self, connection: &Arc<Connection>) -> bool {
+        if let Some(single) = &self.single {
+            single.leave(connection);
+        }
         let (current, streams) = {
             let waiting = self.waiting.lock();
             let current = self.current.load_full().filter(|stream| stream.is_on(connection));
@@ -326,6 +294,9 @@ impl PeerLink {
 
     /// The node is closing ([`SessionConfig::close`]): what waits won't be sent.
     pub(crate) fn close(&self) {
+        if let Some(single) = &self.single {
+            single.close();
+        }
         let failed = std::mem::take(&mut self.waiting.lock().queue);
         self.fail(failed, &RpcError::never_sent(ErrorKind::Closed, ""));
     }
@@ -337,7 +308,7 @@ impl PeerLink {
         self.config.in_flight.calls.fetch_sub(calls.len(), Ordering::Relaxed);
         self.changed.notify_one();
         for call in calls {
-            call.slot.complete(Err(error.clone()));
+            call.call.complete(Err(error.clone()));
         }
     }
 
@@ -362,13 +333,13 @@ impl PeerLink {
             let mut waiting = self.waiting.lock();
             waiting.draining.retain(|other| !Arc::ptr_eq(other, stream));
             // Whoever has given up meanwhile has found the call nowhere.
-            let unsent: VecDeque<Queued> = unsent.into_iter().filter(|call| call.slot.place().is_some()).collect();
+            let unsent: VecDeque<Queued> =
+                unsent.into_iter().filter(|call| call.call.set_place(Place::Queued)).collect();
             self.config.in_flight.calls.fetch_add(unsent.len(), Ordering::Relaxed);
             if self.config.is_closed() {
                 (unsent, false)
             } else {
                 for call in unsent.into_iter().rev() {
-                    call.slot.set_place(Place::Queued);
                     waiting.queue.push_front(call);
                 }
                 (VecDeque::new(), waiting.needs_timer())
@@ -381,13 +352,23 @@ impl PeerLink {
 
     /// Send what waits, as far as there is a stream and room.
     pub(super) fn flush(&self) {
-        let mut failed = Vec::new();
+        self.flush_with(None);
+    }
+
+    /// The same; the first call that takes a substream of its own can have this one.
+    fn flush_with(&self, mut substream: Option<Substream>) {
+        let (mut failed, mut singles) = (Vec::new(), Vec::new());
         let mut open = false;
         {
             let mut waiting = self.waiting.lock();
+            let in_gorpc = self.dialect() == Some(Dialect::Gorpc);
             while let Some(next) = waiting.queue.front() {
+                if in_gorpc {
+                    singles.extend(waiting.queue.pop_front());
+                    continue;
+                }
                 let sent = match &*self.current.load() {
-                    Some(stream) => stream.submit(&next.request(), &next.slot, next.resends, &self.config),
+                    Some(stream) => stream.submit(&next.request(), &next.call, next.resends, &self.config),
                     None => Err(Refused::Gone),
                 };
                 match sent {
@@ -396,7 +377,7 @@ impl PeerLink {
                         self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
                     }
                     Err(Refused::Failed(error)) => {
-                        failed.extend(waiting.queue.pop_front().map(|call| (call.slot, error)));
+                        failed.extend(waiting.queue.pop_front().map(|call| (call.call, error)));
                     }
                     Err(Refused::NoRoomYet) => break,
                     Err(Refused::Gone) => {
@@ -409,25 +390,47 @@ impl PeerLink {
                 }
             }
         }
-        self.config.in_flight.calls.fetch_sub(failed.len(), Ordering::Relaxed);
-        for (slot, error) in failed {
-            slot.complete(Err(error));
+        let left = failed.len().saturating_add(singles.len());
+        self.config.in_flight.calls.fetch_sub(left, Ordering::Relaxed);
+        for (call, error) in failed {
+            call.complete(Err(error));
+        }
+        if let (Some(me), Some(single)) = (self.me.upgrade(), &self.single) {
+            for call in singles {
+                single.start(&me, call, substream.take());
+            }
         }
         if open && let Some(me) = self.me.upgrade() {
             self.config.opener.open(me);
         }
     }
 
+    /// A call that was to go out in gorpc can't any more: it waits for what the peer turns out to speak.
+    pub(super) fn take_back(&self, call: Queued) {
+        let watch = {
+            let mut waiting = self.waiting.lock();
+            // Its caller may have given it up meanwhile, and finds it nowhere else.
+            if !call.call.set_place(Place::Queued) {
+                return;
+            }
+            self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
+            waiting.queue.push_back(call);
+            waiting.needs_timer()
+        };
+        self.keep_deadlines(watch);
+        self.flush();
+    }
+
     fn enqueue(&self, call: Queued) {
         // Nobody is dialled for it.
-        if call.deadline <= now() {
-            return call.slot.complete(Err(too_late()));
+        if call.head.deadline <= now() {
+            return call.call.complete(Err(too_late()));
         }
         let watch = {
             let mut waiting = self.waiting.lock();
             if self.config.is_closed() {
                 drop(waiting);
-                call.slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
+                call.call.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
                 return;
             }
             if waiting.queue.len() >= self.config.limits.max_calls_per_peer {
@@ -436,7 +439,7 @@ impl PeerLink {
                     "{} calls wait to be sent (Limits::max_calls_per_peer)",
                     self.config.limits.max_calls_per_peer
                 );
-                call.slot.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
+                call.call.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
                 return;
             }
             self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
@@ -461,9 +464,9 @@ impl PeerLink {
         let (late, next) = {
             let mut waiting = self.waiting.lock();
             let (late, rest): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.deadline <= now);
+                std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.head.deadline <= now);
             waiting.queue = rest;
-            let next = waiting.queue.iter().map(|call| call.deadline).min();
+            let next = waiting.queue.iter().map(|call| call.head.deadline).min();
             let next = next.map(|next| if waiting.opening { next } else { next.min(later(now, LOOK_AGAIN)) });
             waiting.timer = next.is_some();
             (late, next)
@@ -483,56 +486,54 @@ pub(super) fn lost_too_often() -> RpcError {
 }
 
 /// Keeps the deadlines of the calls that wait.
-async fn watch(link: Weak<PeerLink>) {
+async fn watch(session: Weak<PeerSession>) {
     loop {
-        let Some(link) = link.upgrade() else { return };
-        let Some(next) = link.expire(now()) else { return };
-        let _ = tokio::time::timeout_at(next.into(), link.changed.notified()).await;
-        link.flush();
+        let Some(session) = session.upgrade() else { return };
+        let Some(next) = session.expire(now()) else { return };
+        let _ = tokio::time::timeout_at(next.into(), session.changed.notified()).await;
+        session.flush();
     }
 }
 
-impl Link for PeerLink {
-    fn submit(&self, request: Request<'_>, slot: &Arc<PendingCall>) {
+impl Channel for PeerSession {
+    fn formats(&self) -> Formats {
+        Formats::of(self.dialect())
+    }
+
+    fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>) {
         if self.config.is_closed() {
-            return slot.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
+            return call.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
         }
-        let sent = self.current.load().as_ref().map(|stream| stream.submit(&request, slot, 0, &self.config));
-        match sent {
-            Some(Ok(())) => return,
-            Some(Err(Refused::Failed(error))) => return slot.complete(Err(error)),
-            Some(Err(Refused::Gone | Refused::NoRoomYet)) | None => {}
+        if self.dialect() != Some(Dialect::Gorpc) {
+            let sent = self.current.load().as_ref().map(|stream| stream.submit(&request, call, 0, &self.config));
+            match sent {
+                Some(Ok(())) => return,
+                Some(Err(Refused::Failed(error))) => return call.complete(Err(error)),
+                Some(Err(Refused::Gone | Refused::NoRoomYet)) | None => {}
+            }
         }
-        self.enqueue(Queued {
-            slot: slot.clone(),
-            method: request.method,
-            codec: request.codec,
-            deadline: request.deadline,
-            metadata: request.metadata.clone(),
-            body: request.body.to_bytes(),
-            resends: 0,
-            again: request.again,
-        });
+        let (head, metadata, body) = (request.head, request.metadata.clone(), request.payload.to_encoded());
+        self.enqueue(Queued { call: call.clone(), head, metadata, body, resends: 0 });
     }
 
     fn is_driven_here(&self) -> bool {
         self.config.spawner.is_here()
     }
 
-    fn cancel(&self, slot: &Arc<PendingCall>) {
+    fn cancel(&self, call: &Arc<PendingCall>) {
         let _waker;
         let mut waiting = self.waiting.lock();
-        let Some((place, waker)) = slot.abandon() else { return };
+        let Some((place, waker)) = call.abandon() else { return };
         _waker = waker;
         match place {
             Place::Queued => {
-                if let Some(at) = waiting.queue.iter().position(|call| Arc::ptr_eq(&call.slot, slot)) {
+                if let Some(at) = waiting.queue.iter().position(|queued| Arc::ptr_eq(&queued.call, call)) {
                     waiting.queue.remove(at);
                     self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
                     self.changed.notify_one();
                 }
             }
-            Place::Sent { stream: number, id } => {
+            Place::Mux { stream: number, id } => {
                 let current = self.current.load_full();
                 let stream = current.iter().chain(&waiting.draining).find(|stream| stream.number() == number).cloned();
                 drop(waiting);
@@ -540,12 +541,21 @@ impl Link for PeerLink {
                     self.flush();
                 }
             }
+            Place::Task(id) => {
+                drop(waiting);
+                if let Some(single) = &self.single {
+                    single.cancel(id);
+                }
+            }
         }
     }
 }
 
-impl fmt::Debug for PeerLink {
+impl fmt::Debug for PeerSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerLink").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("PeerSession")
+            .field("peer", &self.peer)
+            .field("dialect", &self.dialect())
+            .finish_non_exhaustive()
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{Admitted, Guarded, Server};
+use crate::call::Format;
 use crate::limits::{CallPermit, PeerAccount};
-use crate::service::Form;
 
 /// A longer body is decoded on a thread for blocking work. A message of 64 KiB and its own few bytes is not.
 pub(crate) const LARGE_BODY: usize = 65 * 1024;
@@ -29,14 +29,14 @@ impl Server {
     pub(crate) async fn start_large(
         self: Arc<Self>,
         call: Admitted,
-        form: Form,
+        format: Format,
         body: Bytes,
         account: Arc<PeerAccount>,
         max_reply: usize,
     ) -> Option<(Guarded, CallPermit)> {
         let turn = self.large.0.clone().acquire_owned().await.ok()?;
         let decoding = tokio::task::spawn_blocking(move || {
-            let (handler, permit, _) = self.start(call, form, &body, &account, max_reply);
+            let (handler, permit, _) = self.start(call, format, &body, &account, max_reply);
             // Whoever is waited for no longer keeps its place until it is done.
             drop((body, turn));
             (handler, permit)

@@ -8,19 +8,20 @@ use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::{Admitted, Server, TOO_MANY_BYTES};
-use crate::call::{Answer, PendingCall, Place, RawReply};
-use crate::call::{CallDefaults, DEFAULT_TIMEOUT, Handle, Link, Network, Request};
+use super::{Admitted, Arriving, Refusal, Server};
+use crate::call::{
+    Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Format, Handle, Network, PendingCall, Place, RawReply, Request,
+};
 use crate::clock::now;
 use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};
 use crate::runtime::Spawner;
-use crate::service::{Ended, Form, NO_ROOM, Outcome, Service};
+use crate::service::{NO_ROOM, Outcome, Reply, Service};
 
 /// The way of a node to itself.
-pub(crate) struct LocalLink {
+pub(crate) struct LocalChannel {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
     /// Who calls, as handlers see it.
@@ -35,15 +36,15 @@ struct Running {
     tasks: HashMap<u64, AbortHandle>,
 }
 
-impl LocalLink {
+impl LocalChannel {
     pub(crate) fn new(server: Arc<Server>) -> Self {
         let caller = server.local();
-        LocalLink::called_by(caller, server)
+        LocalChannel::called_by(caller, server)
     }
 
     fn called_by(caller: PeerId, server: Arc<Server>) -> Self {
         let account = server.accounts().open(caller, None);
-        LocalLink { server, account, caller, running: Arc::default(), spawner: Spawner::here() }
+        LocalChannel { server, account, caller, running: Arc::default(), spawner: Spawner::here() }
     }
 
     pub(crate) fn calls_under_way(&self) -> usize {
@@ -58,51 +59,47 @@ impl LocalLink {
         }
     }
 
-    fn admit(&self, request: &Request<'_>) -> Result<(Admitted, BytesPermit), RpcError> {
-        let server = &self.server;
-        let now = now();
-        let left = request.deadline.saturating_duration_since(now);
+    fn admit(&self, request: &Request<'_>, len: usize) -> Result<(Admitted, BytesPermit), RpcError> {
+        let (server, now) = (&self.server, now());
+        let refused = |refusal: Refusal| match refusal {
+            // It is no peer that is leaving.
+            Refusal::Leaving => RpcError::never_sent(ErrorKind::Closed, ""),
+            other => RpcError::never_sent(other.kind(), other.detail()),
+        };
+        let left = request.head.deadline.saturating_duration_since(now);
+        let metadata = request.metadata.clone();
+        let call = Arriving { peer: self.caller, metadata, left: Some(left), whole: true, now };
         let router = server.router();
-        let refused = |kind, detail| RpcError::never_sent(kind, detail);
-        let (peer, metadata) = (self.caller, request.metadata.clone());
-        let call = server
-            .admit(&router, &self.account, peer, request.method, metadata, Some(left), true, now)
-            .map_err(|refusal| match refusal.kind {
-                // It is no peer that is leaving.
-                ErrorKind::ShuttingDown => refused(ErrorKind::Closed, ""),
-                kind => refused(kind, refusal.detail),
-            })?;
-        let bytes = self
-            .account
-            .reserve(request.body.as_slice().len())
-            .ok_or_else(|| refused(ErrorKind::Overloaded, TOO_MANY_BYTES))?;
+        let call = server.admit(router.find(request.head.method.full), &self.account, call).map_err(refused)?;
+        let bytes = self.account.reserve(len).ok_or(Refusal::NoRoomForBytes).map_err(refused)?;
         Ok((call, bytes))
     }
 }
 
-impl Link for LocalLink {
+impl Channel for LocalChannel {
     /// The handler is always a task of its own: calls of a node to itself may nest, and stacks must not.
-    fn submit(&self, request: Request<'_>, slot: &Arc<PendingCall>) {
+    fn submit(&self, request: Request<'_>, pending: &Arc<PendingCall>) {
         if !self.spawner.has_runtime() {
             let error =
                 RpcError::never_sent(ErrorKind::InvalidRequest, "there is no Tokio runtime to run the handler on");
-            return slot.complete(Err(error));
+            return pending.complete(Err(error));
         }
-        let (call, bytes) = match self.admit(&request) {
-            Ok(admitted) => admitted,
-            Err(error) => return slot.complete(Err(error)),
+        let admitted = request.payload.natively().and_then(|body| Ok((self.admit(&request, body.len())?, body)));
+        let ((call, bytes), body) = match admitted {
+            Ok((admitted, body)) => (admitted, request.payload.keep(body)),
+            Err(error) => return pending.complete(Err(error)),
         };
         let (server, account, running) = (self.server.clone(), self.account.clone(), self.running.clone());
-        let (codec, body, owned_slot) = (request.codec, request.body.to_bytes(), slot.clone());
+        let (codec, owned) = (request.head.codec, pending.clone());
         // Held until the task is known, so that it can't end before.
         let mut table = self.running.lock();
         table.last_id += 1;
         let id = table.last_id;
-        slot.set_place(Place::Sent { stream: 0, id });
-        let ending = Ending(slot.clone());
+        pending.set_place(Place::Task(id));
+        let ending = Ending(pending.clone());
         let task = self.spawner.spawn(async move {
             let max_reply = server.limits().max_message;
-            let (handler, permit, deadline) = server.start(call, Form::Native(codec), &body, &account, max_reply);
+            let (handler, permit, deadline) = server.start(call, Format::Native(codec), &body, &account, max_reply);
             drop(body);
             let answer = match tokio::time::timeout_at(deadline.into(), handler).await {
                 Ok(outcome) => answer_of(outcome),
@@ -110,7 +107,7 @@ impl Link for LocalLink {
             };
             drop((permit, bytes));
             running.lock().tasks.remove(&id);
-            owned_slot.complete(answer);
+            owned.complete(answer);
             drop(ending);
         });
         // On a runtime that has ended it is over already.
@@ -123,8 +120,8 @@ impl Link for LocalLink {
         self.spawner.is_here()
     }
 
-    fn cancel(&self, slot: &Arc<PendingCall>) {
-        if let Some(Place::Sent { id, .. }) = slot.place()
+    fn cancel(&self, pending: &Arc<PendingCall>) {
+        if let Some(Place::Task(id)) = pending.place()
             && let Some(task) = self.running.lock().tasks.remove(&id)
         {
             task.abort();
@@ -142,13 +139,13 @@ impl Drop for Ending {
 }
 
 fn answer_of(outcome: Outcome) -> Answer {
-    let result = match outcome.ended {
-        Ended::Response(body) => Ok(RawReply::Response(body.into_bytes())),
-        Ended::Application(body) => Ok(RawReply::Application(body.into_bytes())),
-        Ended::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
-        Ended::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
+    let result = match outcome.reply {
+        Reply::Value(body) => Ok(RawReply::Value(body.into_bytes())),
+        Reply::Error(body) => Ok(RawReply::Error(body.into_bytes())),
+        Reply::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
+        Reply::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
     };
-    Answer { result, metadata: outcome.metadata }
+    Answer { result, metadata: outcome.metadata, gorpc: None }
 }
 
 /// Whether a handler has run when a call ends so where it is served.
@@ -160,22 +157,22 @@ pub(crate) fn delivery_of(kind: ErrorKind) -> Delivery {
     }
 }
 
-impl Drop for LocalLink {
+impl Drop for LocalChannel {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl fmt::Debug for LocalLink {
+impl fmt::Debug for LocalChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalLink").finish_non_exhaustive()
+        f.debug_struct("LocalChannel").finish_non_exhaustive()
     }
 }
 
 /// A network of one: whoever is called, it is the one service.
 #[derive(Debug)]
 pub(crate) struct LocalNetwork {
-    link: Arc<LocalLink>,
+    channel: Arc<LocalChannel>,
     members: Members,
 }
 
@@ -189,7 +186,7 @@ impl LocalNetwork {
         let members = Members::new();
         members.insert(server.local(), Member { rendezvous: Arc::default(), services: None });
         let network = Arc::new(LocalNetwork {
-            link: Arc::new(LocalLink::called_by(caller.unwrap_or(server.local()), server)),
+            channel: Arc::new(LocalChannel::called_by(caller.unwrap_or(server.local()), server)),
             members,
         });
         let weak = Arc::downgrade(&network);
@@ -200,11 +197,11 @@ impl LocalNetwork {
 
 impl Network for LocalNetwork {
     fn local_peer(&self) -> PeerId {
-        self.link.server.local()
+        self.channel.server.local()
     }
 
-    fn link(&self, _: PeerId) -> Arc<dyn Link> {
-        self.link.clone()
+    fn channel(&self, _: PeerId) -> Arc<dyn Channel> {
+        self.channel.clone()
     }
 
     fn members(&self) -> &Members {
@@ -215,7 +212,7 @@ impl Network for LocalNetwork {
         CallDefaults {
             timeout: DEFAULT_TIMEOUT,
             codec: CodecId::default(),
-            max_message: self.link.server.limits().max_message,
+            max_message: self.channel.server.limits().max_message,
         }
     }
 }

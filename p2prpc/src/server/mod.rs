@@ -1,10 +1,9 @@
 //! Calls on their way in: which method it is, whether the caller may, whether there is room, and the running of it.
 
-#[cfg(feature = "gorpc")]
-mod gorpc;
 mod guarded;
 mod large;
 mod local;
+mod refusal;
 mod refused;
 mod router;
 
@@ -17,19 +16,17 @@ use libp2p::PeerId;
 use parking_lot::RwLock;
 
 use crate::call::Handle;
-use crate::call::{CallInfo, Context, Dialect};
-use crate::error::ErrorKind;
+use crate::call::{CallInfo, Context, Format};
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
 use crate::panics::caught;
-use crate::service::{Authorize, Form, Incoming, Service};
+use crate::service::{Authorize, Incoming, Service};
 
-#[cfg(feature = "gorpc")]
-pub(crate) use gorpc::GorpcRefusal;
 pub(crate) use guarded::Guarded;
 pub(crate) use large::LARGE_BODY;
-pub(crate) use local::{LocalLink, LocalNetwork, delivery_of};
-pub(crate) use router::{Route, Router};
+pub(crate) use local::{LocalChannel, LocalNetwork, delivery_of};
+pub(crate) use refusal::Refusal;
+pub(crate) use router::{MethodEntry, Router};
 
 use large::Large;
 use refused::Refused;
@@ -39,12 +36,6 @@ pub(crate) const INTERNAL_PREFIX: &str = "p2prpc-";
 
 /// A handler whose first poll took longer is run as a task of its own until it has been quick for a while.
 pub(crate) const SLOW_POLL: Duration = Duration::from_micros(500);
-
-/// What a caller is told that finds no place.
-pub(crate) const TOO_MANY_CALLS: &str =
-    "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)";
-pub(crate) const TOO_MANY_BYTES: &str =
-    "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)";
 
 /// What can't be added to the clock becomes this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -57,7 +48,6 @@ pub enum ServeError {
     #[error("a service named {0} is served already: give one of them another name with #[p2p_service(name = \"..\")]")]
     Duplicate(&'static str),
     /// A service of this name in Go is served already.
-    #[cfg(feature = "gorpc")]
     #[error(
         "a service that Go peers know as {0} is served already: give one of them another name with #[p2p_service(gorpc = \"..\")]"
     )]
@@ -68,19 +58,6 @@ pub enum ServeError {
     /// The node has been shut down.
     #[error("the node is closed")]
     Closed,
-}
-
-/// Why no handler was started for a call.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) kind: ErrorKind,
-    pub(crate) detail: &'static str,
-}
-
-impl Refusal {
-    const fn new(kind: ErrorKind, detail: &'static str) -> Self {
-        Refusal { kind, detail }
-    }
 }
 
 /// What a node serves.
@@ -96,10 +73,22 @@ pub(crate) struct Server {
     refused: Refused,
 }
 
+/// A call as it comes, whichever protocol it came by.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    pub(crate) peer: PeerId,
+    pub(crate) metadata: Metadata,
+    /// The time that its caller leaves it, if it says so.
+    pub(crate) left: Option<Duration>,
+    /// Otherwise it has to find room again once it is, before it runs ([`CallPermit::begin`]).
+    pub(crate) whole: bool,
+    pub(crate) now: Instant,
+}
+
 /// A call that may be run.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) route: Arc<Route>,
+    pub(crate) entry: Arc<MethodEntry>,
     info: CallInfo,
     pub(crate) deadline: Instant,
     pub(crate) permit: CallPermit,
@@ -187,59 +176,39 @@ impl Server {
     }
 
     /// May this call run, and is there room for it? Authorisation comes first, so that a caller who may not call learns
-    /// nothing, not even of limits. One that isn't `whole` yet has to find room again before it runs ([`CallPermit::begin`]).
-    #[allow(clippy::too_many_arguments, reason = "these are the fields of a request")]
+    /// nothing, not even of limits.
     pub(crate) fn admit(
         &self,
-        router: &Router,
+        found: Result<&Arc<MethodEntry>, Refusal>,
         account: &Arc<PeerAccount>,
-        peer: PeerId,
-        method: &str,
-        metadata: Metadata,
-        left: Option<Duration>,
-        whole: bool,
-        now: Instant,
+        call: Arriving,
     ) -> Result<Admitted, Refusal> {
-        let not_served = Refusal::new(ErrorKind::NotServed, "");
-        let Some(route) = router.find(method) else { return Err(not_served) };
-        let info = CallInfo::new(peer, route.service.name(), route.descriptor().name, metadata);
-        if !self.allows(route, &info) {
-            return Err(not_served);
+        let entry = found?;
+        let Arriving { peer, metadata, left, whole, now } = call;
+        let info = CallInfo::new(peer, entry.service.name(), entry.descriptor().name, metadata);
+        if !self.allows(entry, &info) {
+            return Err(Refusal::Denied);
         }
-        self.make_room(route, info, account, left, whole, now)
-    }
-
-    /// Is there room for a call that is allowed?
-    fn make_room(
-        &self,
-        route: &Arc<Route>,
-        info: CallInfo,
-        account: &Arc<PeerAccount>,
-        left: Option<Duration>,
-        whole: bool,
-        now: Instant,
-    ) -> Result<Admitted, Refusal> {
         if self.leaving.load(Ordering::Acquire) {
-            return Err(Refusal::new(ErrorKind::ShuttingDown, ""));
+            return Err(Refusal::Leaving);
         }
-        let Some(permit) = (if whole { account.admit() } else { account.admit_coming() }) else {
-            return Err(Refusal::new(ErrorKind::Overloaded, TOO_MANY_CALLS));
-        };
+        let permit = if whole { account.admit() } else { account.admit_coming() };
+        let permit = permit.ok_or(Refusal::NoRoom)?;
         let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
         if left.is_zero() {
-            return Err(Refusal::new(ErrorKind::DeadlineExceeded, "it had passed when the call came"));
+            return Err(Refusal::Late);
         }
         let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         let local = info.peer() == self.local;
-        Ok(Admitted { route: route.clone(), info, deadline, permit, local })
+        Ok(Admitted { entry: entry.clone(), info, deadline, permit, local })
     }
 
-    fn allows(&self, route: &Route, info: &CallInfo) -> bool {
-        let rule = if route.internal { None } else { self.rule.read().clone() };
+    fn allows(&self, entry: &MethodEntry, info: &CallInfo) -> bool {
+        let rule = if entry.internal { None } else { self.rule.read().clone() };
         let by_node = rule.is_none_or(|rule| caught(|| rule(info)).unwrap_or(false));
-        let allowed = by_node && route.service.allows(info);
+        let allowed = by_node && entry.service.allows(info);
         if !allowed {
-            tracing::debug!(peer = %info.peer(), method = route.descriptor().full_name, "a call was denied");
+            tracing::debug!(peer = %info.peer(), method = entry.descriptor().full_name, "a call was denied");
         }
         allowed
     }
@@ -248,22 +217,17 @@ impl Server {
     pub(crate) fn start(
         &self,
         call: Admitted,
-        form: Form,
+        format: Format,
         body: &[u8],
         account: &Arc<PeerAccount>,
         max_reply: usize,
     ) -> (Guarded, CallPermit, Instant) {
-        let Admitted { route, info, deadline, permit, local } = call;
-        let dialect = match form {
-            Form::Native(_) => Dialect::Native,
-            #[cfg(feature = "gorpc")]
-            Form::Gorpc(_) => Dialect::Gorpc,
-        };
+        let Admitted { entry, info, deadline, permit, local } = call;
         let peer = info.peer();
-        let cx = Context::new(info, deadline, self.handle.clone(), local, dialect);
+        let cx = Context::new(info, deadline, self.handle.clone(), local, format.dialect());
         let max_reply = max_reply.min(self.limits.max_message);
-        let incoming = Incoming { form, body, cx, account: Some(account.clone()), max_reply };
-        let handler = Guarded::new(route.descriptor().full_name, peer, || route.service.call(route.method, incoming));
+        let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply };
+        let handler = Guarded::new(entry.descriptor().full_name, peer, || entry.service.call(entry.method, incoming));
         (handler, permit, deadline)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::{INTERNAL_PREFIX, SLOW_POLL, ServeError};
+use super::{INTERNAL_PREFIX, Refusal, SLOW_POLL, ServeError};
 use crate::service::{MethodDescriptor, Service};
 
 /// So many quick first polls in a row, in tasks of their own, make up for the first slow one; twice as many for the next.
@@ -17,7 +17,7 @@ pub(crate) const FORGIVEN_AFTER: Duration = Duration::from_secs(2);
 
 /// One method of one service.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct MethodEntry {
     pub(crate) service: Service,
     pub(crate) method: usize,
     pub(crate) internal: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Route {
     made: Instant,
 }
 
-impl Route {
+impl MethodEntry {
     pub(crate) fn descriptor(&self) -> &MethodDescriptor {
         &self.service.methods()[self.method]
     }
@@ -72,21 +72,25 @@ impl Route {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Router {
     services: Vec<Service>,
-    routes: HashMap<&'static str, Arc<Route>>,
+    methods: HashMap<&'static str, Arc<MethodEntry>>,
     /// By the names that Go peers know: of the service, and of the method.
-    #[cfg(feature = "gorpc")]
-    gorpc: HashMap<&'static str, HashMap<&'static str, Arc<Route>>>,
+    gorpc: HashMap<&'static str, HashMap<&'static str, Arc<MethodEntry>>>,
 }
 
 impl Router {
-    pub(crate) fn find(&self, method: &str) -> Option<&Arc<Route>> {
-        self.routes.get(method)
+    /// By the name that a request carries.
+    pub(crate) fn find(&self, method: &str) -> Result<&Arc<MethodEntry>, Refusal> {
+        self.methods.get(method).ok_or_else(|| {
+            let service = method.rsplit_once('.').map_or(method, |(service, _)| service);
+            let served = self.services.iter().any(|other| other.name() == service);
+            if served { Refusal::NoMethod } else { Refusal::NoService }
+        })
     }
 
-    /// The methods of a service, by the name that Go peers know it by.
+    /// By the names that Go peers know.
     #[cfg(feature = "gorpc")]
-    pub(crate) fn find_gorpc(&self, service: &str) -> Option<&HashMap<&'static str, Arc<Route>>> {
-        self.gorpc.get(service)
+    pub(crate) fn find_gorpc(&self, service: &str, method: &str) -> Result<&Arc<MethodEntry>, Refusal> {
+        self.gorpc.get(service).ok_or(Refusal::NoService)?.get(method).ok_or(Refusal::NoMethod)
     }
 
     /// The services, without the internal ones.
@@ -103,8 +107,7 @@ impl Router {
         }
         let mut router = self.clone();
         router.services.remove(gone);
-        router.routes.retain(|_, route| route.service.name() != name);
-        #[cfg(feature = "gorpc")]
+        router.methods.retain(|_, route| route.service.name() != name);
         router.gorpc.retain(|_, methods| methods.values().all(|route| route.service.name() != name));
         Some(router)
     }
@@ -114,14 +117,13 @@ impl Router {
         if router.services.iter().any(|other| other.name() == service.name()) {
             return Err(ServeError::Duplicate(service.name()));
         }
-        #[cfg(feature = "gorpc")]
         if let Some(name) = service.gorpc_name()
             && router.gorpc.contains_key(name)
         {
             return Err(ServeError::DuplicateGorpc(name));
         }
         for (method, descriptor) in service.methods().iter().enumerate() {
-            let route = Route {
+            let entry = MethodEntry {
                 service: service.clone(),
                 method,
                 internal: service.name().starts_with(INTERNAL_PREFIX),
@@ -130,12 +132,11 @@ impl Router {
                 slow_at: AtomicU64::new(0),
                 made: Instant::now(),
             };
-            let route = Arc::new(route);
-            #[cfg(feature = "gorpc")]
+            let entry = Arc::new(entry);
             if let Some(name) = service.gorpc_name() {
-                router.gorpc.entry(name).or_default().insert(descriptor.name, route.clone());
+                router.gorpc.entry(name).or_default().insert(descriptor.name, entry.clone());
             }
-            router.routes.insert(descriptor.full_name, route);
+            router.methods.insert(descriptor.full_name, entry);
         }
         router.services.push(service);
         Ok(router)
@@ -147,7 +148,7 @@ mod tests {
     use super::*;
     use crate::service::ServiceBuilder;
 
-    fn route() -> Arc<Route> {
+    fn route() -> Arc<MethodEntry> {
         let method = MethodDescriptor { name: "A", full_name: "S.A", docs: "", spawn: false };
         let service = ServiceBuilder::new("S", "", Arc::new(())).method(method, |_, incoming| incoming.not_served());
         Router::default().with(service.build()).unwrap().find("S.A").unwrap().clone()

@@ -14,12 +14,10 @@ use crate::call::CallInfo;
 use crate::error::Failure;
 use crate::panics::caught;
 
-#[cfg(feature = "gorpc")]
-pub(crate) use incoming::names_of;
-pub(crate) use incoming::{Ended, Form, NO_ROOM, Outcome};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
+pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
 #[cfg(test)]
-pub(crate) use incoming::{fallible, infallible};
+pub(crate) use incoming::{PROBE, fallible, infallible};
 pub use values::{Argument, Here, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};
 
@@ -76,7 +74,6 @@ pub(crate) type Authorize = Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct Service {
     name: &'static str,
-    #[cfg(feature = "gorpc")]
     gorpc: Option<&'static str>,
     docs: &'static str,
     methods: Arc<[MethodDescriptor]>,
@@ -91,7 +88,6 @@ impl Service {
     }
 
     /// The name that Go peers know it by, `EchoRPCAPI`, if it has one: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
-    #[cfg(feature = "gorpc")]
     pub fn gorpc_name(&self) -> Option<&'static str> {
         self.gorpc
     }
@@ -160,7 +156,6 @@ impl<T: Send + Sync + 'static> Handlers for Table<T> {
 /// Puts a [`Service`] together. Generated code calls it.
 pub struct ServiceBuilder<T> {
     name: &'static str,
-    #[cfg(feature = "gorpc")]
     gorpc: Option<&'static str>,
     docs: &'static str,
     service: Arc<T>,
@@ -171,15 +166,7 @@ pub struct ServiceBuilder<T> {
 impl<T: Send + Sync + 'static> ServiceBuilder<T> {
     /// A service without methods yet.
     pub fn new(name: &'static str, docs: &'static str, service: Arc<T>) -> Self {
-        ServiceBuilder {
-            name,
-            #[cfg(feature = "gorpc")]
-            gorpc: None,
-            docs,
-            service,
-            methods: Vec::new(),
-            handlers: Vec::new(),
-        }
+        ServiceBuilder { name, gorpc: None, docs, service, methods: Vec::new(), handlers: Vec::new() }
     }
 
     /// Serve it to Go peers too, by this name.
@@ -200,7 +187,6 @@ impl<T: Send + Sync + 'static> ServiceBuilder<T> {
     pub fn build(self) -> Service {
         Service {
             name: self.name,
-            #[cfg(feature = "gorpc")]
             gorpc: self.gorpc,
             docs: self.docs,
             methods: self.methods.into(),

@@ -24,19 +24,62 @@ use self::de::Deserializer;
 use self::error::Failed;
 pub(crate) use self::header::{Header, NeverUsed};
 use self::names::Misnamed;
-pub(crate) use self::names::Names;
 use self::ser::Serializer;
 use super::bounded::Bounded;
 use super::{CodecError, budget};
 
+/// The format of Go peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gorpc;
+
+impl Gorpc {
+    /// `None` where it isn't compiled in.
+    pub(crate) const AVAILABLE: Option<Gorpc> = Some(Gorpc);
+
+    /// Appends a value: at most `limit` bytes.
+    pub(crate) fn encode<T: Serialize>(self, value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
+        encode(value, out, limit)
+    }
+
+    /// Appends the arguments of a method: one as itself, none as `struct{}`, several as a struct.
+    pub(crate) fn encode_args<T: Serialize>(self, args: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
+        append(out, limit, |writer| args.serialize(Serializer::of_args(writer, limit)))
+    }
+
+    /// Appends what an error says, as it is: at most `limit` bytes.
+    pub(crate) fn encode_error(self, error: &impl Display, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
+        let mut writer = Bounded::new(out, limit);
+        let result = write!(writer, "{error}").map_err(CodecError::encode);
+        writer.finish(result)
+    }
+
+    /// Reads the arguments of this method, all of `bytes`. Structs whose fields seem to have other names in Go are an error if `strict`, and
+    /// told of once otherwise.
+    pub(crate) fn decode_args<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        method: &'static str,
+        strict: bool,
+    ) -> Result<T, CodecError> {
+        let (args, misnamed) = read(bytes, What::Arguments)?;
+        names::check(misnamed, method, strict).map(|()| args)
+    }
+
+    /// Reads what this method gave, as [`decode_args`](Gorpc::decode_args) does.
+    pub(crate) fn decode_reply<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        method: &'static str,
+        strict: bool,
+    ) -> Result<T, CodecError> {
+        let (value, misnamed) = read(bytes, What::Value)?;
+        names::check(misnamed, method, strict).map(|()| value)
+    }
+}
+
 /// Appends a value: at most `limit` bytes.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
     append(out, limit, |writer| value.serialize(Serializer::new(writer, limit)))
-}
-
-/// Appends the arguments of a method: one as itself, none as `struct{}`, several as a struct.
-pub(crate) fn encode_args<T: Serialize + ?Sized>(args: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
-    append(out, limit, |writer| args.serialize(Serializer::of_args(writer, limit)))
 }
 
 fn append<F>(out: &mut Vec<u8>, limit: usize, write: F) -> Result<(), CodecError>
@@ -51,28 +94,9 @@ where
     writer.finish(result)
 }
 
-/// Appends what an error says, as it is: at most `limit` bytes.
-pub(crate) fn write_text(error: &impl Display, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
-    let mut writer = Bounded::new(out, limit);
-    let result = write!(writer, "{error}").map_err(CodecError::encode);
-    writer.finish(result)
-}
-
 /// Reads the value that `bytes` hold, all of them.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     read(bytes, What::Value).map(|(value, _)| value)
-}
-
-/// Reads what a method gave, all of `bytes`.
-pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], names: Names) -> Result<T, CodecError> {
-    let (value, misnamed) = read(bytes, What::Value)?;
-    names.check(misnamed).map(|()| value)
-}
-
-/// Reads the arguments of a method, all of `bytes`.
-pub(crate) fn decode_args<T: DeserializeOwned>(bytes: &[u8], names: Names) -> Result<T, CodecError> {
-    let (args, misnamed) = read(bytes, What::Arguments)?;
-    names.check(misnamed).map(|()| args)
 }
 
 #[derive(Clone, Copy)]

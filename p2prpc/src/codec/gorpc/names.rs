@@ -40,27 +40,14 @@ impl fmt::Display for Misnamed {
     }
 }
 
-/// Of which method the values are, and what becomes of structs whose fields seem to have other names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Names {
-    method: &'static str,
-    strict: bool,
-}
-
-impl Names {
-    /// Of this method: an error if `strict`, said once otherwise.
-    pub(crate) const fn new(method: &'static str, strict: bool) -> Self {
-        Names { method, strict }
+/// An error if `strict`, said once of a method otherwise.
+pub(super) fn check(misnamed: Option<Misnamed>, method: &'static str, strict: bool) -> Result<(), CodecError> {
+    let Some(misnamed) = misnamed else { return Ok(()) };
+    if strict {
+        return Err(CodecError::decode(misnamed));
     }
-
-    pub(super) fn check(self, misnamed: Option<Misnamed>) -> Result<(), CodecError> {
-        let Some(misnamed) = misnamed else { return Ok(()) };
-        if self.strict {
-            return Err(CodecError::decode(misnamed));
-        }
-        if TOLD.lock().insert(self.method) {
-            tracing::warn!(method = self.method, "fields that were needed are zero: {misnamed}");
-        }
-        Ok(())
+    if TOLD.lock().insert(method) {
+        tracing::warn!(method, "fields that were needed are zero: {misnamed}");
     }
+    Ok(())
 }

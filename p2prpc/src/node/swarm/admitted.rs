@@ -50,7 +50,7 @@ impl Driver {
     /// A connection to the peer that may be about to be closed, if there is no other kind.
     pub(super) fn fresh_connection(&self, peer: PeerId) -> Option<ConnectionId> {
         let fresh = self.fresh.of(peer);
-        let all = self.core.links().iter().find(|link| link.peer() == peer).map_or(0, |link| link.connections().len());
+        let all = self.core.connections_with(&peer).len();
         fresh.last().copied().filter(|_| all <= fresh.len())
     }
 

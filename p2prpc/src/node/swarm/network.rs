@@ -58,8 +58,7 @@ impl Driver {
 
     /// Where the other end of a connection is.
     fn address_of(&self, peer: PeerId, connection: ConnectionId) -> Option<Multiaddr> {
-        let link = self.core.links().into_iter().find(|link| link.peer() == peer)?;
-        let connections = link.connections();
+        let connections = self.core.connections_with(&peer);
         connections.iter().find(|known| known.id() == connection).map(|known| known.remote().clone())
     }
 

@@ -10,15 +10,15 @@ use parking_lot::Mutex;
 
 use super::in_flight::Calls;
 use super::send_queue::{BULK_FROM, Bulk, SendQueue};
-use crate::call::Request;
-use crate::call::{PendingCall, Place};
+use crate::call::{CallHead, PendingCall, Place, Request};
 use crate::clock::now;
 use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::{Limits, MESSAGE_LIMIT};
 use crate::metadata::Metadata;
 use crate::peer::connection::Connection;
-use crate::peer::session::{SessionConfig, too_late};
+use crate::peer::session::too_late;
+use crate::peer::session_config::SessionConfig;
 use crate::wire::{self, Hello, MetadataBuf};
 
 pub(crate) use super::pipe::ByteStream;
@@ -48,7 +48,7 @@ pub(crate) struct ClientStream {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) out: SendQueue<Origin>,
+    pub(crate) out: SendQueue<Metadata>,
     pub(crate) calls: Calls<InFlight>,
     /// Bytes of request bodies in flight to the peer, on whichever stream.
     pub(super) bytes: Arc<AtomicUsize>,
@@ -75,22 +75,13 @@ pub(crate) struct PeerLimits {
     pub(super) bytes: usize,
 }
 
-/// What makes a large request again if it was not sent.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) codec: CodecId,
-    pub(crate) metadata: Metadata,
-}
-
 /// A call under way.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pub(crate) slot: Arc<PendingCall>,
-    pub(crate) method: &'static str,
-    pub(crate) deadline: Instant,
+    pub(crate) call: Arc<PendingCall>,
+    pub(crate) head: CallHead,
     pub(crate) bytes: usize,
     pub(crate) resends: u8,
-    pub(crate) again: bool,
 }
 
 impl ClientStream {
@@ -145,12 +136,13 @@ impl ClientStream {
     pub(crate) fn submit(
         &self,
         request: &Request<'_>,
-        slot: &Arc<PendingCall>,
+        call: &Arc<PendingCall>,
         resends: u8,
         config: &SessionConfig,
     ) -> Result<(), Refused> {
         let now = now();
-        let left = request.deadline.saturating_duration_since(now);
+        let (head, body) = (request.head, request.payload.natively().map_err(Refused::Failed)?);
+        let left = head.deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(Refused::Failed(too_late()));
         }
@@ -159,7 +151,6 @@ impl ClientStream {
         } else {
             MetadataBuf::from_pairs(request.metadata.iter()).map_err(invalid)?
         };
-        let body = request.body.as_slice();
         let (waker, alone) = {
             let mut shared = self.shared.lock();
             shared.room_for(body.len(), config)?;
@@ -167,8 +158,8 @@ impl ClientStream {
             let chunk = if body.len() <= BULK_FROM { body } else { &[] };
             let frame = wire::Request {
                 id,
-                method: request.method,
-                codec: u64::from(request.codec.get()),
+                method: head.method.full,
+                codec: u64::from(head.codec.get()),
                 deadline: Some(left),
                 metadata: metadata.view(),
                 body_len: body.len() as u64,
@@ -176,24 +167,16 @@ impl ClientStream {
             };
             wire::encode_request(shared.out.frames(), &frame).map_err(invalid)?;
             if chunk.len() < body.len() {
-                let of = Origin { codec: request.codec, metadata: request.metadata.clone() };
-                shared.out.push_bulk(Bulk { id, head: None, body: request.body.to_bytes(), sent: 0, of });
+                let (body, of) = (request.payload.keep(body), request.metadata.clone());
+                shared.out.push_bulk(Bulk { id, head: None, body, sent: 0, of });
             }
-            slot.set_place(Place::Sent { stream: self.number, id });
+            call.set_place(Place::Mux { stream: self.number, id });
             shared.bytes.fetch_add(body.len(), Ordering::Relaxed);
             config.in_flight.bytes.fetch_add(body.len(), Ordering::Relaxed);
-            let call = InFlight {
-                slot: slot.clone(),
-                method: request.method,
-                deadline: request.deadline,
-                bytes: body.len(),
-                resends,
-                again: request.again,
-            };
-            shared.calls.push(call);
+            shared.calls.push(InFlight { call: call.clone(), head, bytes: body.len(), resends });
             config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
-            if shared.next_deadline.is_none_or(|next| request.deadline < next) {
-                shared.next_deadline = Some(request.deadline);
+            if shared.next_deadline.is_none_or(|next| head.deadline < next) {
+                shared.next_deadline = Some(head.deadline);
                 (shared.out.take_any_waker(), false)
             } else {
                 (shared.out.take_waker(), shared.calls.len() == 1 && body.len() <= BULK_FROM)
@@ -240,12 +223,12 @@ impl ClientStream {
     pub(crate) fn give_back(&self, config: &SessionConfig) {
         let (calls, waker) = {
             let mut shared = self.shared.lock();
-            let ids: Vec<u64> = shared.calls.iter().filter(|(_, call)| call.again).map(|(id, _)| id).collect();
+            let ids: Vec<u64> = shared.calls.iter().filter(|(_, call)| call.head.again).map(|(id, _)| id).collect();
             let mut calls = Vec::with_capacity(ids.len());
             for id in ids {
                 if let Some(call) = shared.take(id, config) {
                     let incomplete = shared.give_up(id);
-                    calls.push((call.slot, incomplete));
+                    calls.push((call.call, incomplete));
                 }
             }
             (calls, shared.out.take_waker())
@@ -253,9 +236,9 @@ impl ClientStream {
         if let Some(waker) = waker {
             waker.wake();
         }
-        for (slot, incomplete) in calls {
+        for (call, incomplete) in calls {
             let delivery = if incomplete { Delivery::NeverSent } else { Delivery::MayHaveRun };
-            slot.complete(Err(RpcError::new(ErrorKind::ConnectionLost, delivery, "the connection is silent")));
+            call.complete(Err(RpcError::new(ErrorKind::ConnectionLost, delivery, "the connection is silent")));
         }
     }
 

@@ -18,7 +18,7 @@ use crate::clock::later;
 use crate::error::{ErrorKind, RpcError};
 use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
 use crate::peer::mux::send_queue::Writer;
-use crate::peer::session::PeerLink;
+use crate::peer::session::PeerSession;
 use crate::peer::timer::EarliestTimer;
 use crate::peer::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, NOT_ADMITTED, SHRINK_AFTER, now};
 use crate::scratch::Scratch;
@@ -50,10 +50,10 @@ enum Written {
 }
 
 /// Drive `stream` until it ends.
-pub(crate) async fn drive(link: Arc<PeerLink>, stream: Arc<ClientStream>) {
-    let replies = Replies::new(link.clone(), stream.clone());
+pub(crate) async fn drive(session: Arc<PeerSession>, stream: Arc<ClientStream>) {
+    let replies = Replies::new(session.clone(), stream.clone());
     let mut driver = Driver {
-        link,
+        session,
         received: RecvBuffer::default(),
         alarm: EarliestTimer::default(),
         replies,
@@ -73,7 +73,7 @@ pub(crate) async fn drive(link: Arc<PeerLink>, stream: Arc<ClientStream>) {
         End::Broken(rule) => {
             let mut farewell = Vec::new();
             if matches!(written, Written::Nothing) {
-                let _ = wire::encode_hello(&mut farewell, &hello(&driver.link.config().limits));
+                let _ = wire::encode_hello(&mut farewell, &hello(&driver.session.config().limits));
             }
             wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
             let _ = tokio::time::timeout(LINGER, async {
@@ -90,7 +90,7 @@ pub(crate) async fn drive(link: Arc<PeerLink>, stream: Arc<ClientStream>) {
 }
 
 struct Driver {
-    link: Arc<PeerLink>,
+    session: Arc<PeerSession>,
     received: RecvBuffer,
     alarm: EarliestTimer,
     replies: Replies,
@@ -191,15 +191,15 @@ impl Driver {
         let mut completed: Vec<(Arc<PendingCall>, Answer)> = Vec::new();
         let (flush, retire, under_way) = {
             let mut shared = stream.shared.lock();
-            let config = self.link.config();
+            let config = self.session.config();
             if let Some(hello) = self.replies.hello.take() {
                 shared.peer = PeerLimits::of(&hello, true);
-                config.opener.greeted(self.link.peer());
+                config.opener.greeted(self.session.peer());
             }
             for (id, answer) in self.replies.done.drain(..) {
                 if let Some(call) = shared.take(id, config) {
                     shared.out.remove_bulk(id);
-                    completed.push((call.slot, answer));
+                    completed.push((call.call, answer));
                 }
             }
             let go_away = self.replies.go_away.take();
@@ -209,7 +209,7 @@ impl Driver {
                 for id in refused {
                     shared.out.remove_bulk(id);
                     if let Some(call) = shared.take(id, config) {
-                        completed.push((call.slot, Err(error.clone()).into()));
+                        completed.push((call.call, Err(error.clone()).into()));
                     }
                 }
             }
@@ -219,14 +219,14 @@ impl Driver {
             (std::mem::take(&mut shared.wanted), go_away.is_some(), shared.calls.len())
         };
         if retire {
-            self.link.retire(stream);
+            self.session.retire(stream);
         }
         let many = completed.len() > 1 && completed.len().saturating_add(under_way) >= BATCH_FROM;
         for (slot, answer) in completed {
             slot.complete(answer);
         }
         if flush {
-            self.link.flush();
+            self.session.flush();
         }
         many
     }
@@ -280,9 +280,9 @@ impl Driver {
                 return Some(End::Lost("the peer left too many calls on older streams without an answer".into()));
             }
             if shared.next_deadline.is_some_and(|next| next <= now) {
-                let config = self.link.config();
+                let config = self.session.config();
                 let ids: Vec<u64> =
-                    shared.calls.iter().filter(|(_, call)| call.deadline <= now).map(|(id, _)| id).collect();
+                    shared.calls.iter().filter(|(_, call)| call.head.deadline <= now).map(|(id, _)| id).collect();
                 for id in ids {
                     let Some(call) = shared.take(id, config) else { continue };
                     let error = if shared.give_up(id) {
@@ -290,9 +290,9 @@ impl Driver {
                     } else {
                         RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")
                     };
-                    late.push((call.slot, error));
+                    late.push((call.call, error));
                 }
-                shared.next_deadline = shared.calls.iter().map(|(_, call)| call.deadline).min();
+                shared.next_deadline = shared.calls.iter().map(|(_, call)| call.head.deadline).min();
             }
             if let Some(next) = shared.next_deadline {
                 self.alarm.not_after(next);
@@ -315,7 +315,7 @@ impl Driver {
                 } else {
                     self.alarm.not_after(shrink_at);
                 }
-                let at = since.checked_add(self.link.config().idle_timeout);
+                let at = since.checked_add(self.session.config().idle_timeout);
                 if at.is_some_and(|at| now >= at) {
                     shared.taking = false;
                     return Some(End::Done);
@@ -334,7 +334,7 @@ impl Driver {
             slot.complete(Err(error));
         }
         if flush {
-            self.link.flush();
+            self.session.flush();
         }
         None
     }
@@ -351,7 +351,7 @@ impl Driver {
             let mut pipe = stream.pipe.lock();
             let mut shared = stream.shared.lock();
             shared.taking = false;
-            let config = self.link.config();
+            let config = self.session.config();
             let shared = &mut *shared;
             let ids: Vec<u64> = shared.calls.iter().map(|(id, _)| id).collect();
             let mut calls: HashMap<u64, _> = HashMap::with_capacity(ids.len());
@@ -379,9 +379,9 @@ impl Driver {
             }
         };
         for call in lost.into_values() {
-            call.slot.complete(Err(error.clone()));
+            call.call.complete(Err(error.clone()));
         }
-        self.link.ended(stream, unsent);
+        self.session.ended(stream, unsent);
         (io, written)
     }
 }

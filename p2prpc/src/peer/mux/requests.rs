@@ -8,6 +8,7 @@ use futures::FutureExt;
 use hashbrown::HashMap;
 
 use super::server::{ServerStream, answer_at_once, body_len, error_frame, size};
+use crate::call::Format;
 use crate::codec::CodecId;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
@@ -16,8 +17,7 @@ use crate::peer::mux::reassembly::Reassembly;
 use crate::peer::mux::send_queue::Writer;
 use crate::peer::mux::useless::Useless;
 use crate::peer::now as clock;
-use crate::server::{Admitted, LARGE_BODY, Router, TOO_MANY_BYTES, TOO_MANY_CALLS};
-use crate::service::Form;
+use crate::server::{Admitted, Arriving, LARGE_BODY, Refusal, Router};
 use crate::wire::{self, Frame, Hello, Role};
 
 const TOO_LONG: &str = "a body is longer than announced";
@@ -135,8 +135,8 @@ impl Requests {
             return Ok(());
         }
         match self.admit(request, rest == 0, now) {
-            Err((kind, detail)) => {
-                error_frame(writer.frames(), request.id, kind, Delivery::NeverSent, detail);
+            Err(refusal) => {
+                refuse(writer, request.id, refusal);
                 Ok(())
             }
             Ok(coming) if rest == 0 => {
@@ -151,32 +151,22 @@ impl Requests {
         }
     }
 
-    fn admit(
-        &self,
-        request: &wire::Request<'_>,
-        whole: bool,
-        now: Instant,
-    ) -> Result<Coming, (ErrorKind, &'static str)> {
+    fn admit(&self, request: &wire::Request<'_>, whole: bool, now: Instant) -> Result<Coming, Refusal> {
         let stream = &*self.stream;
         let metadata = Metadata::from_checked(request.metadata.iter());
-        let call = stream
-            .server
-            .admit(&self.router, &stream.account, stream.peer, request.method, metadata, request.deadline, whole, now)
-            .map_err(|refusal| (refusal.kind, refusal.detail))?;
+        let call = Arriving { peer: stream.peer, metadata, left: request.deadline, whole, now };
+        let call = stream.server.admit(self.router.find(request.method), &stream.account, call)?;
         let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
-        let Some(codec) = codec else {
-            return Err((ErrorKind::UnsupportedCodec, "the peer was built without it"));
-        };
+        let codec = codec.ok_or(Refusal::Codec)?;
         if request.body_len > stream.server.limits().max_message as u64 {
-            return Err((ErrorKind::TooLarge, "the arguments are larger than the peer takes (Limits::max_message)"));
+            return Err(Refusal::TooLarge);
         }
         let len = size(request.body_len);
         let bytes = match whole {
             true => stream.account.reserve(len),
             false => stream.account.reserve_coming(len, request.chunk.len()),
         };
-        let Some(bytes) = bytes else { return Err((ErrorKind::Overloaded, TOO_MANY_BYTES)) };
-        Ok(Coming { call, codec, bytes })
+        Ok(Coming { call, codec, bytes: bytes.ok_or(Refusal::NoRoomForBytes)? })
     }
 
     fn body(&mut self, id: u64, chunk: &[u8], rest: usize, now: Instant, writer: &mut Writer) -> Result<(), Fault> {
@@ -209,7 +199,7 @@ impl Requests {
         let come = partial.received();
         if !partial.of.bytes.came(come) {
             self.partials.remove(&id);
-            error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_BYTES);
+            refuse(writer, id, Refusal::NoRoomForBytes);
         } else if whole {
             self.complete(id, writer);
         }
@@ -225,7 +215,7 @@ impl Requests {
                     self.run(id, coming, body, writer);
                 }
             } else {
-                error_frame(writer.frames(), id, ErrorKind::Overloaded, Delivery::NeverSent, TOO_MANY_CALLS);
+                refuse(writer, id, Refusal::NoRoom);
             }
         }
     }
@@ -246,22 +236,22 @@ impl Requests {
     fn run(&mut self, id: u64, coming: Coming, body: impl AsRef<[u8]>, writer: &mut Writer) {
         let Coming { call, codec, bytes } = coming;
         let stream = &self.stream;
-        let route = call.route.clone();
+        let entry = call.entry.clone();
         let began = self.time;
         if call.deadline <= began {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
         }
         let (mut handler, permit, deadline) =
-            stream.server.start(call, Form::Native(codec), body.as_ref(), &stream.account, self.max_message);
+            stream.server.start(call, Format::Native(codec), body.as_ref(), &stream.account, self.max_message);
         // The answer can have its memory.
         drop(body);
-        let unpolled = if route.spawn_first(began) {
-            Some(route)
+        let unpolled = if entry.spawn_first(began) {
+            Some(entry)
         } else {
             let polled = (&mut handler).now_or_never();
             self.time = clock();
-            route.note_first_poll(self.time.saturating_duration_since(began), self.time);
+            entry.note_first_poll(self.time.saturating_duration_since(began), self.time);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
                 stream.account.reply_queued(body_len(&outcome));
@@ -283,7 +273,7 @@ impl Requests {
             error_frame(writer.frames(), id, ErrorKind::DeadlineExceeded, Delivery::NeverSent, "");
             return;
         }
-        self.stream.spawn_large(id, call, Form::Native(codec), bytes, body, self.max_message);
+        self.stream.spawn_large(id, call, Format::Native(codec), bytes, body, self.max_message);
     }
 
     /// Nothing is read: bodies don't stand still by their callers' fault.
@@ -312,4 +302,8 @@ impl Requests {
         }
         next
     }
+}
+
+fn refuse(writer: &mut Writer, id: u64, refusal: Refusal) {
+    error_frame(writer.frames(), id, refusal.kind(), Delivery::NeverSent, refusal.detail());
 }

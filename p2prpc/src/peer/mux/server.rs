@@ -17,13 +17,14 @@ use tokio::task::AbortHandle;
 use super::codes::{code_of, delivery_to_wire};
 use super::send_queue::{BULK_FROM, Bulk, SendQueue, Writer};
 use super::server_task;
+use crate::call::Format;
 use crate::clock::now;
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::{BytesPermit, CallPermit, MESSAGE_LIMIT, PeerAccount};
 use crate::metadata::Metadata;
 use crate::scratch::Scratch;
-use crate::server::{Admitted, Guarded, Route, Server, delivery_of};
-use crate::service::{Ended, Form, NO_ROOM, Outcome};
+use crate::server::{Admitted, Guarded, MethodEntry, Server, delivery_of};
+use crate::service::{NO_ROOM, Outcome, Reply};
 use crate::wire::{self, GoAwayReason, Hello, MetadataBuf, MetadataRef};
 
 /// A call stream that a peer opened, as the rest of the node sees it.
@@ -160,7 +161,7 @@ impl ServerStream {
         deadline: Instant,
         permit: CallPermit,
         bytes: BytesPermit,
-        unpolled: Option<Arc<Route>>,
+        unpolled: Option<Arc<MethodEntry>>,
     ) {
         let call = Call { stream: self.clone(), id, handler, permits: Some((permit, bytes)), unpolled };
         // Held until the task is known, so that it can't end before.
@@ -174,7 +175,7 @@ impl ServerStream {
         self: &Arc<Self>,
         id: u64,
         call: Admitted,
-        form: Form,
+        format: Format,
         bytes: BytesPermit,
         body: Bytes,
         max_message: usize,
@@ -182,7 +183,7 @@ impl ServerStream {
         let (stream, deadline) = (self.clone(), call.deadline);
         let run = async move {
             let (server, account) = (stream.server.clone(), stream.account.clone());
-            let Some((handler, permit)) = server.start_large(call, form, body, account, max_message).await else {
+            let Some((handler, permit)) = server.start_large(call, format, body, account, max_message).await else {
                 return;
             };
             Call { stream, id, handler, permits: Some((permit, bytes)), unpolled: None }.await;
@@ -230,20 +231,20 @@ impl Shared {
     /// Queue an answer whose body is accounted for.
     pub(crate) fn queue(&mut self, id: u64, outcome: Outcome) {
         let metadata = wire_metadata(outcome.metadata.as_deref());
-        match outcome.ended {
-            Ended::Response(body) if body.len() > self.max_message => {
+        match outcome.reply {
+            Reply::Value(body) if body.len() > self.max_message => {
                 self.out.reserve(body.len());
                 too_large(self.out.frames(), id, self.max_message);
             }
-            Ended::Response(body) if body.len() > BULK_FROM => {
+            Reply::Value(body) if body.len() > BULK_FROM => {
                 self.queue_bulk(id, response_head(id, &metadata, body.len()), body);
             }
-            Ended::Application(body) if body.len() > BULK_FROM => {
+            Reply::Error(body) if body.len() > BULK_FROM => {
                 self.queue_bulk(id, application_head(id, &metadata, body.len()), body);
             }
-            ended => {
-                self.out.reserve(ended_len(&ended));
-                small_answer(self.out.frames(), id, ended, &metadata);
+            reply => {
+                self.out.reserve(reply_len(&reply));
+                small_answer(self.out.frames(), id, reply, &metadata);
             }
         }
     }
@@ -260,8 +261,8 @@ struct Call {
     id: u64,
     handler: Guarded,
     permits: Option<(CallPermit, BytesPermit)>,
-    /// Whose handler it is, if it hasn't been polled: its route is told how long that takes.
-    unpolled: Option<Arc<Route>>,
+    /// Whose handler it is, if it hasn't been polled: its entry is told how long that takes.
+    unpolled: Option<Arc<MethodEntry>>,
 }
 
 impl Future for Call {
@@ -270,11 +271,11 @@ impl Future for Call {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let polled = match self.unpolled.take() {
             None => Pin::new(&mut self.handler).poll(cx),
-            Some(route) => {
+            Some(entry) => {
                 let began = now();
                 let polled = Pin::new(&mut self.handler).poll(cx);
                 let ended = now();
-                route.note_first_poll(ended.saturating_duration_since(began), ended);
+                entry.note_first_poll(ended.saturating_duration_since(began), ended);
                 polled
             }
         };
@@ -291,12 +292,12 @@ pub(crate) fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-fn ended_len(ended: &Ended) -> usize {
-    ended.body_len().unwrap_or_default()
+fn reply_len(reply: &Reply) -> usize {
+    reply.body_len().unwrap_or_default()
 }
 
 pub(crate) fn body_len(outcome: &Outcome) -> usize {
-    ended_len(&outcome.ended)
+    reply_len(&outcome.reply)
 }
 
 fn wire_metadata(metadata: Option<&Metadata>) -> MetadataBuf {
@@ -305,18 +306,18 @@ fn wire_metadata(metadata: Option<&Metadata>) -> MetadataBuf {
 
 // None of these frames can break a rule of the wire: ids come from decoded requests and chunks are small.
 
-fn small_answer(frames: &mut Vec<u8>, id: u64, ended: Ended, metadata: &MetadataBuf) {
-    match ended {
-        Ended::Response(body) => {
+fn small_answer(frames: &mut Vec<u8>, id: u64, reply: Reply, metadata: &MetadataBuf) {
+    match reply {
+        Reply::Value(body) => {
             let (metadata, body_len) = (metadata.view(), body.len() as u64);
             let _ = wire::encode_response(frames, &wire::Reply { id, metadata, body_len, chunk: &body.0 });
         }
-        Ended::Application(body) => {
+        Reply::Error(body) => {
             let reply = application(id, metadata, body.len(), &body.0);
             let _ = wire::encode_error(frames, &reply);
         }
-        Ended::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
-        Ended::NoRoom => error_frame(frames, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM),
+        Reply::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
+        Reply::NoRoom => error_frame(frames, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM),
     }
 }
 
@@ -364,6 +365,6 @@ pub(crate) fn answer_at_once(writer: &mut Writer, id: u64, outcome: Outcome) -> 
     }
     writer.reserve(body_len(&outcome));
     let metadata = wire_metadata(outcome.metadata.as_deref());
-    small_answer(writer.frames(), id, outcome.ended, &metadata);
+    small_answer(writer.frames(), id, outcome.reply, &metadata);
     None
 }

@@ -87,7 +87,7 @@ async fn read_reply(reader: impl AsyncRead + Unpin, max_reply: usize) -> RawResu
         return failed(error, err_type);
     }
     let value = reading.value(max_reply, |_| true).await;
-    value.map(RawReply::Response).map_err(|unread| unreadable(unread, max_reply))
+    value.map(RawReply::Value).map_err(|unread| unreadable(unread, max_reply))
 }
 
 /// What the peer says of its failure.
@@ -101,7 +101,7 @@ fn failed(error: String, err_type: i64) -> RawResult {
         }
         error_type::AUTHORIZATION => RpcError::never_sent(ErrorKind::NotServed, error),
         error_type::SERVER | error_type::CLIENT => RpcError::answered(ErrorKind::Internal, error),
-        _ => return Ok(RawReply::Application(error.into())),
+        _ => return Ok(RawReply::Error(error.into())),
     })
 }
 

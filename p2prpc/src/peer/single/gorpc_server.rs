@@ -13,11 +13,14 @@ use libp2p::PeerId;
 use tokio::time::timeout;
 
 use super::reader::{Reading, Unread};
-use crate::codec::gorpc::Names;
+use crate::call::Format;
+use crate::clock::now;
+use crate::codec::gorpc::Gorpc;
 use crate::error::ErrorKind;
 use crate::limits::{BytesPermit, PeerAccount};
-use crate::server::{Admitted, GorpcRefusal, LARGE_BODY, Server, TOO_MANY_CALLS};
-use crate::service::{Ended, Form, NO_ROOM};
+use crate::metadata::Metadata;
+use crate::server::{Admitted, Arriving, LARGE_BODY, Refusal, Server};
+use crate::service::{NO_ROOM, Reply};
 use crate::wire::gorpc::header::{MAX_SERVICE_ID, Response, ServiceId, error_type};
 use crate::wire::gorpc::scan::Hopeless;
 
@@ -116,14 +119,17 @@ where
             .map_err(|error| Turned::refused(format_args!("error reading service ID: {error}")))?;
         let streaming = self.reading.is_empty();
         let ServiceId { name, method } = &self.service;
-        let mut call = server.admit_gorpc(&self.account, peer, name, method).map_err(|refusal| match refusal {
-            GorpcRefusal::NoService => Turned::refused(format_args!("rpc: can't find service {name}")),
-            GorpcRefusal::NoMethod => Turned::refused(format_args!("rpc: can't find method {method}")),
-            GorpcRefusal::Denied => Turned::Refused(
+        let router = server.router();
+        let arriving = Arriving { peer, metadata: Metadata::default(), left: None, whole: false, now: now() };
+        let call = server.admit(router.find_gorpc(name, method), &self.account, arriving);
+        let mut call = call.map_err(|refusal| match refusal {
+            Refusal::NoService => Turned::refused(format_args!("rpc: can't find service {name}")),
+            Refusal::NoMethod => Turned::refused(format_args!("rpc: can't find method {method}")),
+            Refusal::Denied => Turned::Refused(
                 error_type::AUTHORIZATION,
                 format!("client does not have permissions to call {name}.{method}"),
             ),
-            GorpcRefusal::NoRoom(refusal) => Turned::refused(told(refusal.kind, refusal.detail)),
+            other => Turned::refused(told(other.kind(), other.detail())),
         })?;
         let limit = server.limits().max_message;
         let no_room = || Turned::refused(told(ErrorKind::Overloaded, "too many bytes are in flight here"));
@@ -144,7 +150,7 @@ where
         match args {
             Ok(args) => {
                 if !call.permit.begin() {
-                    return Err(Turned::refused(told(ErrorKind::Overloaded, TOO_MANY_CALLS)));
+                    return Err(Turned::refused(told(Refusal::NoRoom.kind(), Refusal::NoRoom.detail())));
                 }
                 let streaming = streaming || !self.reading.is_empty();
                 Ok(Request { call, args, streaming, _bytes: bytes })
@@ -164,40 +170,39 @@ where
         let Request { call, args, streaming, _bytes: bytes } = request;
         let max_reply = server.limits().max_message;
         let deadline = call.deadline;
-        let names = Names::new(call.route.descriptor().full_name, false);
         let (handler, permit) = if args.len() > LARGE_BODY {
             let account = self.account.clone();
-            let Some(started) = server.start_large(call, Form::Gorpc(names), args, account, max_reply).await else {
+            let Some(started) = server.start_large(call, Format::Gorpc(Gorpc), args, account, max_reply).await else {
                 return;
             };
             started
         } else {
-            let (handler, permit, _) = server.start(call, Form::Gorpc(names), &args, &self.account, max_reply);
+            let (handler, permit, _) = server.start(call, Format::Gorpc(Gorpc), &args, &self.account, max_reply);
             drop(args);
             (handler, permit)
         };
         drop(bytes);
         let ended = tokio::select! {
             biased;
-            outcome = handler => outcome.ended,
+            outcome = handler => outcome.reply,
             end = given_up(&mut self.reading, streaming) => match end {
                 GivenUp::Ended => return self.fail(error_type::NON_RPC, CANCELLED.into()).await,
                 GivenUp::Reset => return,
             },
-            () = tokio::time::sleep_until(deadline.into()) => Ended::Failed(ErrorKind::DeadlineExceeded, String::new()),
+            () = tokio::time::sleep_until(deadline.into()) => Reply::Failed(ErrorKind::DeadlineExceeded, String::new()),
         };
         let account = self.account.clone();
         let _queued = Queued::new(&account, ended.body_len().unwrap_or_default());
         drop(permit);
         match ended {
-            Ended::Response(body) => self.answer(String::new(), error_type::NON_RPC, &body.0).await,
-            Ended::Application(text) => {
+            Reply::Value(body) => self.answer(String::new(), error_type::NON_RPC, &body.0).await,
+            Reply::Error(text) => {
                 let text = String::from_utf8_lossy(&text.0).into_owned();
                 let text = if text.is_empty() { SPEECHLESS.into() } else { text };
                 self.fail(error_type::NON_RPC, text).await;
             }
-            Ended::Failed(kind, detail) => self.fail(error_type::SERVER, told(kind, &detail)).await,
-            Ended::NoRoom => self.fail(error_type::SERVER, NO_ROOM.into()).await,
+            Reply::Failed(kind, detail) => self.fail(error_type::SERVER, told(kind, &detail)).await,
+            Reply::NoRoom => self.fail(error_type::SERVER, NO_ROOM.into()).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Places for calls under way at one peer, and a bounded queue before them.
+//! Permits for calls under way at one peer, and a bounded queue before them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,35 +7,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many calls at once; of those past them, so many wait.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
 
 /// What a call takes with it until it is over.
-pub(super) type Place = OwnedSemaphorePermit;
+pub(super) type Permit = OwnedSemaphorePermit;
 
 /// A call's turn: there already, or to come.
 #[derive(Debug)]
 pub(super) enum Turn {
-    Now(Place),
+    Now(Permit),
     Later(Waiting),
 }
 
 /// One that waits.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<Places>);
+pub(super) struct Waiting(Arc<Permits>);
 
-impl Places {
-    pub(super) fn new(places: usize, max_waiting: usize) -> Arc<Self> {
-        Arc::new(Places { free: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0), max_waiting })
+impl Permits {
+    pub(super) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
+        Arc::new(Permits { free: Arc::new(Semaphore::new(permits)), waiting: AtomicUsize::new(0), max_waiting })
     }
 
     /// `None` if too many wait already. Those that wait are not overtaken.
     pub(super) fn queue_up(self: &Arc<Self>) -> Option<Turn> {
-        if let Ok(place) = self.free.clone().try_acquire_owned() {
-            return Some(Turn::Now(place));
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Some(Turn::Now(permit));
         }
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -46,10 +46,10 @@ impl Places {
 }
 
 impl Turn {
-    /// `None` if there are no places any more.
-    pub(super) async fn come(self) -> Option<Place> {
+    /// `None` if there are no permits any more.
+    pub(super) async fn come(self) -> Option<Permit> {
         match self {
-            Turn::Now(place) => Some(place),
+            Turn::Now(permit) => Some(permit),
             Turn::Later(waiting) => waiting.0.free.clone().acquire_owned().await.ok(),
         }
     }

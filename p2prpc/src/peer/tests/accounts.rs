@@ -217,13 +217,13 @@ async fn nothing_is_left_of_our_own_calls() {
                 }
                 _ => sleep(time(random)).await,
             }
-            while let Ok(link) = calling.asked.try_recv() {
+            while let Ok(session) = calling.asked.try_recv() {
                 match random.random_range(0..10) {
-                    0 => link.open_failed(&RpcError::never_sent(ErrorKind::Unreachable, "")),
+                    0 => session.open_failed(&RpcError::never_sent(ErrorKind::Unreachable, "")),
                     1 => {}
                     _ => {
                         let (ours, theirs) = tokio::io::duplex(pipe(random));
-                        link.attach(&Connection::of_test(1), ours.compat());
+                        session.attach(&Connection::of_test(1), ours.compat());
                         let random = StdRng::seed_from_u64(random.random());
                         tokio::spawn(serve(Peer::new(theirs), random));
                     }
@@ -231,7 +231,7 @@ async fn nothing_is_left_of_our_own_calls() {
             }
         }
         sleep(Duration::from_secs(200)).await;
-        assert_eq!(calling.link.config().in_use(), (0, 0), "seed {seed}");
+        assert_eq!(calling.session.config().in_use(), (0, 0), "seed {seed}");
         for (n, (call, cancelled)) in calls.iter().enumerate() {
             let ended = timeout(Duration::from_millis(1), call.result()).await.is_ok();
             assert!(ended || *cancelled, "seed {seed}: call {n} never ended");

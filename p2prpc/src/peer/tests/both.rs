@@ -18,7 +18,7 @@ const ENOUGH: u32 = 60;
 struct ServedEnd {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
-    link: Arc<PeerLink>,
+    session: Arc<PeerSession>,
     probe: Arc<Probe>,
 }
 
@@ -27,24 +27,24 @@ impl ServedEnd {
         let server = Arc::new(Server::new(PeerId::random(), limits.clone(), Handle::unstarted()));
         let probe = Arc::<Probe>::default();
         server.serve(service::service(probe.clone())).unwrap();
-        let (link, _) = link(limits);
-        let account = server.accounts().open(link.peer(), None);
-        ServedEnd { server, account, link, probe }
+        let (session, _) = session(limits);
+        let account = server.accounts().open(session.peer(), None);
+        ServedEnd { server, account, session, probe }
     }
 }
 
 /// Opens a stream to the server whenever one is asked for, and breaks it after a while.
-async fn connect(mut asked: mpsc::UnboundedReceiver<Arc<PeerLink>>, served: Arc<ServedEnd>) {
+async fn connect(mut asked: mpsc::UnboundedReceiver<Arc<PeerSession>>, served: Arc<ServedEnd>) {
     let mut random = StdRng::seed_from_u64(1);
-    while let Some(link) = asked.recv().await {
+    while let Some(session) = asked.recv().await {
         let (ours, mut theirs) = tokio::io::duplex(random.random_range(100..200_000));
         let (near, mut far) = tokio::io::duplex(64 * 1024);
         let lives = Duration::from_millis(random.random_range(1..80));
         tokio::spawn(async move {
             let _ = timeout(lives, tokio::io::copy_bidirectional(&mut far, &mut theirs)).await;
         });
-        link.attach(&Connection::of_test(1), near.compat());
-        ServerStream::spawn(served.server.clone(), served.account.clone(), served.link.peer(), ours.compat());
+        session.attach(&Connection::of_test(1), near.compat());
+        ServerStream::spawn(served.server.clone(), served.account.clone(), served.session.peer(), ours.compat());
     }
 }
 
@@ -68,7 +68,7 @@ async fn call_until(calling: Calling, seed: u64, enough: Arc<AtomicU32>) -> (u32
             continue;
         }
         match timeout(time + Duration::from_secs(5), call.result()).await.expect("a call never ended") {
-            Ok(RawReply::Response(body)) => {
+            Ok(RawReply::Value(body)) => {
                 assert_eq!(body, encoded(&text));
                 answered += 1;
                 enough.fetch_add(1, Ordering::Relaxed);
@@ -89,12 +89,12 @@ async fn call_until(calling: Calling, seed: u64, enough: Arc<AtomicU32>) -> (u32
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_call_ends_and_leaves_nothing_while_streams_break() {
     let served = Arc::new(ServedEnd::new(Limits::default()));
-    let (link, asked) = link(Limits { max_calls_per_peer: 64, ..Limits::default() });
+    let (session, asked) = session(Limits { max_calls_per_peer: 64, ..Limits::default() });
     let connecting = tokio::spawn(connect(asked, served.clone()));
     let enough = Arc::<AtomicU32>::default();
     let callers: Vec<_> = (0..32)
         .map(|seed| {
-            let calling = Calling::over(link.clone(), mpsc::unbounded_channel().1);
+            let calling = Calling::over(session.clone(), mpsc::unbounded_channel().1);
             tokio::spawn(call_until(calling, seed, enough.clone()))
         })
         .collect();
@@ -105,10 +105,10 @@ async fn every_call_ends_and_leaves_nothing_while_streams_break() {
     }
     assert!(answered >= ENOUGH && lost > 0, "{answered} of {} were answered", answered + lost);
     let cleared = timeout(Duration::from_secs(10), async {
-        while link.config().in_use() != (0, 0) || served.account.in_use() != (0, 0, 0) || served.probe.alive() > 0 {
+        while session.config().in_use() != (0, 0) || served.account.in_use() != (0, 0, 0) || served.probe.alive() > 0 {
             sleep(Duration::from_millis(10)).await;
         }
     });
-    assert!(cleared.await.is_ok(), "{:?} {:?}", link.config().in_use(), served.account.in_use());
+    assert!(cleared.await.is_ok(), "{:?} {:?}", session.config().in_use(), served.account.in_use());
     connecting.abort();
 }

@@ -230,10 +230,10 @@ async fn answers_to_all_peers_together_wait_for_room() {
     let served = greeted(limits, 1024).await;
     let mut peers = Vec::new();
     for _ in 0..8 {
-        let (link, _) = link(Limits::default());
-        let account = served.server.accounts().open(link.peer(), None);
+        let (session, _) = session(Limits::default());
+        let account = served.server.accounts().open(session.peer(), None);
         let (ours, theirs) = tokio::io::duplex(1024);
-        ServerStream::spawn(served.server.clone(), account.clone(), link.peer(), ours.compat());
+        ServerStream::spawn(served.server.clone(), account.clone(), session.peer(), ours.compat());
         let mut peer = Peer::new(theirs);
         peer.hello().await;
         for id in 1..=2 {

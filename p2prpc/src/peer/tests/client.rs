@@ -31,7 +31,7 @@ async fn is_broken(calling: Calling, mut peer: Peer, call: Ongoing, rule: &str) 
     let farewell = peer.rest().await.pop();
     assert!(matches!(&farewell, Some(Got::GoAway { reason: GoAwayReason::ProtocolError, .. })), "{farewell:?}");
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +172,7 @@ async fn nothing_is_kept_of_answers_that_nobody_waits_for() {
         peer.send(Frame::Body { id: 42, chunk: &[7; 64 * 1024] }).await;
     }
     assert_eq!(live.reply().await.len(), 4 << 20);
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +194,7 @@ async fn replies_past_the_limit_on_bytes_are_refused() {
     drop(peer);
     assert_eq!(first.error().await.kind(), ErrorKind::ConnectionLost);
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,16 +220,16 @@ async fn replies_of_all_peers_together_are_bounded_by_what_came_of_them() {
     let error = calls[0].error().await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::Answered));
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (2, 2 + (512 << 10)));
+    assert_eq!(calling.session.config().in_use(), (2, 2 + (512 << 10)));
     calls[1].cancel();
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (1, 1));
+    assert_eq!(calling.session.config().in_use(), (1, 1));
     peer.send(Frame::Body { id: 3, chunk: &[7; 64 * 1024] }).await;
     settle().await;
     drop(peer);
     assert_eq!(calls[2].error().await.kind(), ErrorKind::ConnectionLost);
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 /// Each stream is closed as soon as it is there. Gives how many were opened.
@@ -260,7 +260,7 @@ async fn a_server_that_closes_each_stream_at_once_gets_three() {
         assert_eq!(error.kind(), ErrorKind::ConnectionLost);
         assert!(began.elapsed() < Duration::from_secs(1));
         settle().await;
-        assert_eq!(calling.link.config().in_use(), (0, 0));
+        assert_eq!(calling.session.config().in_use(), (0, 0));
     }
 }
 
@@ -273,7 +273,7 @@ async fn a_call_that_waits_for_room_counts_the_streams_that_are_lost() {
     let (opened, error) = closed_at_once(&mut calling, &call, false).await;
     assert_eq!((opened, error.kind(), error.delivery()), (3, ErrorKind::ConnectionLost, Delivery::NeverSent));
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,7 +292,7 @@ async fn a_server_that_goes_away_at_once_fails_the_call() {
         // All that was sent, and the end: no stream is opened for nothing.
         peer.rest().await;
         assert!(timeout(Duration::from_secs(60), calling.asked.recv()).await.is_err());
-        assert_eq!(calling.link.config().in_use(), (0, 0));
+        assert_eq!(calling.session.config().in_use(), (0, 0));
     }
 }
 
@@ -338,7 +338,7 @@ async fn streams_that_went_away_and_never_answer_are_bounded() {
         let result = timeout(Duration::from_secs(1), call.result()).await;
         assert_eq!(result.is_ok(), n < 6, "{n}: {result:?}");
     }
-    assert_eq!(calling.link.config().in_use(), (4, 4));
+    assert_eq!(calling.session.config().in_use(), (4, 4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,7 +358,7 @@ async fn calls_that_come_and_go_do_not_pile_up_at_a_server_that_does_not_read() 
     assert!((6_000..7_000).contains(&queued), "{queued}");
     assert_eq!(first.error().await.kind(), ErrorKind::DeadlineExceeded);
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
     assert!(reads.count() < 100, "{}", reads.count());
 }
 
@@ -381,10 +381,10 @@ async fn a_hello_that_takes_everything_does_not_lift_our_own_limits() {
     peer.send(Frame::Hello(Hello { max_calls, max_message, max_bytes_in_flight, ..Hello::default() })).await;
     let calls: Vec<_> = (0..16).map(|_| calling.call(&vec![1; 4 << 20], LONG)).collect();
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (17, 64 << 20));
+    assert_eq!(calling.session.config().in_use(), (17, 64 << 20));
     assert_eq!(calls[15].slot.place(), Some(Place::Queued));
     first.cancel();
-    assert!(matches!(calls[15].slot.place(), Some(Place::Sent { .. })));
+    assert!(matches!(calls[15].slot.place(), Some(Place::Mux { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,7 +406,7 @@ async fn a_hello_that_takes_little_is_kept_to() {
     assert_eq!(third.slot.place(), Some(Place::Queued), "the bytes in flight leave no room");
     second.cancel();
     settle().await;
-    assert!(matches!(third.slot.place(), Some(Place::Sent { .. })));
+    assert!(matches!(third.slot.place(), Some(Place::Mux { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -419,5 +419,5 @@ async fn calls_that_wait_for_a_connection_are_bounded() {
     for call in &waiting {
         assert_eq!(call.error().await.kind(), ErrorKind::DeadlineExceeded);
     }
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }

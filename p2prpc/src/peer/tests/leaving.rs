@@ -26,8 +26,8 @@ async fn called(again: bool) -> (Calling, Peer, Ongoing, Arc<Connection>) {
 async fn new_calls_go_on_and_one_that_was_sent_may_still_be_answered() {
     let (mut calling, mut old, call, silent) = called(false).await;
     silent.set_suspected(true);
-    assert!(calling.link.leave(&silent));
-    assert!(!calling.link.leave(&silent), "no call goes out on it any more");
+    assert!(calling.session.leave(&silent));
+    assert!(!calling.session.leave(&silent), "no call goes out on it any more");
     let next = calling.call(b"y", LONG);
     let (mut new, _) = calling.accept(PIPE).await;
     new.hello().await;
@@ -41,24 +41,24 @@ async fn new_calls_go_on_and_one_that_was_sent_may_still_be_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_its_caller_makes_again_ends_at_once_and_says_that_it_may_have_run() {
     let (calling, mut old, call, silent) = called(true).await;
-    calling.link.leave(&silent);
+    calling.session.leave(&silent);
     let error = call.error().await;
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::MayHaveRun));
     assert_eq!(old.answer().await, Some(Got::Cancel { id: 1 }), "the handler is stopped, if the peer hears");
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_waits_for_a_stream_gets_one_on_the_other_connection() {
     let (mut calling, _old, _call, silent) = called(false).await;
-    calling.link.leave(&silent);
+    calling.session.leave(&silent);
     silent.set_suspected(true);
     let waits = calling.call(b"y", LONG);
     // The silent one opens a stream that was asked for before, once the other has one.
     let (mut new, _) = calling.accept(PIPE).await;
     let (late, _far) = tokio::io::duplex(PIPE);
-    assert!(calling.link.attach(&silent, late.compat()).is_none());
+    assert!(calling.session.attach(&silent, late.compat()).is_none());
     new.hello().await;
     assert!(matches!(new.answer().await, Some(Got::Request { .. })));
     new.respond(1, b"z").await;
@@ -74,12 +74,12 @@ async fn bytes_under_way_on_the_stream_that_was_left_count_for_the_peer() {
     old.hello().await;
     settle().await;
     let silent = std::mem::replace(&mut calling.on, Connection::of_test(2));
-    calling.link.leave(&silent);
+    calling.session.leave(&silent);
     let second = calling.call(&BODY, LONG);
     let (mut new, _) = calling.accept(PIPE).await;
     new.hello().await;
     settle().await;
-    assert_eq!(calling.link.config().in_use().1, BODY.len(), "the second waits for room");
+    assert_eq!(calling.session.config().in_use().1, BODY.len(), "the second waits for room");
     first.cancel();
     assert!(matches!(new.answer().await, Some(Got::Request { .. })), "and has it now");
     new.respond(1, b"z").await;

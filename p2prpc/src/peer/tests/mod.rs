@@ -22,9 +22,8 @@ use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::{Connection, Opener, PeerLink, ServerStream, SessionConfig};
-use crate::call::{Body, Handle, Link, Request};
-use crate::call::{PendingCall, RawReply, RawResult};
+use super::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
+use crate::call::{CallHead, Channel, Handle, MethodNames, Payload, PendingCall, RawReply, RawResult, Request};
 use crate::codec::CodecId;
 use crate::error::RpcError;
 use crate::limits::{Limits, PeerAccount};
@@ -33,21 +32,25 @@ use crate::server::Server;
 use peer::{Peer, Reads};
 use service::Probe;
 
+const ECHO: MethodNames = MethodNames { full: "Probe.Echo", gorpc: None, gorpc_strict: false };
+
 /// Asks for streams are handed to the test.
-struct Asks(mpsc::UnboundedSender<Arc<PeerLink>>);
+struct Asks(mpsc::UnboundedSender<Arc<PeerSession>>);
 
 impl Opener for Asks {
-    fn open(&self, link: Arc<PeerLink>) {
-        let _ = self.0.send(link);
+    fn open(&self, session: Arc<PeerSession>) {
+        let _ = self.0.send(session);
     }
 
     fn greeted(&self, _: PeerId) {}
+
+    fn answered_in_gorpc(&self, _: PeerId) {}
 }
 
-fn link(limits: Limits) -> (Arc<PeerLink>, mpsc::UnboundedReceiver<Arc<PeerLink>>) {
+fn session(limits: Limits) -> (Arc<PeerSession>, mpsc::UnboundedReceiver<Arc<PeerSession>>) {
     let (asks, asked) = mpsc::unbounded_channel();
-    let config = SessionConfig::new(limits, Duration::from_secs(60), Box::new(Asks(asks)));
-    (PeerLink::new(PeerId::random(), Arc::new(config)), asked)
+    let config = SessionConfig::new(limits, Duration::from_secs(60), false, Box::new(Asks(asks)));
+    (PeerSession::new(PeerId::random(), Arc::new(config)), asked)
 }
 
 /// A node that serves, and a peer that has opened a call stream to it.
@@ -55,7 +58,7 @@ struct Served {
     server: Arc<Server>,
     account: Arc<PeerAccount>,
     stream: Arc<ServerStream>,
-    link: Arc<PeerLink>,
+    session: Arc<PeerSession>,
     probe: Arc<Probe>,
     reads: Reads,
     peer: Peer,
@@ -71,26 +74,26 @@ impl Served {
         let server = Arc::new(Server::new(PeerId::random(), limits.clone(), Handle::unstarted()));
         let probe = Arc::<Probe>::default();
         server.serve(service::service(probe.clone())).unwrap();
-        let (link, _) = link(limits);
-        let account = server.accounts().open(link.peer(), None);
+        let (session, _) = session(limits);
+        let account = server.accounts().open(session.peer(), None);
         let (ours, theirs) = tokio::io::duplex(pipe);
         let (io, reads) = peer::counted(ours.compat());
-        let stream = ServerStream::spawn(server.clone(), account.clone(), link.peer(), io);
-        Served { server, account, stream, link, probe, reads, peer: Peer::new(theirs) }
+        let stream = ServerStream::spawn(server.clone(), account.clone(), session.peer(), io);
+        Served { server, account, stream, session, probe, reads, peer: Peer::new(theirs) }
     }
 
     /// Another stream of the same peer.
     fn another(&self, pipe: usize) -> Peer {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        ServerStream::spawn(self.server.clone(), self.account.clone(), self.link.peer(), ours.compat());
+        ServerStream::spawn(self.server.clone(), self.account.clone(), self.session.peer(), ours.compat());
         Peer::new(theirs)
     }
 }
 
 /// A node that calls, and a peer that is called.
 struct Calling {
-    link: Arc<PeerLink>,
-    asked: mpsc::UnboundedReceiver<Arc<PeerLink>>,
+    session: Arc<PeerSession>,
+    asked: mpsc::UnboundedReceiver<Arc<PeerSession>>,
     /// The connection that streams are opened on.
     on: Arc<Connection>,
     /// Calls are made again by their callers.
@@ -99,12 +102,12 @@ struct Calling {
 
 impl Calling {
     fn new(limits: Limits) -> Self {
-        let (link, asked) = link(limits);
-        Calling::over(link, asked)
+        let (session, asked) = session(limits);
+        Calling::over(session, asked)
     }
 
-    fn over(link: Arc<PeerLink>, asked: mpsc::UnboundedReceiver<Arc<PeerLink>>) -> Self {
-        Calling { link, asked, on: Connection::of_test(1), again: false }
+    fn over(session: Arc<PeerSession>, asked: mpsc::UnboundedReceiver<Arc<PeerSession>>) -> Self {
+        Calling { session, asked, on: Connection::of_test(1), again: false }
     }
 
     /// Waits until a stream is asked for, and opens it.
@@ -118,22 +121,22 @@ impl Calling {
 
     fn call(&self, body: &[u8], timeout: Duration) -> Ongoing {
         let slot = Arc::new(PendingCall::new());
-        let request = Request {
-            method: "Probe.Echo",
+        let head = CallHead {
+            method: &ECHO,
             codec: CodecId::default(),
             deadline: super::now() + timeout,
-            metadata: &Metadata::new(),
-            body: Body::Borrowed(body),
             again: self.again,
+            nested: false,
         };
-        self.link.submit(request, &slot);
-        Ongoing { link: self.link.clone(), slot }
+        let request = Request { head, metadata: &Metadata::new(), payload: Payload::Borrowed(body) };
+        self.session.submit(request, &slot);
+        Ongoing { session: self.session.clone(), slot }
     }
 }
 
 /// A call of ours. Dropping it doesn't cancel it.
 struct Ongoing {
-    link: Arc<PeerLink>,
+    session: Arc<PeerSession>,
     slot: Arc<PendingCall>,
 }
 
@@ -148,14 +151,12 @@ impl Ongoing {
 
     async fn reply(&self) -> Vec<u8> {
         match self.result().await.expect("the call failed") {
-            RawReply::Response(body) | RawReply::Application(body) => body.to_vec(),
-            #[cfg(feature = "gorpc")]
-            other => panic!("{other:?}"),
+            RawReply::Value(body) | RawReply::Error(body) => body.to_vec(),
         }
     }
 
     fn cancel(&self) {
-        self.link.cancel(&self.slot);
+        self.session.cancel(&self.slot);
     }
 }
 

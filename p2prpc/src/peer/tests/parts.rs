@@ -67,7 +67,7 @@ async fn replies_are_whole_however_their_frames_are_cut() {
         dribble(&mut random, &mut peer, &frames).await;
         assert!(call.reply().await == body, "reply {id} is another");
     }
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,12 +138,12 @@ async fn a_call_that_is_cancelled_in_the_middle_of_a_chunk_takes_nothing_with_it
         .await;
     peer.send_bytes(&begun_chunk(1, 50_000, 20_000)).await;
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (1, 1 + 20_000));
+    assert_eq!(calling.session.config().in_use(), (1, 1 + 20_000));
     call.cancel();
     settle().await;
     peer.send_bytes(&[1; 10_000]).await;
     settle().await;
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
     let next = calling.call(b"x", LONG);
     peer.send_bytes(&[1; 20_000]).await;
     peer.send(Frame::Body { id: 1, chunk: &[1; 10_000] }).await;
@@ -198,5 +198,5 @@ async fn calls_that_are_alone_and_not_read_end_in_time() {
         let call = calling.call(&[1; 10_000], Duration::from_secs(5));
         assert_eq!(call.error().await.kind(), ErrorKind::DeadlineExceeded);
     }
-    assert_eq!(calling.link.config().in_use(), (0, 0));
+    assert_eq!(calling.session.config().in_use(), (0, 0));
 }

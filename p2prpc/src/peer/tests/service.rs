@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::codec::{self, CodecId};
-use crate::service::{MethodDescriptor, Service, ServiceBuilder, fallible, infallible};
+use crate::service::{MethodDescriptor, PROBE, Service, ServiceBuilder, fallible, infallible};
 
 /// What the handlers saw.
 #[derive(Debug, Default)]
@@ -79,28 +79,28 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
     ServiceBuilder::new("Probe", "", probe)
         .method(descriptor("Probe.Echo", "Echo"), |probe, incoming| {
             let inside = probe.enter();
-            infallible(incoming, None, move |_, text: String| async move {
+            infallible(incoming, PROBE, None, move |_, text: String| async move {
                 let _inside = inside;
                 text
             })
         })
         .method(descriptor("Probe.Wait", "Wait"), |probe, incoming| {
             let inside = probe.enter();
-            infallible(incoming, None, move |_, _: String| async move {
+            infallible(incoming, PROBE, None, move |_, _: String| async move {
                 let _inside = inside;
                 std::future::pending::<()>().await;
             })
         })
         .method(descriptor("Probe.Big", "Big"), |probe, incoming| {
             let inside = probe.enter();
-            infallible(incoming, None, move |_, len: u32| async move {
+            infallible(incoming, PROBE, None, move |_, len: u32| async move {
                 let _inside = inside;
                 text(len)
             })
         })
         .method(descriptor("Probe.Later", "Later"), |probe, incoming| {
             let inside = probe.enter();
-            infallible(incoming, None, move |_, len: u32| async move {
+            infallible(incoming, PROBE, None, move |_, len: u32| async move {
                 let _inside = inside;
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 text(len)
@@ -108,7 +108,7 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
         })
         .method(descriptor("Probe.Reluctant", "Reluctant"), |probe, incoming| {
             let inside = Reluctant { _inside: probe.enter() };
-            infallible(incoming, None, move |_, _: String| async move {
+            infallible(incoming, PROBE, None, move |_, _: String| async move {
                 let _inside = inside;
                 std::future::pending::<()>().await;
             })
@@ -122,7 +122,7 @@ pub(super) fn service(probe: Arc<Probe>) -> Service {
         })
         .method(descriptor("Probe.Panic", "Panic"), |probe, incoming| {
             let inside = probe.enter();
-            infallible(incoming, None, move |_, text: String| async move {
+            infallible(incoming, PROBE, None, move |_, text: String| async move {
                 let _inside = inside;
                 std::panic::resume_unwind(Box::new(text));
                 #[allow(unreachable_code)]

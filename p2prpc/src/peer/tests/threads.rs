@@ -41,7 +41,7 @@ async fn answer(mut peer: Peer, mut random: StdRng) {
 fn calls_end_once_whatever_happens_at_the_same_time() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let _inside = runtime.enter();
-    let (link, mut asked) = link(Limits { max_calls_per_peer: 16, ..Limits::default() });
+    let (session, mut asked) = session(Limits { max_calls_per_peer: 16, ..Limits::default() });
     let over = Arc::new(AtomicBool::new(false));
     let streams = {
         let over = over.clone();
@@ -64,11 +64,11 @@ fn calls_end_once_whatever_happens_at_the_same_time() {
     };
     let callers: Vec<_> = (0..CALLERS)
         .map(|n| {
-            let (link, runtime) = (link.clone(), runtime.handle().clone());
+            let (session, runtime) = (session.clone(), runtime.handle().clone());
             thread::spawn(move || {
                 let _inside = runtime.enter();
                 let mut random = StdRng::seed_from_u64(n as u64 + 10);
-                let calling = Calling::over(link, mpsc::unbounded_channel().1);
+                let calling = Calling::over(session, mpsc::unbounded_channel().1);
                 for _ in 0..CALLS {
                     let body = vec![1; [10, 10, 30_000][random.random_range(0..3)]];
                     let call = calling.call(&body, Duration::from_millis(random.random_range(1..200)));
@@ -87,11 +87,11 @@ fn calls_end_once_whatever_happens_at_the_same_time() {
     runtime.block_on(async {
         streams.await.unwrap();
         let given_back = async {
-            while link.config().in_use() != (0, 0) {
+            while session.config().in_use() != (0, 0) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         let given_back = tokio::time::timeout(Duration::from_secs(30), given_back).await;
-        assert!(given_back.is_ok(), "{:?} is left", link.config().in_use());
+        assert!(given_back.is_ok(), "{:?} is left", session.config().in_use());
     });
 }

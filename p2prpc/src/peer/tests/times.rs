@@ -231,7 +231,7 @@ async fn a_server_that_says_nothing_has_ten_seconds() {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::MayHaveRun));
     assert!(is_about(began, s(10)), "{:?}", began.elapsed());
     peer.rest().await;
-    assert_eq!(calling.link.config().calls_under_way(), 0);
+    assert_eq!(calling.session.config().calls_under_way(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,10 +301,10 @@ async fn a_server_that_does_not_read_is_left_after_thirty_seconds() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_time_that_no_clock_has_never_ends() {
     let (asks, _asked) = mpsc::unbounded_channel();
-    let config = SessionConfig::new(Limits::default(), Duration::MAX, Box::new(Asks(asks)));
-    let link = PeerLink::new(PeerId::random(), Arc::new(config));
+    let config = SessionConfig::new(Limits::default(), Duration::MAX, false, Box::new(Asks(asks)));
+    let session = PeerSession::new(PeerId::random(), Arc::new(config));
     let (ours, theirs) = tokio::io::duplex(1024);
-    link.attach(&Connection::of_test(1), ours.compat());
+    session.attach(&Connection::of_test(1), ours.compat());
     let mut peer = Peer::new(theirs);
     peer.hello().await;
     assert!(peer.is_silent(s(3600)).await);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{CodecError, Names, decode_args, decode_reply, encode, encode_args};
+use super::{CodecError, Gorpc, encode};
 
 #[derive(Debug, PartialEq, Deserialize)]
 struct Version {
@@ -38,7 +38,7 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn strictly<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Result<T, CodecError> {
-    decode_reply(&written(&value), Names::new("Strict.Method", true))
+    Gorpc.decode_reply(&written(&value), "Strict.Method", true)
 }
 
 #[derive(Clone, Default)]
@@ -76,12 +76,12 @@ fn by_the_switch_it_is_an_error_that_names_both() {
     }
     assert!(strictly::<Peers>(json!({"peers": [{"version": "1"}, {"Version": "2"}]})).is_err());
     let mut args = Vec::new();
-    encode_args(&json!({"FirstNumber": 1, "Second": 2}), &mut args, 100).unwrap();
-    let error = decode_args::<Two>(&args, Names::new("Strict.Method", true)).unwrap_err().to_string();
+    Gorpc.encode_args(&json!({"FirstNumber": 1, "Second": 2}), &mut args, 100).unwrap();
+    let error = Gorpc.decode_args::<Two>(&args, "Strict.Method", true).unwrap_err().to_string();
     assert!(error.contains("\"second_number\"") && error.contains("\"Second\""), "{error}");
     let mut args = Vec::new();
-    encode_args(&One { one: json!({"Version": "2"}) }, &mut args, 100).unwrap();
-    assert!(decode_args::<One<Version>>(&args, Names::new("Strict.Method", true)).is_err());
+    Gorpc.encode_args(&One { one: json!({"Version": "2"}) }, &mut args, 100).unwrap();
+    assert!(Gorpc.decode_args::<One<Version>>(&args, "Strict.Method", true).is_err());
 }
 
 #[test]
@@ -94,22 +94,21 @@ fn what_go_leaves_out_and_what_is_newer_there_is_none() {
     assert_eq!(strictly(json!({"peers": [{}, {"version": "1", "newer": true}]})), Ok(peers));
     let mut args = Vec::new();
     let two = Two { first_number: 1, second_number: 2 };
-    encode_args(&two, &mut args, 100).unwrap();
-    assert_eq!(decode_args(&args, Names::new("Strict.Method", true)), Ok(two));
+    Gorpc.encode_args(&two, &mut args, 100).unwrap();
+    assert_eq!(Gorpc.decode_args(&args, "Strict.Method", true), Ok(two));
 }
 
 #[test]
 fn without_it_it_is_said_once_a_method() {
-    let names = Names::new("Lenient.Method", false);
     let wrong = written(&json!({"Version": "1.2"}));
     let said = logged(|| {
         for _ in 0..3 {
-            assert_eq!(decode_reply::<Version>(&wrong, names).unwrap().version, "");
+            assert_eq!(Gorpc.decode_reply::<Version>(&wrong, "Lenient.Method", false).unwrap().version, "");
         }
     });
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("WARN") && said.contains("Lenient.Method") && said.contains("PascalCase"), "{said}");
-    let said = logged(|| drop(decode_reply::<Version>(&wrong, Names::new("Lenient.Other", false))));
+    let said = logged(|| drop(Gorpc.decode_reply::<Version>(&wrong, "Lenient.Other", false)));
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
@@ -129,7 +128,7 @@ fn nothing_within_a_value_is_nil_and_alone_it_is_a_struct() {
     assert_eq!(written(&json!([null, []])), [0x92, 0xc0, 0x90]);
     for args in [written(&()), {
         let mut out = Vec::new();
-        encode_args(&One { one: () }, &mut out, 9).unwrap();
+        Gorpc.encode_args(&One { one: () }, &mut out, 9).unwrap();
         out
     }] {
         assert_eq!(args, [0x80]);

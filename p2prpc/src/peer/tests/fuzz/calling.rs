@@ -87,7 +87,7 @@ impl Scene {
                 }
             }
             Act::HangUp => self.wire = None,
-            Act::Leave => drop(self.calling.link.leave(&self.calling.on)),
+            Act::Leave => drop(self.calling.session.leave(&self.calling.on)),
         }
     }
 
@@ -112,7 +112,7 @@ async fn play(acts: &[Act]) {
     let mut scene = Scene { calling: Calling::new(limits()), calls: Vec::new(), stream: None, wire: None, last: 0 };
     for act in acts {
         scene.act(act).await;
-        let (calls, bytes) = scene.calling.link.config().in_use();
+        let (calls, bytes) = scene.calling.session.config().in_use();
         assert!(calls <= scene.calls.len() + 1 && bytes <= 512 * 1024, "{calls} calls, {bytes} bytes");
     }
     // All deadlines pass.
@@ -122,7 +122,7 @@ async fn play(acts: &[Act]) {
     for call in &scene.calls {
         let _ = timeout(Duration::from_millis(1), call.result()).await.expect("no call is without an outcome");
     }
-    assert_eq!(scene.calling.link.config().in_use(), (0, 0));
+    assert_eq!(scene.calling.session.config().in_use(), (0, 0));
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! How the arguments of a call and its reply are written: natively with a codec, or as Go peers have it.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Dialect;
+use crate::codec::gorpc::Gorpc;
+use crate::codec::{self, CodecError, CodecId};
+use crate::service::Method;
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Native(CodecId),
+    Gorpc(Gorpc),
+}
+
+impl Format {
+    pub(crate) fn dialect(self) -> Dialect {
+        match self {
+            Format::Native(_) => Dialect::Native,
+            Format::Gorpc(_) => Dialect::Gorpc,
+        }
+    }
+
+    pub(crate) fn encode_args<A: Serialize>(self, args: &A, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+        match self {
+            Format::Native(codec) => codec::encode(codec, args, out, max),
+            Format::Gorpc(gorpc) => gorpc.encode_args(args, out, max),
+        }
+    }
+
+    pub(crate) fn decode_args<A: DeserializeOwned>(self, method: &MethodNames, body: &[u8]) -> Result<A, CodecError> {
+        match self {
+            Format::Native(codec) => codec::decode(codec, body),
+            Format::Gorpc(gorpc) => gorpc.decode_args(body, method.full, method.gorpc_strict),
+        }
+    }
+
+    pub(crate) fn encode<T: Serialize>(self, value: &T, out: &mut Vec<u8>, max: usize) -> Result<(), CodecError> {
+        match self {
+            Format::Native(codec) => codec::encode(codec, value, out, max),
+            Format::Gorpc(gorpc) => gorpc.encode(value, out, max),
+        }
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(self, method: &MethodNames, body: &[u8]) -> Result<T, CodecError> {
+        match self {
+            Format::Native(codec) => codec::decode(codec, body),
+            Format::Gorpc(gorpc) => gorpc.decode_reply(body, method.full, method.gorpc_strict),
+        }
+    }
+
+    /// In Go an error is its text.
+    pub(crate) fn encode_error<E: Serialize + Display>(
+        self,
+        error: &E,
+        out: &mut Vec<u8>,
+        max: usize,
+    ) -> Result<(), CodecError> {
+        match self {
+            Format::Native(codec) => codec::encode(codec, error, out, max),
+            Format::Gorpc(gorpc) => gorpc.encode_error(error, out, max),
+        }
+    }
+}
+
+/// The formats that a call may have to be written in, as far as its peer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Formats {
+    pub(crate) native: bool,
+    pub(crate) gorpc: Option<Gorpc>,
+}
+
+impl Formats {
+    /// The peer speaks natively.
+    pub(crate) const NATIVE: Formats = Formats { native: true, gorpc: None };
+
+    /// The peer speaks this dialect; either, if that isn't known yet.
+    pub(crate) fn of(dialect: Option<Dialect>) -> Self {
+        match dialect {
+            Some(Dialect::Native) => Formats::NATIVE,
+            Some(Dialect::Gorpc) => Formats { native: false, gorpc: Gorpc::AVAILABLE },
+            None => Formats { native: true, gorpc: Gorpc::AVAILABLE },
+        }
+    }
+}
+
+/// What a method is called, natively and by Go peers.
+#[derive(Debug)]
+pub(crate) struct MethodNames {
+    /// `Service.Method`.
+    pub(crate) full: &'static str,
+    /// Of the service and the method, if Go peers know it.
+    pub(crate) gorpc: Option<(&'static str, &'static str)>,
+    /// A struct of a Go peer whose fields seem to have other names there is an error.
+    pub(crate) gorpc_strict: bool,
+}
+
+impl MethodNames {
+    pub(crate) const fn of<M: Method>() -> &'static Self {
+        const { &MethodNames { full: M::NAME, gorpc: M::GORPC, gorpc_strict: M::GORPC_STRICT } }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the sessions of a node share: limits, counters, and whoever opens streams for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use libp2p::PeerId;
+
+use super::session::PeerSession;
+use crate::limits::Limits;
+use crate::runtime::Spawner;
+
+/// Who opens call streams: the swarm's side.
+pub(crate) trait Opener: Send + Sync + 'static {
+    /// See to it that `session` gets a stream ([`PeerSession::attach`]) or hears why not ([`PeerSession::open_failed`]).
+    fn open(&self, session: Arc<PeerSession>);
+    /// This peer has shown that it speaks the protocol. (When a stream is negotiated it may not have: negotiation can be lazy.)
+    fn greeted(&self, peer: PeerId);
+    /// This peer has answered a call in gorpc.
+    fn answered_in_gorpc(&self, peer: PeerId);
+}
+
+/// What all sessions of a node share.
+pub(crate) struct SessionConfig {
+    pub(crate) limits: Limits,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) opener: Box<dyn Opener>,
+    /// Peers may speak gorpc.
+    pub(super) gorpc: bool,
+    pub(super) in_flight: CachePadded<InFlight>,
+    /// Bytes that have come of replies that aren't whole yet, from all peers.
+    received_bytes: AtomicUsize,
+    closed: AtomicBool,
+    pub(super) spawner: Spawner,
+}
+
+/// Counters that each call changes, apart from what each call reads.
+#[derive(Default)]
+pub(super) struct InFlight {
+    /// Bytes of request bodies in flight to all peers.
+    pub(super) bytes: AtomicUsize,
+    /// Own calls in flight or waiting.
+    pub(super) calls: AtomicUsize,
+}
+
+impl SessionConfig {
+    pub(crate) fn new(limits: Limits, idle_timeout: Duration, gorpc: bool, opener: Box<dyn Opener>) -> Self {
+        SessionConfig {
+            limits,
+            idle_timeout,
+            opener,
+            gorpc,
+            in_flight: CachePadded::default(),
+            received_bytes: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            spawner: Spawner::here(),
+        }
+    }
+
+    /// No call goes out from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// So many bytes of a reply have come that isn't whole yet. False past the limit.
+    pub(super) fn receive(&self, bytes: usize) -> bool {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.limits.max_bytes
+    }
+
+    /// So many bytes of a reply are handed on, or given up.
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.received_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn calls_under_way(&self) -> usize {
+        self.in_flight.calls.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl SessionConfig {
+    /// Own calls under way, and the bytes of their bodies and of what has come of their replies.
+    pub(super) fn in_use(&self) -> (usize, usize) {
+        let bytes = self.in_flight.bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
+        (self.calls_under_way(), bytes)
+    }
+}
+
+#[cfg(test)]
+impl PeerSession {
+    /// One that nobody opens streams for.
+    pub(crate) fn of_test() -> Arc<Self> {
+        struct Nobody;
+        impl Opener for Nobody {
+            fn open(&self, _: Arc<PeerSession>) {}
+            fn greeted(&self, _: PeerId) {}
+            fn answered_in_gorpc(&self, _: PeerId) {}
+        }
+        let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), false, Box::new(Nobody));
+        PeerSession::new(PeerId::random(), Arc::new(config))
+    }
+}
