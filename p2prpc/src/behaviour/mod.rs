@@ -61,6 +61,7 @@ use crate::limits::Limits;
 use crate::service::Service;
 use crate::wire::PROTOCOL_SUFFIX;
 
+use crate::server::Layers;
 pub use crate::server::ServeError;
 pub(crate) use core::Core;
 pub use handler::{Ask, Handler, Tell};
@@ -329,7 +330,13 @@ impl Behaviour {
     /// Let only those calls through for which `rule` says `true`, whatever service they are for; to all others nothing is served. A rule
     /// that was set before, and the service's own, must agree too. A rule that panics denies. It runs for each call: keep it quick.
     pub fn authorize(&mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) {
-        self.core.server().authorize(Arc::new(rule));
+        let mut layers = Layers::default();
+        layers.authorize(rule);
+        self.add_layers(layers);
+    }
+
+    pub(crate) fn add_layers(&mut self, layers: Layers) {
+        self.core.server().add_layers(layers);
     }
 
     /// Keep a connection to this peer alive even without calls, or don't any more. It doesn't dial.

@@ -194,6 +194,7 @@ impl<M: Method> Call<M> {
             return Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error));
         }
         let Found { channel, defaults, deadline: inherited } = route.resolve(self.peer)?;
+        let channel = options.layers.layer(channel);
         let head = CallHead {
             method: MethodNames::of::<M>(),
             codec: options.codec.unwrap_or(defaults.codec),

@@ -1,6 +1,7 @@
 //! What generated clients are made of.
 
 mod call;
+mod layer;
 pub mod many;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::service::{Method, Service};
 
 pub use call::{Call, CallWithMetadata};
 pub(crate) use call::{deadline_of, encode_in};
+pub(crate) use layer::Layers;
 
 /// What holds for the calls of a client, unless a call says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,7 @@ pub(crate) struct CallOptions {
     pub(crate) codec: Option<CodecId>,
     pub(crate) metadata: Metadata,
     pub(crate) invalid: Option<InvalidMetadata>,
+    pub(crate) layers: Layers,
 }
 
 impl CallOptions {
@@ -100,6 +103,12 @@ impl Client {
     /// Narrow `all` to one rendezvous.
     pub fn rendezvous(mut self, rendezvous: impl AsRef<str>) -> Self {
         self.rendezvous = Some(rendezvous.as_ref().into());
+        self
+    }
+
+    #[cfg(test)]
+    fn layered(mut self, layers: Layers) -> Self {
+        self.options.layers = layers;
         self
     }
 

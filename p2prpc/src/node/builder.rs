@@ -24,7 +24,8 @@ use crate::call::CallInfo;
 use crate::call::Handle;
 use crate::codec::CodecId;
 use crate::limits::Limits;
-use crate::service::{Authorize, Service};
+use crate::server::Layers;
+use crate::service::Service;
 
 const DEFAULT_PROTOCOL: &str = "/p2prpc";
 const DEFAULT_KAD_PROTOCOL: &str = "/ipfs/kad/1.0.0";
@@ -50,7 +51,7 @@ pub struct NodeBuilder {
     pub(super) peer_cache: Option<PathBuf>,
     pub(super) rendezvous: Vec<Arc<str>>,
     pub(super) services: Vec<Service>,
-    pub(super) authorize: Option<Authorize>,
+    pub(super) layers: Layers,
     pub(super) private: bool,
     #[cfg(feature = "pnet")]
     pub(super) pre_shared_key: Option<PreSharedKey>,
@@ -82,7 +83,7 @@ impl NodeBuilder {
             peer_cache: None,
             rendezvous: Vec::new(),
             services: Vec::new(),
-            authorize: None,
+            layers: Layers::default(),
             private: false,
             #[cfg(feature = "pnet")]
             pre_shared_key: None,
@@ -241,13 +242,14 @@ impl NodeBuilder {
     }
 
     /// Let only those calls through, to whatever service, for which `rule` says `true`; to all others the service doesn't exist
-    /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that panics denies. Default: all calls.
+    /// ([`ErrorKind::NotServed`](crate::ErrorKind::NotServed)). A rule that was set before must agree too, and one that
+    /// panics denies. Default: all calls.
     ///
     /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick. It isn't asked
     /// for what nodes ask each other: which rendezvous they share, which services they have, and who else is a member. With
     /// [`private`](NodeBuilder::private) it is.
     pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
-        self.authorize = Some(Arc::new(rule));
+        self.layers.authorize(rule);
         self
     }
 
@@ -400,7 +402,7 @@ impl NodeBuilder {
             self.max_connections = self.max_connections.max(self.max_connected_members.saturating_mul(2));
         }
         self.check_external()?;
-        if self.private && self.authorize.is_none() {
+        if self.private && self.layers.is_empty() {
             return Err(StartError::PrivateWithoutRule);
         }
         #[cfg(feature = "pnet")]

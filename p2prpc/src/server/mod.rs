@@ -2,6 +2,7 @@
 
 mod guarded;
 mod large;
+mod layer;
 mod local;
 mod refusal;
 mod refused;
@@ -19,11 +20,11 @@ use crate::call::Handle;
 use crate::call::{CallInfo, Context, Format};
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
-use crate::panics::caught;
-use crate::service::{Authorize, Incoming, Service};
+use crate::service::{Incoming, Service};
 
 pub(crate) use guarded::Guarded;
 pub(crate) use large::LARGE_BODY;
+pub(crate) use layer::Layers;
 pub(crate) use local::{LocalChannel, LocalNetwork, delivery_of};
 pub(crate) use refusal::Refusal;
 pub(crate) use router::{MethodEntry, Router};
@@ -65,7 +66,7 @@ pub(crate) struct Server {
     local: PeerId,
     limits: Limits,
     router: RwLock<Arc<Router>>,
-    rule: RwLock<Option<Authorize>>,
+    layers: RwLock<Layers>,
     accounts: Accounts,
     handle: Handle,
     leaving: AtomicBool,
@@ -89,6 +90,8 @@ pub(crate) struct Arriving {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) entry: Arc<MethodEntry>,
+    /// Of the node, when the call came.
+    layers: Layers,
     info: CallInfo,
     pub(crate) deadline: Instant,
     pub(crate) permit: CallPermit,
@@ -102,7 +105,7 @@ impl Server {
             accounts: Accounts::new(limits.clone()),
             limits,
             router: RwLock::default(),
-            rule: RwLock::default(),
+            layers: RwLock::default(),
             handle,
             leaving: AtomicBool::new(false),
             large: Large::default(),
@@ -152,13 +155,9 @@ impl Server {
         Ok(())
     }
 
-    /// A rule for all services but the internal ones. One that was set before must agree too.
-    pub(crate) fn authorize(&self, rule: Authorize) {
-        let mut current = self.rule.write();
-        *current = Some(match current.take() {
-            None => rule,
-            Some(earlier) => Arc::new(move |call: &CallInfo| earlier(call) && rule(call)),
-        });
+    /// Before all services but the internal ones, behind those that are there.
+    pub(crate) fn add_layers(&self, layers: Layers) {
+        self.layers.write().append(layers);
     }
 
     /// A peer has sent too much that is of no use: its streams are refused for a while.
@@ -186,7 +185,9 @@ impl Server {
         let entry = found?;
         let Arriving { peer, metadata, left, whole, now } = call;
         let info = CallInfo::new(peer, entry.service.name(), entry.descriptor().name, metadata);
-        if !self.allows(entry, &info) {
+        let layers = if entry.internal { Layers::default() } else { self.layers.read().clone() };
+        if !layers.allows(&info) || !entry.service.layers().allows(&info) {
+            tracing::debug!(peer = %info.peer(), method = entry.descriptor().full_name, "a call was denied");
             return Err(Refusal::Denied);
         }
         if self.leaving.load(Ordering::Acquire) {
@@ -200,17 +201,7 @@ impl Server {
         }
         let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         let local = info.peer() == self.local;
-        Ok(Admitted { entry: entry.clone(), info, deadline, permit, local })
-    }
-
-    fn allows(&self, entry: &MethodEntry, info: &CallInfo) -> bool {
-        let rule = if entry.internal { None } else { self.rule.read().clone() };
-        let by_node = rule.is_none_or(|rule| caught(|| rule(info)).unwrap_or(false));
-        let allowed = by_node && entry.service.allows(info);
-        if !allowed {
-            tracing::debug!(peer = %info.peer(), method = entry.descriptor().full_name, "a call was denied");
-        }
-        allowed
+        Ok(Admitted { entry: entry.clone(), layers, info, deadline, permit, local })
     }
 
     /// Decode the arguments and make the handler. Nothing of it can panic outwards.
@@ -222,12 +213,20 @@ impl Server {
         account: &Arc<PeerAccount>,
         max_reply: usize,
     ) -> (Guarded, CallPermit, Instant) {
-        let Admitted { entry, info, deadline, permit, local } = call;
+        let Admitted { entry, layers, info, deadline, permit, local } = call;
+        let layered = !layers.is_empty() || !entry.service.layers().is_empty();
+        let told = layered.then(|| info.clone());
         let peer = info.peer();
         let cx = Context::new(info, deadline, self.handle.clone(), local, format.dialect());
         let max_reply = max_reply.min(self.limits.max_message);
         let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply };
-        let handler = Guarded::new(entry.descriptor().full_name, peer, || entry.service.call(entry.method, incoming));
+        let handler = Guarded::new(entry.descriptor().full_name, peer, || {
+            let handler = entry.service.call(entry.method, incoming);
+            match &told {
+                None => handler,
+                Some(info) => layers.wrap(info, entry.service.layers().wrap(info, handler)),
+            }
+        });
         (handler, permit, deadline)
     }
 }

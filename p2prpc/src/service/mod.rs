@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::call::CallInfo;
 use crate::error::Failure;
-use crate::panics::caught;
+use crate::server::Layers;
 
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
@@ -68,8 +68,6 @@ pub struct MethodDescriptor {
     pub spawn: bool,
 }
 
-pub(crate) type Authorize = Arc<dyn Fn(&CallInfo) -> bool + Send + Sync>;
-
 /// A service of any type, ready to be served: what `serve` takes. It comes from a generated server, `EchoServiceServer::new(Echo).into()`.
 #[derive(Clone)]
 pub struct Service {
@@ -78,7 +76,7 @@ pub struct Service {
     docs: &'static str,
     methods: Arc<[MethodDescriptor]>,
     handlers: Arc<dyn Handlers>,
-    authorize: Option<Authorize>,
+    layers: Layers,
 }
 
 impl Service {
@@ -107,18 +105,20 @@ impl Service {
     ///
     /// It runs for each call, local ones too, before limits are counted and arguments decoded: keep it quick.
     pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
-        self.authorize = Some(match self.authorize.take() {
-            None => Arc::new(rule),
-            Some(earlier) => Arc::new(move |call| earlier(call) && rule(call)),
-        });
+        self.layers.authorize(rule);
         self
     }
 
-    pub(crate) fn allows(&self, call: &CallInfo) -> bool {
-        match &self.authorize {
-            None => true,
-            Some(rule) => caught(|| rule(call)).unwrap_or(false),
-        }
+    /// With these layers before its own.
+    #[cfg(feature = "node")]
+    pub(crate) fn behind(mut self, mut layers: Layers) -> Self {
+        layers.append(self.layers);
+        self.layers = layers;
+        self
+    }
+
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     pub(crate) fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture {
@@ -191,7 +191,7 @@ impl<T: Send + Sync + 'static> ServiceBuilder<T> {
             docs: self.docs,
             methods: self.methods.into(),
             handlers: Arc::new(Table { service: self.service, handlers: self.handlers.into() }),
-            authorize: None,
+            layers: Layers::default(),
         }
     }
 }

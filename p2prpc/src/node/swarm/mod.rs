@@ -36,8 +36,7 @@ use super::resolver::Resolver;
 use super::staggered::Dials;
 use crate::behaviour::Core;
 use crate::call::Handle;
-use crate::panics::caught;
-use crate::service::Authorize;
+use crate::server::Layers;
 
 use admitted::Fresh;
 use connect::Connecting;
@@ -98,7 +97,7 @@ pub(super) struct Driver {
     peer_cache: Option<PeerCache>,
     next_look_for_idle: Instant,
     /// Asked before other nodes are asked anything.
-    private: Option<Authorize>,
+    private: Layers,
 }
 
 impl Driver {
@@ -198,8 +197,7 @@ impl Driver {
     fn start_asking(&mut self) {
         while self.asking.len() < MAX_ASKING {
             let Some(question) = self.to_ask.pop_front() else { return };
-            let is_known = |rule: &Authorize| caught(|| rule(&question.call())).unwrap_or(false);
-            if !self.private.as_ref().is_none_or(is_known) {
+            if !self.private.allows(&question.call()) {
                 self.feed(question.unasked());
                 continue;
             }

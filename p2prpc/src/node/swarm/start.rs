@@ -37,6 +37,7 @@ use crate::node::reachability::Reachability;
 use crate::node::resolver::{Resolver, Told};
 use crate::node::staggered::Dials;
 use crate::node::transport::{self, Secured};
+use crate::server::Layers;
 
 /// A connection that nothing uses and nobody pins ends after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(10);
@@ -98,12 +99,9 @@ impl Driver {
             Reachability::Client => Mode::Client,
         });
         let (says_leaving, leaving) = mpsc::channel(LEAVING);
-        let private = builder.authorize.clone().filter(|_| builder.private);
+        let private = if builder.private { builder.layers.clone() } else { Layers::default() };
         let membership = discovery.service(says_leaving);
-        rpc.serve_internal(match private.clone() {
-            Some(rule) => membership.authorize(move |call| rule(call)),
-            None => membership,
-        })?;
+        rpc.serve_internal(membership.behind(private.clone()))?;
         let behaviour = NodeBehaviour::new(
             Gate::new(builder.admission.clone(), given, dials.clone(), builder.max_connections, Quiet::of(&core)),
             rpc,
@@ -236,9 +234,7 @@ fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), S
     for service in &builder.services {
         rpc.serve(service.clone())?;
     }
-    if let Some(rule) = builder.authorize.clone() {
-        rpc.authorize(move |call| rule(call));
-    }
+    rpc.add_layers(builder.layers.clone());
     let core = rpc.manage_members();
     Ok((rpc, core))
 }
