@@ -43,7 +43,7 @@ impl Scope {
 }
 
 /// An IP and a port, of either transport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Socket {
     pub(super) ip: IpAddr,
     port: u16,

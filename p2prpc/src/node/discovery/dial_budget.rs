@@ -1,6 +1,6 @@
 //! How fast we dial at the word of others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -128,9 +128,9 @@ struct Budget {
     nearby: Bucket,
     tellers: LruCache<(Teller, bool), Bucket>,
     ips: LruCache<IpAddr, Vec<Instant>>,
-    under_way: HashMap<PeerId, Dial>,
-    a_teller: HashMap<Teller, usize>,
-    sockets: HashSet<Socket>,
+    under_way: BTreeMap<PeerId, Dial>,
+    a_teller: BTreeMap<Teller, usize>,
+    sockets: BTreeSet<Socket>,
     network_changed: Option<Instant>,
     nearby_sockets: LruCache<Socket, Bucket>,
 }
@@ -142,9 +142,9 @@ impl Budget {
             nearby: Bucket::full(NEARBY, now),
             tellers: LruCache::new(MAX_REMEMBERED),
             ips: LruCache::new(MAX_REMEMBERED),
-            under_way: HashMap::new(),
-            a_teller: HashMap::new(),
-            sockets: HashSet::new(),
+            under_way: BTreeMap::new(),
+            a_teller: BTreeMap::new(),
+            sockets: BTreeSet::new(),
             network_changed: None,
             nearby_sockets: LruCache::new(MAX_REMEMBERED),
         }

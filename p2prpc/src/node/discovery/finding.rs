@@ -1,6 +1,6 @@
 //! Whom to dial, and where: at the word of others, of the DHT, or of our own memory.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
@@ -157,7 +157,7 @@ impl Discovery {
         }
         addresses.extend_from_slice(self.former.addresses(peer));
         addresses.extend(self.hints.addresses(peer));
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
         addresses
     }

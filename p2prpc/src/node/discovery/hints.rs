@@ -1,6 +1,6 @@
 //! Peers that may be there, by what others say: bounded, and no more than something to try.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use hashlink::LruCache;
@@ -34,18 +34,18 @@ struct Source {
 
 #[derive(Debug)]
 pub(super) struct Hints {
-    table: HashMap<PeerId, Hint>,
+    table: BTreeMap<PeerId, Hint>,
     due: BTreeSet<(Instant, PeerId)>,
-    a_teller: HashMap<Teller, usize>,
+    a_teller: BTreeMap<Teller, usize>,
     fruitless: LruCache<PeerId, Instant>,
 }
 
 impl Hints {
     pub(super) fn new() -> Self {
         Hints {
-            table: HashMap::new(),
+            table: BTreeMap::new(),
             due: BTreeSet::new(),
-            a_teller: HashMap::new(),
+            a_teller: BTreeMap::new(),
             fruitless: LruCache::new(MAX_FRUITLESS),
         }
     }

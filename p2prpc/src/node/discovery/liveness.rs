@@ -1,6 +1,6 @@
 //! From a suspicion to a leave: one more dial in between, so that a stall is not a leave.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -23,7 +23,7 @@ const OWN_STALL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Redials {
     waiting: VecDeque<PeerId>,
-    running: HashMap<PeerId, Attempt>,
+    running: BTreeMap<PeerId, Attempt>,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Discovery itself: takes what happened to the part it is for, and decides whom to dial.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,11 +44,11 @@ const HEARD_WITHIN: Duration = Duration::from_secs(10);
 /// The state machine.
 pub(in crate::node) struct Discovery {
     pub(super) local: PeerId,
-    pub(super) names: HashMap<Topic, Arc<str>>,
+    pub(super) names: BTreeMap<Topic, Arc<str>>,
     pub(super) roster: Arc<Roster>,
     pub(super) max_connected: usize,
-    pub(super) connected: HashMap<PeerId, Connected>,
-    pub(super) members: HashMap<PeerId, Membership>,
+    pub(super) connected: BTreeMap<PeerId, Connected>,
+    pub(super) members: BTreeMap<PeerId, Membership>,
     pub(super) bootstrap: Bootstrap,
     pub(super) providers: Providers,
     pub(super) hints: Hints,
@@ -67,7 +67,7 @@ pub(in crate::node) struct Discovery {
     pub(super) kad_protocol: StreamProtocol,
     pub(super) gorpc: Option<GorpcName>,
     pub(super) budget: DialBudget,
-    pub(super) searches: HashMap<PeerId, Search>,
+    pub(super) searches: BTreeMap<PeerId, Search>,
     last_tick: Instant,
     next_start_over: Instant,
     pub(super) next_probe: Instant,
@@ -81,7 +81,7 @@ impl Discovery {
     pub(in crate::node) fn new(config: DiscoveryConfig, now: Instant) -> Self {
         let mut rng = SmallRng::seed_from_u64(config.seed);
         let mut topics: Vec<Topic> = Vec::new();
-        let mut names = HashMap::new();
+        let mut names = BTreeMap::new();
         for name in &config.rendezvous {
             let topic = topic(name);
             if names.insert(topic, name.clone()).is_none() {
@@ -94,8 +94,8 @@ impl Discovery {
             providers: Providers::new(&topics, config.serves, now),
             roster: Arc::new(Roster::new(topics, config.visible, rng.random())),
             max_connected: config.max_connected_members,
-            connected: HashMap::new(),
-            members: HashMap::new(),
+            connected: BTreeMap::new(),
+            members: BTreeMap::new(),
             bootstrap: Bootstrap::new(config.bootstrap, config.local, now),
             hints: Hints::new(),
             former: Former::new(),
@@ -113,7 +113,7 @@ impl Discovery {
             kad_protocol: config.kad_protocol,
             gorpc: config.gorpc,
             budget: DialBudget::new(now),
-            searches: HashMap::new(),
+            searches: BTreeMap::new(),
             last_tick: now,
             next_start_over: now + START_OVER_EVERY,
             next_probe: now + PROBE_EVERY,

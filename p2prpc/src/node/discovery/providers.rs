@@ -1,6 +1,6 @@
 //! When to look for provider records, and when to become a provider.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
@@ -78,7 +78,7 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Providers {
     watched: Vec<Watched>,
-    kad_peers: HashSet<PeerId>,
+    kad_peers: BTreeSet<PeerId>,
     serves: bool,
     reachable: bool,
     /// When the connections to those that came last are settled.
@@ -97,7 +97,7 @@ impl Providers {
         });
         Providers {
             watched: watched.collect(),
-            kad_peers: HashSet::new(),
+            kad_peers: BTreeSet::new(),
             serves,
             reachable: false,
             settled: None,

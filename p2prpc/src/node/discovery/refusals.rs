@@ -1,6 +1,6 @@
 //! Peers that don't want us, and those that we don't want.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
@@ -12,7 +12,7 @@ use super::{Action, DialFailure};
 use crate::peer::NOT_ADMITTED;
 
 /// Whom the user has blocked, and where they were: to be sought when they are unblocked.
-pub(super) type Blocked = HashMap<PeerId, Vec<Multiaddr>>;
+pub(super) type Blocked = BTreeMap<PeerId, Vec<Multiaddr>>;
 
 impl Discovery {
     /// What was dialled is reached.

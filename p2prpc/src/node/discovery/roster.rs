@@ -1,6 +1,6 @@
 //! What we tell others of ourselves and of the members that we are connected to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ struct State {
     epoch: u64,
     version: u64,
     services_version: u64,
-    entries: HashMap<PeerId, Entry>,
+    entries: BTreeMap<PeerId, Entry>,
     log: BTreeMap<u64, PeerId>,
     /// The versions at which members left, oldest first.
     gone: BTreeMap<u64, PeerId>,

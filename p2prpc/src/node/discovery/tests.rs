@@ -3,6 +3,7 @@
 pub(super) mod fuzz;
 mod net;
 mod outages;
+mod replays;
 
 use std::time::Duration;
 

@@ -1,10 +1,12 @@
 //! A network of discoveries without I/O, with a clock that is turned by hand.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use crate::error::{ErrorKind, RpcError};
 use crate::members::Member;
@@ -69,11 +71,15 @@ pub(super) struct Net {
     pub(super) cut: BTreeSet<usize>,
     /// How often nodes look around: days go faster with a slow one.
     pub(super) tick: Duration,
-    connections: HashMap<(usize, usize), usize>,
+    connections: BTreeMap<(usize, usize), usize>,
     /// Who still believes to be connected to whom.
     half_open: BTreeSet<(usize, usize)>,
     queue: BinaryHeap<Happens>,
     events: u64,
+    seed: u64,
+    start: Instant,
+    /// What the nodes have done, and when since the start.
+    pub(super) trace: Vec<(Duration, usize, String)>,
 }
 
 struct Happens {
@@ -111,23 +117,32 @@ impl Ord for Happens {
 
 impl Net {
     pub(super) fn new() -> Self {
+        Net::seeded(0)
+    }
+
+    /// The same seed, and the same done to it, gives the same trace.
+    pub(super) fn seeded(seed: u64) -> Self {
+        let start = Instant::now() + Duration::from_secs(1000);
         Net {
-            now: Instant::now() + Duration::from_secs(1000),
+            now: start,
             nodes: Vec::new(),
             blocked: BTreeSet::new(),
             cut: BTreeSet::new(),
             tick: Discovery::TICK,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             half_open: BTreeSet::new(),
             queue: BinaryHeap::new(),
             events: 0,
+            seed,
+            start,
+            trace: Vec::new(),
         }
     }
 
     /// Start a node; its number is its port.
     pub(super) fn start(&mut self, setup: Setup) -> usize {
         let number = self.nodes.len();
-        let peer = PeerId::random();
+        let peer = peer_of(self.seed, number);
         let discovery = self.discovery(number, peer, &setup);
         self.nodes.push(Sim {
             peer,
@@ -160,7 +175,7 @@ impl Net {
             kad_protocol: KAD,
             gorpc: None,
             visible: Arc::new(|_| vec!["EchoService".into()]),
-            seed: number as u64,
+            seed: self.seed.wrapping_mul(1 << 20).wrapping_add(number as u64),
         };
         Discovery::new(config, self.now)
     }
@@ -292,6 +307,7 @@ impl Net {
 
     fn carry_out(&mut self, node: usize, action: Action) {
         let now = self.now;
+        self.trace.push((now - self.start, node, format!("{action:?}")));
         match action {
             Action::Dial { peer, addresses } => {
                 self.nodes[node].dialled.push((now, peer));
@@ -462,6 +478,13 @@ impl Net {
 fn failed(peer: PeerId, tried: Multiaddr) -> Input {
     let failure = DialFailure { error: "refused".into(), tried: vec![tried], ..DialFailure::default() };
     Input::DialFailed { peer, failure }
+}
+
+/// Its place in the order of peer ids, and in Kademlia, is random for each seed.
+fn peer_of(seed: u64, number: usize) -> PeerId {
+    let mut digest = [0; 32];
+    SmallRng::seed_from_u64(seed.wrapping_mul(1 << 20).wrapping_add(number as u64)).fill(&mut digest);
+    PeerId::from_bytes(&[&[0x12, 0x20][..], &digest].concat()).expect("it is a SHA-256 digest's multihash")
 }
 
 fn pair(a: usize, b: usize) -> (usize, usize) {
