@@ -9,8 +9,9 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
-use super::MAX_DIALS_OF_PEER;
+use super::directory::Resolver;
 use super::established::{Peer, Silence};
+use super::{Event, MAX_DIALS_OF_PEER};
 use crate::clock::now;
 use crate::error::{ErrorKind, RpcError};
 use crate::peer::{Connection, PeerSession};
@@ -21,7 +22,7 @@ pub(super) enum Next {
     Nothing,
     Open(PeerId, ConnectionId),
     Dial(DialOpts),
-    LookUp(PeerId),
+    LookUp(Event),
     Fail(Arc<PeerSession>, RpcError),
 }
 
@@ -226,7 +227,13 @@ impl Connections {
         Some(peer.session.clone())
     }
 
-    pub(super) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError, look_up: bool) -> Next {
+    pub(super) fn dial_failed(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        error: &DialError,
+        resolver: &mut dyn Resolver,
+    ) -> Next {
         self.under_way.remove(&id);
         let others = self.dials_of(&peer) > 0;
         let Some(dialing) = self.dialing.get_mut(&peer) else { return Next::Nothing };
@@ -247,9 +254,12 @@ impl Connections {
             return Next::Nothing;
         }
         let Some(failure) = dialing.failure.take() else { return Next::Nothing };
-        if failure.no_addresses && look_up && !dialing.looked_up {
+        if failure.no_addresses
+            && !dialing.looked_up
+            && let Some(event) = resolver.look_up(peer)
+        {
             dialing.looking_up = true;
-            return Next::LookUp(peer);
+            return Next::LookUp(event);
         }
         if failure.broke && !dialing.fresh_port {
             return Next::Dial(dialing.again_from_fresh_port(failure.tried));

@@ -31,6 +31,7 @@
 mod accepted;
 mod connections;
 mod core;
+mod directory;
 mod established;
 mod gorpc;
 mod handler;
@@ -64,10 +65,12 @@ use crate::wire::PROTOCOL_SUFFIX;
 use crate::server::Layers;
 pub use crate::server::ServeError;
 pub(crate) use core::Core;
+pub(crate) use directory::{Directory, Resolver};
 pub use handler::{Ask, Handler, Tell};
 
 use connections::Connections;
 use core::Command;
+use directory::{ConnectedPeers, KnownAddresses};
 use protocols::Protocols;
 
 /// How many peers' addresses are remembered that other behaviours or the user made known.
@@ -269,13 +272,23 @@ pub struct Behaviour {
     ping_interval: Option<Duration>,
     events: VecDeque<ToSwarm<Event, Ask>>,
     waker: Option<Waker>,
-    members_managed: bool,
-    look_up: bool,
+    directory: Box<dyn Directory>,
+    resolver: Box<dyn Resolver>,
 }
 
 impl Behaviour {
     /// A behaviour for the Swarm of the peer `local`.
     pub fn new(local: PeerId, config: Config) -> Self {
+        Behaviour::of(local, config, Box::new(ConnectedPeers), Box::new(KnownAddresses))
+    }
+
+    /// A behaviour that is told of peers by these.
+    pub(crate) fn of(
+        local: PeerId,
+        config: Config,
+        directory: Box<dyn Directory>,
+        resolver: Box<dyn Resolver>,
+    ) -> Self {
         let protocols = config.protocols();
         let Config { protocol, limits, timeout, codec, idle_timeout, ping_interval, .. } = config;
         let (core, handle, commands) = Core::new(local, limits, timeout, codec, idle_timeout, config.gorpc);
@@ -292,8 +305,8 @@ impl Behaviour {
             ping_interval,
             events: VecDeque::new(),
             waker: None,
-            members_managed: false,
-            look_up: false,
+            directory,
+            resolver,
         }
     }
 
@@ -392,17 +405,9 @@ impl Behaviour {
         self
     }
 
-    /// Who is a member is the caller's business from now on.
     #[cfg(feature = "node")]
-    pub(crate) fn manage_members(&mut self) -> Arc<Core> {
-        self.members_managed = true;
-        self.core.clone()
-    }
-
-    /// A peer without a known address is asked for by [`Event::AddressesWanted`] from now on.
-    #[cfg(feature = "node")]
-    pub(crate) fn look_up_addresses(&mut self) {
-        self.look_up = true;
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The answer to [`Event::AddressesWanted`]; none at all ends the calls that wait.

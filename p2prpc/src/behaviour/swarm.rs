@@ -19,7 +19,6 @@ use super::{Ask, Behaviour, Event, Handler, Tell};
 use crate::call::Dialect;
 use crate::call::Network;
 use crate::clock::now;
-use crate::members::Member;
 use crate::peer::Connection;
 
 impl Behaviour {
@@ -34,23 +33,17 @@ impl Behaviour {
                 });
             }
             Next::Dial(opts) => self.push(ToSwarm::Dial { opts }),
-            Next::LookUp(peer) => self.push(ToSwarm::GenerateEvent(Event::AddressesWanted { peer })),
+            Next::LookUp(event) => self.push(ToSwarm::GenerateEvent(event)),
             Next::Fail(session, error) => session.open_failed(&error),
         }
     }
 
     fn supported(&mut self, peer: PeerId, dialect: Dialect) {
-        // Whoever manages members knows of Go peers by what they say of themselves: they can't describe themselves.
-        if dialect != Dialect::Native && self.members_managed {
-            return;
+        if self.connections.is_connected(&peer)
+            && let Some(event) = self.directory.supported(self.core.members(), peer, dialect)
+        {
+            self.push(ToSwarm::GenerateEvent(event));
         }
-        if !self.connections.is_connected(&peer) {
-            return;
-        }
-        if !self.members_managed {
-            self.core.members().insert(peer, Member { rendezvous: Arc::default(), services: None });
-        }
-        self.push(ToSwarm::GenerateEvent(Event::Supported { peer }));
     }
 
     /// A connection was asked for a sign of life this long ago, and is silent.
@@ -68,8 +61,10 @@ impl Behaviour {
                 self.push(ToSwarm::GenerateEvent(Event::ConnectionLeft { peer, from: connection, to }));
             }
             Silence::Close => self.close(peer, connection, "it is silent, and another connection to the peer is not"),
-            Silence::Dial if self.look_up => self.push(ToSwarm::GenerateEvent(Event::Silent { peer })),
-            Silence::Dial => self.push(ToSwarm::Dial { opts: Connections::dial_another(peer) }),
+            Silence::Dial => {
+                let event = self.resolver.silent(peer).map(ToSwarm::GenerateEvent);
+                self.push(event.unwrap_or_else(|| ToSwarm::Dial { opts: Connections::dial_another(peer) }));
+            }
         }
     }
 
@@ -152,16 +147,14 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, remaining_established, .. }) => {
                 if remaining_established == 0 {
                     self.core.forget(&peer_id);
-                    if !self.members_managed {
-                        self.core.members().remove(&peer_id);
-                    }
+                    self.directory.disconnected(self.core.members(), &peer_id);
                 }
                 self.suspected.remove(&connection_id);
                 let next = self.connections.closed(peer_id, connection_id);
                 self.carry_out(next);
             }
             FromSwarm::DialFailure(DialFailure { peer_id: Some(peer), error, connection_id }) => {
-                let next = self.connections.dial_failed(peer, connection_id, error, self.look_up);
+                let next = self.connections.dial_failed(peer, connection_id, error, &mut *self.resolver);
                 self.carry_out(next);
             }
             FromSwarm::NewExternalAddrOfPeer(NewExternalAddrOfPeer { peer_id, addr }) => {

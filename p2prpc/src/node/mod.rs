@@ -10,6 +10,7 @@ mod config;
 mod connections;
 mod diagnosis;
 mod dial;
+mod discovered;
 mod discovery;
 mod error;
 mod event;

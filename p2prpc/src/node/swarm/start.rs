@@ -21,6 +21,7 @@ use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::node::address::{InvalidAddress, ListenAddress};
 use crate::node::behaviour::NodeBehaviour;
 use crate::node::builder::NodeBuilder;
+use crate::node::discovered::Discovered;
 use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
@@ -229,13 +230,13 @@ fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), S
         .ping_interval(PING);
     #[cfg(feature = "gorpc")]
     let config = config.gorpc(builder.gorpc);
-    let mut rpc = Behaviour::new(local, config).with_handle(&builder.handle);
-    rpc.look_up_addresses();
+    let rpc = Behaviour::of(local, config, Box::new(Discovered), Box::new(Discovered));
+    let mut rpc = rpc.with_handle(&builder.handle);
     for service in &builder.services {
         rpc.serve(service.clone())?;
     }
     rpc.add_layers(builder.layers.clone());
-    let core = rpc.manage_members();
+    let core = rpc.core().clone();
     Ok((rpc, core))
 }
 
