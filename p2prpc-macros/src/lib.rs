@@ -3,6 +3,7 @@
 mod attributes;
 mod clashes;
 mod crates;
+mod fingerprint;
 mod misuses;
 mod model;
 mod names;

@@ -85,7 +85,7 @@ pub mod __private {
     pub use crate::error::{OwnError, Wraps};
     pub use crate::service::{
         Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, is_large,
-        run, run_fallible,
+        method, run, run_fallible,
     };
     pub use serde;
 

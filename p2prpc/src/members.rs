@@ -6,13 +6,18 @@ use std::sync::Arc;
 use libp2p::PeerId;
 use tokio::sync::watch;
 
+use crate::service::Fingerprint;
+
 /// A peer of a rendezvous.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Member {
     /// Which of the node's rendezvous it is in; empty where membership is not by rendezvous (a bare [`Behaviour`](crate::Behaviour)).
     pub rendezvous: Arc<[Arc<str>]>,
     /// The services that we may call there, by their names on the wire; `None` if it didn't say.
     pub services: Option<Arc<[Arc<str>]>>,
+    /// What its methods look like, as far as it said.
+    pub(crate) methods: Arc<[Fingerprint]>,
 }
 
 impl Member {

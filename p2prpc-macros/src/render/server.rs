@@ -137,7 +137,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
     quote_spanned! {site=>
         #(#cfg)*
         let #builder = #builder.method(
-            #krate::MethodDescriptor { name: #wire_name, full_name: #full_name, docs: #doc_text, spawn: #spawn },
+            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, <#method_type as #krate::Method>::FINGERPRINT),
             |__service, __incoming| {
                 let __service = ::core::clone::Clone::clone(__service);
                 #krate::__private::#run::<#method_type, _, _ #error>(__incoming, move |#context, #args_pattern| async move {

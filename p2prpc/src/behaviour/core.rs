@@ -17,9 +17,13 @@ use super::accepted::Accepted;
 use crate::call::{CallDefaults, Channel, Dialect, Formats, Handle, Network};
 use crate::codec::CodecId;
 use crate::limits::Limits;
+#[cfg(feature = "node")]
+use crate::members::Member;
 use crate::members::Members;
 use crate::peer::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
 use crate::server::{LocalChannel, Server};
+#[cfg(feature = "node")]
+use crate::service::Service;
 use crate::wire::GoAwayReason;
 
 /// The network that a [`Behaviour`](super::Behaviour) drives.
@@ -42,6 +46,8 @@ pub(super) enum Command {
     Greeted(PeerId),
     /// This peer has answered a call in gorpc.
     AnsweredInGorpc(PeerId),
+    /// This peer has declared a method otherwise than we have.
+    MethodDiffers(PeerId, &'static str),
 }
 
 struct Commands(mpsc::UnboundedSender<Command>);
@@ -58,6 +64,10 @@ impl Opener for Commands {
     fn answered_in_gorpc(&self, peer: PeerId) {
         let _ = self.0.send(Command::AnsweredInGorpc(peer));
     }
+
+    fn method_differs(&self, peer: PeerId, method: &'static str) {
+        let _ = self.0.send(Command::MethodDiffers(peer, method));
+    }
 }
 
 impl Core {
@@ -68,6 +78,7 @@ impl Core {
         codec: CodecId,
         idle_timeout: Duration,
         gorpc: bool,
+        strict_methods: bool,
     ) -> (Arc<Self>, Handle, mpsc::UnboundedReceiver<Command>) {
         let limits = limits.settled();
         let (commands, received) = mpsc::unbounded_channel();
@@ -78,7 +89,10 @@ impl Core {
             local: Arc::new(LocalChannel::new(server.clone())),
             server,
             sessions: Mutex::default(),
-            session_config: Arc::new(SessionConfig::new(limits, idle_timeout, gorpc, Box::new(Commands(commands)))),
+            session_config: Arc::new(
+                SessionConfig::new(limits, idle_timeout, gorpc, Box::new(Commands(commands)))
+                    .strict_methods(strict_methods),
+            ),
             formats: Formats::of((!gorpc).then_some(Dialect::Native)),
             members: Members::new(),
             defaults,
@@ -105,6 +119,9 @@ impl Core {
             sessions.retain(|_, session| session.strong_count() > 0);
         }
         sessions.insert(peer, Arc::downgrade(&session));
+        if let Some(member) = self.members.snapshot().get(&peer) {
+            session.set_methods(&member.methods);
+        }
         session
     }
 
@@ -206,6 +223,29 @@ impl Core {
         self.session_config.close();
         for session in self.sessions() {
             session.close();
+        }
+    }
+
+    /// What there is to say of a member. Methods of ours that it has declared otherwise are told.
+    #[cfg(feature = "node")]
+    pub(crate) fn set_member(&self, peer: PeerId, member: Member) {
+        let methods = member.methods.clone();
+        self.members.insert(peer, member);
+        let Some(session) = self.session_if_any(&peer) else { return };
+        session.set_methods(&methods);
+        if self.defaults.codec.is_positional() {
+            for method in self.server.router().services().flat_map(Service::methods) {
+                session.differs(method.full_name, method);
+            }
+        }
+    }
+
+    /// A peer is no member any more.
+    #[cfg(feature = "node")]
+    pub(crate) fn remove_member(&self, peer: &PeerId) {
+        self.members.remove(peer);
+        if let Some(session) = self.session_if_any(peer) {
+            session.set_methods(&Arc::default());
         }
     }
 

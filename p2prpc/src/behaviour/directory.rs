@@ -24,7 +24,7 @@ pub(super) struct ConnectedPeers;
 
 impl Directory for ConnectedPeers {
     fn supported(&mut self, members: &Members, peer: PeerId, _: Dialect) -> Option<Event> {
-        members.insert(peer, Member { rendezvous: Arc::default(), services: None });
+        members.insert(peer, Member { rendezvous: Arc::default(), services: None, methods: Arc::default() });
         Some(Event::Supported { peer })
     }
 

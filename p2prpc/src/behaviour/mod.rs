@@ -92,6 +92,7 @@ pub struct Config {
     gorpc_protocol: StreamProtocol,
     gorpc: bool,
     only_gorpc: bool,
+    strict_methods: bool,
 }
 
 /// An application's protocol id that can't be used.
@@ -125,6 +126,7 @@ impl Config {
             gorpc_protocol,
             gorpc: false,
             only_gorpc: false,
+            strict_methods: false,
         })
     }
 
@@ -191,6 +193,13 @@ impl Config {
         self
     }
 
+    /// Calls of methods that the peer has declared otherwise are errors.
+    #[cfg(feature = "node")]
+    pub(crate) fn strict_methods(mut self, on: bool) -> Self {
+        self.strict_methods = on;
+        self
+    }
+
     /// The protocol on the wire.
     #[cfg(feature = "node")]
     pub(crate) fn protocol(&self) -> &StreamProtocol {
@@ -244,6 +253,14 @@ pub enum Event {
         /// Why it does.
         reason: &'static str,
     },
+    /// A peer has declared a method otherwise than we have.
+    #[doc(hidden)]
+    MethodDiffers {
+        /// The peer.
+        peer: PeerId,
+        /// `Service.Method`.
+        method: &'static str,
+    },
     /// All connections to this peer are silent: another is to be made.
     #[doc(hidden)]
     Silent {
@@ -291,7 +308,8 @@ impl Behaviour {
     ) -> Self {
         let protocols = config.protocols();
         let Config { protocol, limits, timeout, codec, idle_timeout, ping_interval, .. } = config;
-        let (core, handle, commands) = Core::new(local, limits, timeout, codec, idle_timeout, config.gorpc);
+        let (core, handle, commands) =
+            Core::new(local, limits, timeout, codec, idle_timeout, config.gorpc, config.strict_methods);
         Behaviour {
             core,
             handle,

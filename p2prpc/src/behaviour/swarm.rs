@@ -202,6 +202,9 @@ impl NetworkBehaviour for Behaviour {
                 }
                 Poll::Ready(Some(Command::Greeted(peer))) => self.supported(peer, Dialect::Native),
                 Poll::Ready(Some(Command::AnsweredInGorpc(peer))) => self.supported(peer, Dialect::Gorpc),
+                Poll::Ready(Some(Command::MethodDiffers(peer, method))) => {
+                    self.push(ToSwarm::GenerateEvent(Event::MethodDiffers { peer, method }));
+                }
                 _ => {
                     self.waker = Some(cx.waker().clone());
                     return Poll::Pending;

@@ -19,6 +19,10 @@ pub(crate) trait Channel: Send + Sync + 'static {
     fn formats(&self) -> Formats {
         Formats::NATIVE
     }
+    /// Is the method at the other end what it is here? It is an error where the node is to make sure of it.
+    fn check(&self, _: &CallHead) -> Result<(), RpcError> {
+        Ok(())
+    }
     /// Take a call. It never blocks; all that becomes of the call, failures included, comes through `call`.
     fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>);
     /// The caller has gone: forget the call, and tell the peer if it was told of it.

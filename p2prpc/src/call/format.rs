@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Dialect;
 use crate::codec::gorpc::Gorpc;
 use crate::codec::{self, CodecError, CodecId};
-use crate::service::Method;
+use crate::service::{Method, key_of};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +97,30 @@ pub(crate) struct MethodNames {
     pub(crate) gorpc: Option<(&'static str, &'static str)>,
     /// A struct of a Go peer whose fields seem to have other names there is an error.
     pub(crate) gorpc_strict: bool,
+    /// Stands for `full`.
+    pub(crate) key: u64,
+    /// As [`Method::FINGERPRINT`].
+    pub(crate) fingerprint: u64,
 }
 
 impl MethodNames {
     pub(crate) const fn of<M: Method>() -> &'static Self {
-        const { &MethodNames { full: M::NAME, gorpc: M::GORPC, gorpc_strict: M::GORPC_STRICT } }
+        const {
+            &MethodNames {
+                full: M::NAME,
+                gorpc: M::GORPC,
+                gorpc_strict: M::GORPC_STRICT,
+                key: key_of(M::NAME),
+                fingerprint: M::FINGERPRINT,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl MethodNames {
+    /// Without anything that peers could compare.
+    pub(crate) const fn of_test(full: &'static str, gorpc: Option<(&'static str, &'static str)>) -> Self {
+        MethodNames { full, gorpc, gorpc_strict: false, key: 0, fingerprint: 0 }
     }
 }

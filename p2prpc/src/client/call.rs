@@ -194,7 +194,6 @@ impl<M: Method> Call<M> {
             return Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error));
         }
         let Found { channel, defaults, deadline: inherited } = route.resolve(self.peer)?;
-        let channel = options.layers.layer(channel);
         let head = CallHead {
             method: MethodNames::of::<M>(),
             codec: options.codec.unwrap_or(defaults.codec),
@@ -202,6 +201,8 @@ impl<M: Method> Call<M> {
             again: M::IDEMPOTENT,
             nested: inherited.is_some(),
         };
+        channel.check(&head)?;
+        let channel = options.layers.layer(channel);
         let metadata = options.metadata;
         let body = match args {
             Arguments::Encoded(body) => body,

@@ -48,6 +48,11 @@ impl CodecId {
         ]
     }
 
+    /// Whether values are written by their position, without names: what was written as one type can be read as another.
+    pub(crate) fn is_positional(self) -> bool {
+        matches!(self, Self::BINCODE | Self::POSTCARD)
+    }
+
     /// The name of this codec, which is that of its cargo feature; `None` for a number that no codec has.
     pub fn name(self) -> Option<&'static str> {
         match self {

@@ -52,6 +52,7 @@ pub struct NodeBuilder {
     pub(super) rendezvous: Vec<Arc<str>>,
     pub(super) services: Vec<Service>,
     pub(super) layers: Layers,
+    pub(super) strict_methods: bool,
     pub(super) private: bool,
     #[cfg(feature = "pnet")]
     pub(super) pre_shared_key: Option<PreSharedKey>,
@@ -84,6 +85,7 @@ impl NodeBuilder {
             rendezvous: Vec::new(),
             services: Vec::new(),
             layers: Layers::default(),
+            strict_methods: false,
             private: false,
             #[cfg(feature = "pnet")]
             pre_shared_key: None,
@@ -250,6 +252,18 @@ impl NodeBuilder {
     /// [`private`](NodeBuilder::private) it is.
     pub fn authorize(mut self, rule: impl Fn(&CallInfo) -> bool + Send + Sync + 'static) -> Self {
         self.layers.authorize(rule);
+        self
+    }
+
+    /// Make no call by position ([`CodecId::BINCODE`], [`CodecId::POSTCARD`]) of a method that the peer has declared otherwise: it ends as
+    /// [`ErrorKind::BadArguments`](crate::ErrorKind::BadArguments), never sent. Default: off, there is only
+    /// [`NodeEvent::MethodDiffers`](crate::NodeEvent::MethodDiffers).
+    ///
+    /// Members tell each other what their methods look like: a hash of the names and types of the arguments and of the return type as they
+    /// are written in the trait, for up to 256 methods. `String` and `std::string::String` differ so, and types with other fields and the same
+    /// name don't. Peers that say nothing, Go peers among them, are called as always.
+    pub fn strict_methods(mut self, on: bool) -> Self {
+        self.strict_methods = on;
         self
     }
 

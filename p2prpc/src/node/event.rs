@@ -50,6 +50,16 @@ pub enum NodeEvent {
         /// What it is: [`OtherRendezvous`](Relation::OtherRendezvous) or [`OtherProtocol`](Relation::OtherProtocol).
         relation: Relation,
     },
+    /// A member has declared a method otherwise than this node: names or types of its arguments, or its return type, are not written as
+    /// here. Arguments that are written by position (bincode, Postcard) may be read there as something else, without an error. It is seen when
+    /// the peer becomes a member, for methods that this node serves, and with the first call, for others; and said once as long as it is a member.
+    /// See [`changing a service`](crate::docs::changing), and [`NodeBuilder::strict_methods`](crate::NodeBuilder::strict_methods).
+    MethodDiffers {
+        /// The peer.
+        peer: PeerId,
+        /// `Service.Method`.
+        method: String,
+    },
     /// A bootstrap peer is connected, and hasn't closed the connection at once.
     BootstrapConnected {
         /// The bootstrap peer.
@@ -163,6 +173,8 @@ struct Now {
     bootstrapped: BTreeSet<PeerId>,
     /// Connected peers that are none of ours.
     strangers: BTreeMap<PeerId, Relation>,
+    /// Methods that members have declared otherwise.
+    differing: BTreeMap<PeerId, BTreeSet<&'static str>>,
     /// Connections that are silent.
     suspected: BTreeSet<(PeerId, Multiaddr)>,
     /// Why names can't be looked up.
@@ -194,6 +206,15 @@ impl Announcer {
         let mut now = self.now.lock();
         now.strangers.insert(peer, relation.clone());
         self.send(NodeEvent::Stranger { peer, relation });
+    }
+
+    /// A member has declared a method otherwise. It is said once as long as it is a member.
+    pub(super) fn method_differs(&self, peer: PeerId, method: &'static str) {
+        let mut now = self.now.lock();
+        if now.members.contains(&peer) && now.differing.entry(peer).or_default().insert(method) {
+            tracing::warn!(%peer, method, "a member has declared a method otherwise");
+            self.send(NodeEvent::MethodDiffers { peer, method: method.into() });
+        }
     }
 
     /// A connection is silent, or no longer.
@@ -245,6 +266,7 @@ impl Announcer {
     pub(super) fn left(&self, peer: PeerId) {
         let mut now = self.now.lock();
         now.members.remove(&peer);
+        now.differing.remove(&peer);
         self.send(NodeEvent::PeerLeft { peer });
     }
 
@@ -288,6 +310,9 @@ impl Announcer {
         let failed = failed.map(|(address, error)| NodeEvent::BootstrapFailed { address, error });
         let bootstrapped = now.bootstrapped.iter().map(|peer| NodeEvent::BootstrapConnected { peer: *peer });
         let members = now.members.iter().map(|peer| NodeEvent::PeerJoined { peer: *peer });
+        let differing = now.differing.iter().flat_map(|(peer, methods)| {
+            methods.iter().map(|method| NodeEvent::MethodDiffers { peer: *peer, method: (*method).into() })
+        });
         let strangers = now.strangers.iter();
         let strangers = strangers.map(|(peer, it)| NodeEvent::Stranger { peer: *peer, relation: it.clone() });
         let suspected = now.suspected.iter().cloned();
@@ -298,6 +323,7 @@ impl Announcer {
             .chain(failed)
             .chain(bootstrapped)
             .chain(strangers)
+            .chain(differing)
             .chain(members)
             .chain(suspected)
             .collect();

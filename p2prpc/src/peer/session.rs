@@ -20,6 +20,7 @@ use crate::call::{CallHead, Channel, Dialect, Encoded, Formats, Payload, Pending
 use crate::clock::{later, now};
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
+use crate::service::{Fingerprint, PeerMethods};
 
 /// How often a call that was never sent is given to another stream.
 pub(super) const MAX_RESENDS: u8 = 2;
@@ -42,6 +43,8 @@ pub(crate) struct PeerSession {
     connections: Mutex<Vec<Arc<Connection>>>,
     /// Where the peer may speak gorpc: a substream for each call.
     single: Option<Single>,
+    /// What its methods look like, if it has said so.
+    methods: ArcSwapOption<PeerMethods>,
 }
 
 #[derive(Default)]
@@ -107,6 +110,7 @@ impl PeerSession {
             changed: Notify::new(),
             connections: Mutex::default(),
             single: config.gorpc.then(Single::default),
+            methods: ArcSwapOption::empty(),
             config,
         })
     }
@@ -140,6 +144,23 @@ impl PeerSession {
     /// When this peer was last heard on any connection.
     pub(crate) fn last_heard(&self) -> Option<Instant> {
         self.connections.lock().iter().map(|connection| connection.heard()).max()
+    }
+
+    /// The peer says what its methods look like.
+    pub(crate) fn set_methods(&self, told: &Arc<[Fingerprint]>) {
+        if self.methods.load().as_ref().is_none_or(|known| known.told() != told) {
+            self.methods.store((!told.is_empty()).then(|| Arc::new(PeerMethods::new(told.clone()))));
+        }
+    }
+
+    /// True if the peer has declared this method otherwise. That is told once.
+    pub(crate) fn differs(&self, name: &'static str, method: impl Into<Fingerprint>) -> bool {
+        let methods = self.methods.load();
+        let difference = methods.as_ref().and_then(|methods| methods.difference(method));
+        if difference.is_some_and(|difference| difference.is_news) {
+            self.config.opener.method_differs(self.peer, name);
+        }
+        difference.is_some()
     }
 
     /// Calls of the peer that are being served on a substream each.
@@ -498,6 +519,14 @@ async fn watch(session: Weak<PeerSession>) {
 impl Channel for PeerSession {
     fn formats(&self) -> Formats {
         Formats::of(self.dialect())
+    }
+
+    fn check(&self, head: &CallHead) -> Result<(), RpcError> {
+        if !head.codec.is_positional() || !self.differs(head.method.full, head.method) || !self.config.strict_methods {
+            return Ok(());
+        }
+        let detail = "the peer has declared the method otherwise, and its arguments are written by position";
+        Err(RpcError::never_sent(ErrorKind::BadArguments, detail))
     }
 
     fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>) {

@@ -19,6 +19,8 @@ pub(crate) trait Opener: Send + Sync + 'static {
     fn greeted(&self, peer: PeerId);
     /// This peer has answered a call in gorpc.
     fn answered_in_gorpc(&self, peer: PeerId);
+    /// This peer has declared a method otherwise than we have.
+    fn method_differs(&self, peer: PeerId, method: &'static str);
 }
 
 /// What all sessions of a node share.
@@ -28,6 +30,8 @@ pub(crate) struct SessionConfig {
     pub(crate) opener: Box<dyn Opener>,
     /// Peers may speak gorpc.
     pub(super) gorpc: bool,
+    /// Calls of methods that differ are errors.
+    pub(super) strict_methods: bool,
     pub(super) in_flight: CachePadded<InFlight>,
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
@@ -51,11 +55,18 @@ impl SessionConfig {
             idle_timeout,
             opener,
             gorpc,
+            strict_methods: false,
             in_flight: CachePadded::default(),
             received_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             spawner: Spawner::here(),
         }
+    }
+
+    /// Calls of methods that differ are errors.
+    pub(crate) fn strict_methods(mut self, on: bool) -> Self {
+        self.strict_methods = on;
+        self
     }
 
     /// No call goes out from now on.
@@ -100,6 +111,7 @@ impl PeerSession {
             fn open(&self, _: Arc<PeerSession>) {}
             fn greeted(&self, _: PeerId) {}
             fn answered_in_gorpc(&self, _: PeerId) {}
+            fn method_differs(&self, _: PeerId, _: &'static str) {}
         }
         let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), false, Box::new(Nobody));
         PeerSession::new(PeerId::random(), Arc::new(config))

@@ -184,7 +184,7 @@ impl LocalNetwork {
         // It is the only one, so no other has its name.
         let _ = server.serve(service);
         let members = Members::new();
-        members.insert(server.local(), Member { rendezvous: Arc::default(), services: None });
+        members.insert(server.local(), Member { rendezvous: Arc::default(), services: None, methods: Arc::default() });
         let network = Arc::new(LocalNetwork {
             channel: Arc::new(LocalChannel::called_by(caller.unwrap_or(server.local()), server)),
             members,

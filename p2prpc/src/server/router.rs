@@ -149,7 +149,7 @@ mod tests {
     use crate::service::ServiceBuilder;
 
     fn route() -> Arc<MethodEntry> {
-        let method = MethodDescriptor { name: "A", full_name: "S.A", docs: "", spawn: false };
+        let method = MethodDescriptor { name: "A", full_name: "S.A", docs: "", spawn: false, fingerprint: 0 };
         let service = ServiceBuilder::new("S", "", Arc::new(())).method(method, |_, incoming| incoming.not_served());
         Router::default().with(service.build()).unwrap().find("S.A").unwrap().clone()
     }

@@ -202,7 +202,7 @@ fn on_large_stack<M: Method>(make: impl FnOnce() -> HandlerFuture) -> HandlerFut
 
 /// A method of no service.
 #[cfg(test)]
-pub(crate) const PROBE: &MethodNames = &MethodNames { full: "Probe.Method", gorpc: None, gorpc_strict: false };
+pub(crate) const PROBE: &MethodNames = &MethodNames::of_test("Probe.Method", None);
 
 /// Run a handler that can fail.
 #[cfg(test)]

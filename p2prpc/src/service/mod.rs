@@ -1,5 +1,6 @@
 //! What a service is, once its type is erased: names, and a way to call each method.
 
+mod fingerprint;
 mod incoming;
 mod values;
 
@@ -14,6 +15,7 @@ use crate::call::CallInfo;
 use crate::error::Failure;
 use crate::server::Layers;
 
+pub(crate) use fingerprint::{Fingerprint, PeerMethods, key_of};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
 #[cfg(test)]
@@ -41,6 +43,9 @@ pub trait Method: Send + Sync + 'static {
     const GORPC: Option<(&'static str, &'static str)> = None;
     /// True if a struct of a Go peer whose fields seem to have other names there is an error: `#[p2p_service(gorpc_strict)]`.
     const GORPC_STRICT: bool = false;
+    /// What the names and types of the arguments and the return type look like, as they are written; 0 for nothing to be compared.
+    #[doc(hidden)]
+    const FINGERPRINT: u64 = 0;
     /// The bytes that the arguments take themselves, without what they point to.
     #[doc(hidden)]
     const ARGS_SIZE: usize = 0;
@@ -57,6 +62,7 @@ pub trait Method: Send + Sync + 'static {
 
 /// What a service tells of one of its methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MethodDescriptor {
     /// The method's name on the wire, without that of the service: `Echo`.
     pub name: &'static str,
@@ -66,6 +72,18 @@ pub struct MethodDescriptor {
     pub docs: &'static str,
     /// `#[rpc(spawn)]`: run as a task of its own from the first poll on.
     pub spawn: bool,
+    pub(crate) fingerprint: u64,
+}
+
+/// What a service tells of one of its methods. Generated code calls it.
+pub const fn method(
+    name: &'static str,
+    full_name: &'static str,
+    docs: &'static str,
+    spawn: bool,
+    fingerprint: u64,
+) -> MethodDescriptor {
+    MethodDescriptor { name, full_name, docs, spawn, fingerprint }
 }
 
 /// A service of any type, ready to be served: what `serve` takes. It comes from a generated server, `EchoServiceServer::new(Echo).into()`.
@@ -123,6 +141,14 @@ impl Service {
 
     pub(crate) fn call(&self, method: usize, incoming: Incoming<'_>) -> HandlerFuture {
         self.handlers.call(method, incoming)
+    }
+}
+
+#[cfg(test)]
+impl Service {
+    /// One without methods.
+    pub(crate) fn of_test(name: &'static str) -> Self {
+        ServiceBuilder::new(name, "", Arc::new(())).build()
     }
 }
 

@@ -5,6 +5,7 @@ mod connecting;
 mod dht;
 mod diagnosing;
 mod dialling;
+mod differing;
 mod ending;
 mod logging;
 mod meeting;

@@ -71,7 +71,7 @@ impl Discovery {
                 if topics.is_empty() {
                     self.is_a_stranger(peer, now);
                 } else {
-                    self.joined(peer, topics, description.services, now);
+                    self.joined(peer, topics, description, now);
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotServed | ErrorKind::NotSupported) => {
@@ -97,15 +97,22 @@ impl Discovery {
         self.tell_of_stranger(peer);
     }
 
-    fn joined(&mut self, peer: PeerId, topics: Arc<[Topic]>, services: Vec<String>, now: Instant) {
+    fn joined(&mut self, peer: PeerId, topics: Arc<[Topic]>, description: Description, now: Instant) {
         if !self.members.contains_key(&peer) && self.members.len() >= MAX_MEMBERS {
             return;
         }
-        let services: BTreeSet<Arc<str>> =
-            services.into_iter().take(MAX_SERVICES).filter(|name| name.len() <= MAX_NAME).map(Arc::from).collect();
+        let methods = description.bounded_methods();
+        let services: BTreeSet<Arc<str>> = description
+            .services
+            .into_iter()
+            .take(MAX_SERVICES)
+            .filter(|name| name.len() <= MAX_NAME)
+            .map(Arc::from)
+            .collect();
         let member = Member {
             rendezvous: topics.iter().filter_map(|topic| self.names.get(topic).cloned()).collect(),
             services: Some(services.into_iter().collect()),
+            methods,
         };
         self.enters(peer, topics, member, false, now);
     }
@@ -125,7 +132,8 @@ impl Discovery {
         if !self.members.contains_key(&peer) && self.members.len() >= MAX_MEMBERS {
             return;
         }
-        let member = Member { rendezvous: self.names.get(&topic).cloned().into_iter().collect(), services: None };
+        let rendezvous = self.names.get(&topic).cloned().into_iter().collect();
+        let member = Member { rendezvous, services: None, methods: Arc::default() };
         self.enters(peer, Arc::new([topic]), member, true, now);
     }
 

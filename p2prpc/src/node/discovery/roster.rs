@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
 use super::key::Topic;
-use super::service::{Blob, Cursor, Description, Listed, Listing};
+use super::service::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
+use crate::service::{Fingerprint, Service};
 
 /// Members in one answer, and as many that are gone.
 pub(super) const PAGE: usize = 256;
@@ -31,8 +32,8 @@ const MAX_ASKERS: usize = 4096;
 /// Topics of a question past these are not looked at.
 const MAX_TOPICS: usize = 1024;
 
-/// The names of the services that a peer may see.
-pub(in crate::node) type VisibleServices = Arc<dyn Fn(&PeerId) -> Vec<Arc<str>> + Send + Sync>;
+/// The services that a peer may see.
+pub(in crate::node) type VisibleServices = Arc<dyn Fn(&PeerId) -> Vec<Service> + Send + Sync>;
 
 /// Shared between discovery, which keeps it true, and the internal service, which reads it out.
 ///
@@ -144,7 +145,13 @@ impl Roster {
             true => Vec::new(),
             false => catch_unwind(AssertUnwindSafe(|| (self.visible)(asker))).unwrap_or_default(),
         };
-        Description { shared, services: services.iter().map(|name| name.to_string()).collect(), version }
+        let methods = services.iter().flat_map(Service::methods).map(Fingerprint::from).take(MAX_METHODS).collect();
+        Description {
+            shared,
+            services: services.iter().map(|service| service.name().into()).collect(),
+            version,
+            methods,
+        }
     }
 
     /// The news since then, as far as the asker has not been given too much already.
@@ -239,7 +246,7 @@ mod tests {
     const NEW: Cursor = Cursor { epoch: 0, version: 0 };
 
     fn roster(topics: &[&str]) -> Roster {
-        let visible: VisibleServices = Arc::new(|_| vec!["EchoService".into()]);
+        let visible: VisibleServices = Arc::new(|_| vec![Service::of_test("EchoService")]);
         Roster::new(topics.iter().map(|name| topic(name)).collect(), visible, 77)
     }
 

@@ -19,7 +19,7 @@ use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
 use crate::p2p_service;
-use crate::service::Service;
+use crate::service::{Fingerprint, Service};
 
 /// A question that isn't answered in this time is asked again later.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -94,6 +94,21 @@ pub(in crate::node) struct Description {
     pub(super) services: Vec<String>,
     /// Rises when services are added.
     pub(super) version: u64,
+    /// What their methods look like.
+    pub(super) methods: Vec<Fingerprint>,
+}
+
+/// The methods of a peer that are told and kept; more aren't compared.
+pub(super) const MAX_METHODS: usize = 256;
+
+impl Description {
+    /// What the methods look like, in order and each once, without what is past the bound.
+    pub(super) fn bounded_methods(&self) -> Arc<[Fingerprint]> {
+        let mut methods: Vec<_> = self.methods.iter().take(MAX_METHODS).copied().collect();
+        methods.sort_unstable();
+        methods.dedup_by_key(|(key, _)| *key);
+        methods.into()
+    }
 }
 
 /// A member, and where it can be reached.
@@ -213,4 +228,18 @@ pub(in crate::node) async fn say_leaving(handle: &Handle, peers: Vec<PeerId>) {
         }
     });
     let _ = tokio::time::timeout(GOODBYE_WITHIN, goodbyes).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_methods_are_kept_of_a_peer_than_the_bound_and_each_once() {
+        let methods = (0..10_000).rev().map(|n| (n / 2, n)).collect();
+        let description = Description { shared: Vec::new(), services: Vec::new(), version: 0, methods };
+        let kept = description.bounded_methods();
+        assert_eq!(kept.len(), MAX_METHODS / 2);
+        assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
 }

@@ -1,7 +1,6 @@
 //! What discovery wants done.
 
 use super::Driver;
-use crate::call::Network;
 use crate::node::discovery::{Action, Input, say_leaving};
 
 impl Driver {
@@ -32,14 +31,14 @@ impl Driver {
             Action::FindPeer { peer } => behaviour.kademlia.find_peer(peer),
             Action::AddressesFound { peer, addresses } => behaviour.rpc.addresses_found(peer, addresses),
             Action::Joined { peer, member } => {
-                self.core.members().insert(peer, member);
+                self.core.set_member(peer, member);
                 self.announcer.joined(peer);
             }
             Action::Changed { peer, member } => {
-                self.core.members().insert(peer, member);
+                self.core.set_member(peer, member);
             }
             Action::Left { peer } => {
-                self.core.members().remove(&peer);
+                self.core.remove_member(&peer);
                 self.announcer.left(peer);
             }
             Action::BootstrapConnected { peer, address } => {

@@ -76,6 +76,7 @@ impl Driver {
             }
             Event::AddressesWanted { peer } => return self.feed(Input::AddressesWanted { peer }),
             Event::Silent { peer } => return self.feed(Input::Silent { peer }),
+            Event::MethodDiffers { peer, method } => return self.announcer.method_differs(peer, method),
             Event::ConnectionSuspected { peer, connection } => {
                 self.ask_port(peer, connection);
                 return self.suspected(peer, connection, true);

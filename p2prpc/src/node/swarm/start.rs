@@ -227,7 +227,8 @@ fn rpc(local: PeerId, builder: &NodeBuilder) -> Result<(Behaviour, Arc<Core>), S
         .limits(builder.limits.clone())
         .timeout(builder.timeout)
         .codec(builder.codec)
-        .ping_interval(PING);
+        .ping_interval(PING)
+        .strict_methods(builder.strict_methods);
     #[cfg(feature = "gorpc")]
     let config = config.gorpc(builder.gorpc);
     let rpc = Behaviour::of(local, config, Box::new(Discovered), Box::new(Discovered));
@@ -272,10 +273,10 @@ fn visible(core: &Arc<Core>, builder: &NodeBuilder) -> VisibleServices {
     Arc::new(move |peer| {
         let Some(core) = core.upgrade() else { return Vec::new() };
         let router = core.server().router();
-        let names = router.services().map(|service| service.name());
-        let seen = names.filter(|name| {
-            rule.as_ref().is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(peer, name))).unwrap_or(false))
+        let seen = router.services().filter(|service| {
+            let rule = rule.as_ref();
+            rule.is_none_or(|rule| catch_unwind(AssertUnwindSafe(|| rule(peer, service.name()))).unwrap_or(false))
         });
-        seen.map(Arc::from).collect()
+        seen.cloned().collect()
     })
 }

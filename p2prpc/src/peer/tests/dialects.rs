@@ -10,7 +10,7 @@ use crate::error::{Delivery, ErrorKind};
 use crate::peer::ConnectionKey;
 use crate::peer::session::Queued;
 
-const BOTH: MethodNames = MethodNames { full: "Probe.Echo", gorpc: Some(("Probe", "Echo")), gorpc_strict: false };
+const BOTH: MethodNames = MethodNames::of_test("Probe.Echo", Some(("Probe", "Echo")));
 
 /// A session with a peer that may speak gorpc, and its one connection.
 struct Either {

@@ -32,7 +32,7 @@ use crate::server::Server;
 use peer::{Peer, Reads};
 use service::Probe;
 
-const ECHO: MethodNames = MethodNames { full: "Probe.Echo", gorpc: None, gorpc_strict: false };
+const ECHO: MethodNames = MethodNames::of_test("Probe.Echo", None);
 
 /// Asks for streams are handed to the test.
 struct Asks(mpsc::UnboundedSender<Arc<PeerSession>>);
@@ -45,6 +45,8 @@ impl Opener for Asks {
     fn greeted(&self, _: PeerId) {}
 
     fn answered_in_gorpc(&self, _: PeerId) {}
+
+    fn method_differs(&self, _: PeerId, _: &'static str) {}
 }
 
 fn session(limits: Limits) -> (Arc<PeerSession>, mpsc::UnboundedReceiver<Arc<PeerSession>>) {

@@ -16,6 +16,7 @@ use crate::node::discovery::machine::Discovery;
 use crate::node::discovery::service::{Blob, Cursor, Description, Listed, Listing};
 use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
 use crate::node::networks::{Networks, ip_of};
+use crate::service::Service;
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 
@@ -135,7 +136,7 @@ impl Scene {
             application: "/test".into(),
             kad_protocol: KAD,
             gorpc: None,
-            visible: Arc::new(|_| vec!["Service".into()]),
+            visible: Arc::new(|_| vec![Service::of_test("Service")]),
             seed: 1,
         };
         Scene { discovery: Discovery::new(config, now), now, connected: BTreeSet::new(), closing: false }
@@ -172,7 +173,8 @@ impl Scene {
             Event::Silent(of) => Input::Silent { peer: peer(*of) },
             Event::Described { peer: of, shares, services, version } => {
                 let shared = vec![topic(if *shares { "ours" } else { "theirs" })];
-                let answer = Description { shared, services: services.clone(), version: *version };
+                let methods = services.iter().map(|name| (name.len() as u64, *version)).collect();
+                let answer = Description { shared, services: services.clone(), version: *version, methods };
                 Input::Described { peer: peer(*of), answer: Ok(answer) }
             }
             Event::DescribedBy { peer: of, bytes } => {

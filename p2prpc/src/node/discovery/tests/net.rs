@@ -15,6 +15,7 @@ use crate::node::discovery::machine::Discovery;
 use crate::node::discovery::service::{Question, What};
 use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
 use crate::node::networks::{Networks, ip_of};
+use crate::service::Service;
 
 const KAD: StreamProtocol = StreamProtocol::new("/ipfs/kad/1.0.0");
 const HANDSHAKE: Duration = Duration::from_millis(30);
@@ -174,7 +175,7 @@ impl Net {
             application: "/test".into(),
             kad_protocol: KAD,
             gorpc: None,
-            visible: Arc::new(|_| vec!["EchoService".into()]),
+            visible: Arc::new(|_| vec![Service::of_test("EchoService")]),
             seed: self.seed.wrapping_mul(1 << 20).wrapping_add(number as u64),
         };
         Discovery::new(config, self.now)
