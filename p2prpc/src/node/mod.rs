@@ -14,6 +14,7 @@ mod discovered;
 mod discovery;
 mod error;
 mod event;
+mod first_bytes;
 mod gate;
 mod given;
 mod handshakes;

@@ -14,6 +14,7 @@ use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, Transport, noise, tcp, yamux};
 
+use super::first_bytes::{FirstBytes, Meaning};
 use super::named::Named;
 use super::resolver::Resolver;
 use super::staggered::{Dials, Staggered};
@@ -69,6 +70,7 @@ fn without_names(secured: Secured<'_>, gorpc: bool) -> io::Result<Boxed<(PeerId,
         let private = tcp.and_then(move |socket, _| private_stream::handshake(key, socket));
         return upgraded(private, secured.keypair, gorpc);
     }
+    let tcp = tcp.map(|socket, _| FirstBytes::new(socket, Meaning::NoKey));
     let transport = upgraded(tcp, secured.keypair, gorpc)?;
     #[cfg(feature = "quic")]
     let transport = transport.or_transport(quic(secured.keypair, gorpc)).map(|either, _| either.into_inner());
