@@ -16,6 +16,10 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
 
+# The public interface, as a list that CI compares: after a change that is meant.
+public-api: doc
+    cargo run -p p2prpc-tests --bin public-api -- --write
+
 test *filter:
     cargo test --workspace --all-features --locked {{filter}}
 

@@ -134,7 +134,7 @@ impl Display for ErrorKind {
 /// Why a call failed, for every reason but the handler's own error.
 ///
 /// `Display` is one sentence for a person, with the delivery behind it, which is "never run" behind the words of a Go peer that refused it.
-/// Text that came from the peer is cut to [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes and escaped in it.
+/// Text that came from the peer is cut to 256 bytes and escaped in it.
 #[derive(Clone)]
 pub struct RpcError(Box<Inner>);
 
@@ -151,7 +151,7 @@ struct Inner {
 impl RpcError {
     /// An error of this kind, with a detail that `Display` puts behind the kind's own sentence.
     ///
-    /// The detail is cut to [`MAX_PEER_TEXT`](crate::MAX_PEER_TEXT) bytes.
+    /// The detail is cut to 256 bytes.
     pub fn new(kind: ErrorKind, delivery: Delivery, detail: impl Display) -> Self {
         let detail = detail.to_string();
         RpcError(Box::new(Inner {

@@ -12,7 +12,16 @@ mod fuzzing;
 pub mod behaviour;
 pub mod codec;
 pub mod docs;
+#[cfg(feature = "unstable-wire")]
 pub mod wire;
+#[cfg(not(feature = "unstable-wire"))]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "some of it is for those alone who write a peer of their own"
+)]
+mod wire;
 
 mod call;
 mod client;
@@ -64,7 +73,7 @@ pub use node::{
 };
 #[cfg(feature = "pnet")]
 pub use node::{PreSharedKey, PreSharedKeyError};
-pub use printable::{MAX_PEER_TEXT, printable};
+pub use printable::printable;
 pub use server::ServeError;
 pub use service::{Method, MethodDescriptor, Service};
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 /// The longest text of a peer, in bytes, that an error or a log line of p2prpc keeps.
-pub const MAX_PEER_TEXT: usize = 256;
+pub(crate) const MAX_PEER_TEXT: usize = 256;
 
 /// Shows `text` with everything escaped that could command a terminal or reorder a line.
 ///

@@ -126,7 +126,7 @@ async fn drive(mut swarm: Swarm<Parts>, rendezvous: Option<String>) {
             swarm.behaviour_mut().kademlia.add_address(&peer_id, address);
         }
         if let Some(rendezvous) = &rendezvous {
-            let key = rendezvous_key(rendezvous);
+            let key = rendezvous_key(rendezvous).into();
             let _ = swarm.behaviour_mut().kademlia.start_providing(key);
         }
     }

@@ -129,7 +129,7 @@ async fn a_stranger_learns_nothing_of_a_private_node_and_a_friend_is_a_member() 
     let mut stream = stranger.open(one.peer_id()).await.expect("the node takes a stream");
     stream.hello().await;
     let key = p2prpc::rendezvous_key("hostile/private");
-    let topics: Vec<[u8; 32]> = vec![key.as_ref()[2..].try_into().expect("a digest")];
+    let topics: Vec<[u8; 32]> = vec![key[2..].try_into().expect("a digest")];
     let unknown = Some(Got::Error { id: 1, code: ErrorCode::NotServed, delivery: p2prpc::wire::Delivery::NeverSent });
     stream.call(1, "No.Such", &()).await;
     assert_eq!(stream.next().await, unknown);

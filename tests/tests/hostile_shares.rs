@@ -225,7 +225,7 @@ async fn who_asks_for_all_members_again_and_again_is_told_little() {
     let mut stream = raw.open(node.peer_id()).await.expect("the node takes a stream");
     stream.hello().await;
     let key = p2prpc::rendezvous_key(rendezvous);
-    let topic: [u8; 32] = key.as_ref()[2..].try_into().expect("a digest");
+    let topic: [u8; 32] = key[2..].try_into().expect("a digest");
     let args = encoded(&(vec![topic], (0_u64, 0_u64)));
     let (mut told, mut first) = (0, 0);
     for id in 1..=QUESTIONS {

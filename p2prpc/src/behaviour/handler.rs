@@ -26,8 +26,9 @@ use crate::error::{ErrorKind, RpcError};
 use crate::peer::{ClientStream, Connection, PeerSession, ServerStream};
 
 /// What the behaviour asks of a connection.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub enum Ask {
+pub enum ToHandler {
     /// Open a call stream.
     Open,
     /// Stay even without calls, or don't.
@@ -35,8 +36,9 @@ pub enum Ask {
 }
 
 /// What a connection tells the behaviour.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
-pub enum Tell {
+pub enum FromHandler {
     /// The peer speaks the application's protocol, in this dialect.
     Supported(Dialect),
     /// The call stream that was asked for is open.
@@ -74,13 +76,13 @@ pub struct Handler {
     opening: bool,
     pinned: bool,
     supported: bool,
-    tell: VecDeque<Tell>,
+    tell: VecDeque<FromHandler>,
     waker: Option<Waker>,
     calling: Vec<Weak<ClientStream>>,
     serving: Vec<Weak<ServerStream>>,
 }
 
-type Event = ConnectionHandlerEvent<Protocols, Purpose, Tell>;
+type Event = ConnectionHandlerEvent<Protocols, Purpose, FromHandler>;
 
 impl Handler {
     pub(super) fn new(
@@ -114,7 +116,7 @@ impl Handler {
 
     fn note_supported(&mut self) {
         if !std::mem::replace(&mut self.supported, true) {
-            self.tell(Tell::Supported(Dialect::Native));
+            self.tell(FromHandler::Supported(Dialect::Native));
         }
     }
 
@@ -123,7 +125,7 @@ impl Handler {
         if let Some(connection) = &mut self.gorpc
             && connection.note_protocols(native, gorpc)
         {
-            self.tell(Tell::Supported(Dialect::Gorpc));
+            self.tell(FromHandler::Supported(Dialect::Gorpc));
         }
         if native {
             self.note_supported();
@@ -146,12 +148,12 @@ impl Handler {
             (Purpose::Calls, Dialect::Gorpc, Some(connection)) => {
                 self.opening = false;
                 connection.decided(stream);
-                self.tell(Tell::Opened);
+                self.tell(FromHandler::Opened);
             }
             _ => {
                 self.opening = false;
                 remember(&mut self.calling, self.session.attach(&self.connection, stream));
-                self.tell(Tell::Opened);
+                self.tell(FromHandler::Opened);
             }
         }
     }
@@ -162,7 +164,7 @@ impl Handler {
         Waking::pings(stream, self.connection.clone())
     }
 
-    fn tell(&mut self, tell: Tell) {
+    fn tell(&mut self, tell: FromHandler) {
         self.tell.push_back(tell);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -199,7 +201,7 @@ impl Handler {
         match purpose {
             Purpose::Calls => {
                 self.opening = false;
-                self.tell(Tell::OpenFailed(error));
+                self.tell(FromHandler::OpenFailed(error));
             }
             Purpose::GorpcCall => {
                 if let Some(connection) = &self.gorpc {
@@ -212,8 +214,8 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Ask;
-    type ToBehaviour = Tell;
+    type FromBehaviour = ToHandler;
+    type ToBehaviour = FromHandler;
     type InboundProtocol = Protocols;
     type OutboundProtocol = Protocols;
     type InboundOpenInfo = ();
@@ -250,18 +252,18 @@ impl ConnectionHandler for Handler {
                 Step::Open => ConnectionHandlerEvent::OutboundSubstreamRequest {
                     protocol: SubstreamProtocol::new(Protocols::ping(), Purpose::Ping),
                 },
-                Step::Silent(time) => ConnectionHandlerEvent::NotifyBehaviour(Tell::Silent(time)),
-                Step::Alive => ConnectionHandlerEvent::NotifyBehaviour(Tell::Alive),
+                Step::Silent(time) => ConnectionHandlerEvent::NotifyBehaviour(FromHandler::Silent(time)),
+                Step::Alive => ConnectionHandlerEvent::NotifyBehaviour(FromHandler::Alive),
             });
         }
         self.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    fn on_behaviour_event(&mut self, ask: Ask) {
+    fn on_behaviour_event(&mut self, ask: ToHandler) {
         match ask {
-            Ask::Open => self.open = true,
-            Ask::Pin(pinned) => self.pinned = pinned,
+            ToHandler::Open => self.open = true,
+            ToHandler::Pin(pinned) => self.pinned = pinned,
         }
         if let Some(waker) = self.waker.take() {
             waker.wake();

@@ -66,7 +66,7 @@ use crate::server::Layers;
 pub use crate::server::ServeError;
 pub(crate) use core::Core;
 pub(crate) use directory::{Directory, Resolver};
-pub use handler::{Ask, Handler, Tell};
+pub use handler::{FromHandler, Handler, ToHandler};
 
 use connections::Connections;
 use core::Command;
@@ -154,7 +154,7 @@ impl Config {
         self
     }
 
-    /// Ask a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
+    /// ToHandler a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
     /// call goes out or ends without an answer after half a second of silence.
     ///
     /// A connection that is silent although it was asked is suspected within 0.4 to 3 s, by its round-trip time: calls go on on
@@ -287,7 +287,7 @@ pub struct Behaviour {
     pinned: HashSet<PeerId>,
     suspected: HashSet<ConnectionId>,
     ping_interval: Option<Duration>,
-    events: VecDeque<ToSwarm<Event, Ask>>,
+    events: VecDeque<ToSwarm<Event, ToHandler>>,
     waker: Option<Waker>,
     directory: Box<dyn Directory>,
     resolver: Box<dyn Resolver>,
@@ -376,7 +376,7 @@ impl Behaviour {
         if changed {
             for connection in self.connections.of(&peer) {
                 let handler = NotifyHandler::One(connection);
-                self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: Ask::Pin(pinned) });
+                self.push(ToSwarm::NotifyHandler { peer_id: peer, handler, event: ToHandler::Pin(pinned) });
             }
         }
     }
@@ -397,7 +397,7 @@ impl Behaviour {
         self.core.calls_in_flight()
     }
 
-    /// Ask every connection for a sign of life now: those that have died are noticed at once.
+    /// ToHandler every connection for a sign of life now: those that have died are noticed at once.
     pub fn check_connections(&self) {
         self.connections.all().for_each(|(_, connection)| connection.check());
     }
@@ -442,7 +442,7 @@ impl Behaviour {
         self.carry_out(next);
     }
 
-    fn push(&mut self, event: ToSwarm<Event, Ask>) {
+    fn push(&mut self, event: ToSwarm<Event, ToHandler>) {
         self.events.push_back(event);
         if let Some(waker) = self.waker.take() {
             waker.wake();

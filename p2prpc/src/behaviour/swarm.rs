@@ -15,7 +15,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::connections::{Connections, Next};
 use super::core::Command;
 use super::established::Silence;
-use super::{Ask, Behaviour, Event, Handler, Tell};
+use super::{Behaviour, Event, FromHandler, Handler, ToHandler};
 use crate::call::Dialect;
 use crate::call::Network;
 use crate::clock::now;
@@ -29,7 +29,7 @@ impl Behaviour {
                 self.push(ToSwarm::NotifyHandler {
                     peer_id,
                     handler: NotifyHandler::One(connection),
-                    event: Ask::Open,
+                    event: ToHandler::Open,
                 });
             }
             Next::Dial(opts) => self.push(ToSwarm::Dial { opts }),
@@ -167,8 +167,8 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, told: THandlerOutEvent<Self>) {
         match told {
-            Tell::Supported(dialect) => self.supported(peer, dialect),
-            Tell::Opened => {
+            FromHandler::Supported(dialect) => self.supported(peer, dialect),
+            FromHandler::Opened => {
                 let session = self.connections.opened(&peer, connection);
                 // The stream may have ended already, with calls that wait for another.
                 if let Some(session) = session.filter(|session| session.wants_stream()) {
@@ -176,13 +176,13 @@ impl NetworkBehaviour for Behaviour {
                     self.carry_out(next);
                 }
             }
-            Tell::OpenFailed(error) => {
+            FromHandler::OpenFailed(error) => {
                 if let Some(session) = self.connections.opened(&peer, connection) {
                     session.open_failed(&error);
                 }
             }
-            Tell::Silent(time) => self.silent(peer, connection, time),
-            Tell::Alive => {
+            FromHandler::Silent(time) => self.silent(peer, connection, time),
+            FromHandler::Alive => {
                 if self.suspected.remove(&connection) {
                     self.push(ToSwarm::GenerateEvent(Event::ConnectionRecovered { peer, connection }));
                 }

@@ -6,24 +6,19 @@ use serde::de::DeserializeOwned;
 
 use super::bounded::{Bounded, Full};
 use super::positional::LeftOut;
-use super::{Codec, CodecError, CodecId, budget, sealed};
+use super::{Codec, CodecError, CodecId, budget};
 
 /// bincode 2, serde's front, `bincode::config::standard()`: little-endian, integers of two bytes and more as varints, no limit of its own
 /// (its `with_limit` charges the decoded widths of integers and so refuses honest bodies).
 #[derive(Clone, Copy, Debug)]
-pub struct Bincode;
-
-impl sealed::Sealed for Bincode {}
+pub(super) struct Bincode;
 
 impl Codec for Bincode {
-    const ID: CodecId = CodecId::BINCODE;
-    const NAME: &'static str = "bincode";
-
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let left_out = LeftOut::default();
         let result = front::encode_into_writer(left_out.watch(value), &mut writer, ::bincode::config::standard());
-        writer.finish(left_out.check::<Self>(result.map_err(encode_error)))
+        writer.finish(left_out.check(CodecId::BINCODE, result.map_err(encode_error)))
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
@@ -31,7 +26,7 @@ impl Codec for Bincode {
             let (value, read) =
                 front::seed_decode_from_slice(root, bytes, ::bincode::config::standard()).map_err(decode_error)?;
             if read < bytes.len() {
-                return Err(CodecError::TrailingBytes { codec: Self::ID });
+                return Err(CodecError::TrailingBytes { codec: CodecId::BINCODE });
             }
             Ok(value)
         })

@@ -2,20 +2,15 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::bounded::Bounded;
-use super::{Codec, CodecError, CodecId, budget, sealed};
+use super::{Codec, CodecError, CodecId, budget};
 
 /// JSON, compact. Space around the value is allowed when decoding.
 ///
 /// JSON has no number that is infinite or not a number: they encode as `null`, which does not decode as a float.
 #[derive(Clone, Copy, Debug)]
-pub struct Json;
-
-impl sealed::Sealed for Json {}
+pub(super) struct Json;
 
 impl Codec for Json {
-    const ID: CodecId = CodecId::JSON;
-    const NAME: &'static str = "json";
-
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let result = serde_json::to_writer(&mut writer, value);
@@ -28,7 +23,7 @@ impl Codec for Json {
             // serde_json counts an enum and what it holds as two levels. Ours gives the same error as in the other codecs.
             deserializer.disable_recursion_limit();
             let value = root.deserialize(&mut deserializer).map_err(CodecError::decode)?;
-            deserializer.end().map_err(|_| CodecError::TrailingBytes { codec: Self::ID })?;
+            deserializer.end().map_err(|_| CodecError::TrailingBytes { codec: CodecId::JSON })?;
             Ok(value)
         })
     }

@@ -5,20 +5,15 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 use serde::{Deserialize, Serialize};
 
 use super::bounded::Bounded;
-use super::{Codec, CodecError, CodecId, budget, sealed};
+use super::{Codec, CodecError, CodecId, budget};
 
 /// MessagePack, structs and struct variants as maps with named fields: what Go's codecs write too.
 ///
 /// Decoding also takes structs as arrays of their fields in order. `Some(None)` decodes as `None`: both are nil.
 #[derive(Clone, Copy, Debug)]
-pub struct MessagePack;
-
-impl sealed::Sealed for MessagePack {}
+pub(super) struct MessagePack;
 
 impl Codec for MessagePack {
-    const ID: CodecId = CodecId::MESSAGEPACK;
-    const NAME: &'static str = "messagepack";
-
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let result = value.serialize(&mut rmp_serde::Serializer::new(&mut writer).with_struct_map());
@@ -34,7 +29,7 @@ impl Codec for MessagePack {
             // rmp-serde does not say how far it has read. A bool is one marker, and reading it never recurses.
             match bool::deserialize(&mut deserializer) {
                 Err(DecodeError::InvalidMarkerRead(_)) => Ok(value),
-                _ => Err(CodecError::TrailingBytes { codec: Self::ID }),
+                _ => Err(CodecError::TrailingBytes { codec: CodecId::MESSAGEPACK }),
             }
         })
     }

@@ -84,57 +84,28 @@ mod positional;
 mod postcard;
 
 #[cfg(feature = "bincode")]
-pub use self::bincode::Bincode;
+use self::bincode::Bincode;
 pub use self::error::CodecError;
 pub use self::id::CodecId;
 #[cfg(feature = "json")]
-pub use self::json::Json;
+use self::json::Json;
 pub use self::limits::{MAX_DEPTH, MAX_STACK, decode_budget};
 #[cfg(feature = "messagepack")]
-pub use self::messagepack::MessagePack;
+use self::messagepack::MessagePack;
 #[cfg(feature = "postcard")]
-pub use self::postcard::Postcard;
+use self::postcard::Postcard;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A format that values travel in.
-///
-/// Implemented by one unit type for each codec that is compiled in, and by nothing else. Most callers want [`encode`] and [`decode`], which
-/// choose the codec by its [`CodecId`].
-pub trait Codec: sealed::Sealed {
-    /// The number of this codec on the wire.
-    const ID: CodecId;
-    /// The name of this codec, in lower case.
-    const NAME: &'static str;
-
-    /// Appends the encoded value to `out`: at most `limit` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`CodecError::TooLarge`] when the value takes more than `limit` bytes, [`CodecError::Encode`] when the value or the format refuses.
-    /// `out` is then what it was before.
-    ///
-    /// # Panics
-    ///
-    /// When the `Serialize` of `T` does; `out` is then what it was before.
+/// A format that values travel in: one unit type for each codec that is compiled in.
+#[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json"))]
+trait Codec {
+    /// As [`encode`].
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError>;
 
-    /// Reads the value that `bytes` hold, all of them, within the [limits](self#bytes-from-a-peer) of depth and memory.
-    ///
-    /// # Errors
-    ///
-    /// [`CodecError::Decode`] when the bytes are not a `T` or end too soon, [`CodecError::TrailingBytes`] when some are left over,
-    /// [`CodecError::TooDeep`], [`CodecError::OutOfStack`] and [`CodecError::OverBudget`] past a limit.
-    ///
-    /// # Panics
-    ///
-    /// When the `Deserialize` of `T` does.
+    /// As [`decode`].
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>;
-}
-
-mod sealed {
-    pub trait Sealed {}
 }
 
 /// Appends the value to `out` in the format that `codec` names: at most `limit` bytes.
@@ -176,7 +147,9 @@ pub fn encode<T: Serialize + ?Sized>(
 ///
 /// # Errors
 ///
-/// [`CodecError::Unsupported`] when the codec is unknown or not compiled in, otherwise as [`Codec::decode`].
+/// [`CodecError::Unsupported`] when the codec is unknown or not compiled in, [`CodecError::Decode`] when the bytes are not a `T` or end too soon,
+/// [`CodecError::TrailingBytes`] when some are left over, [`CodecError::TooDeep`], [`CodecError::OutOfStack`] and
+/// [`CodecError::OverBudget`] past a limit.
 ///
 /// # Panics
 ///

@@ -11,7 +11,7 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{Codec, CodecError};
+use super::{CodecError, CodecId};
 
 /// The field that was left out, if any was.
 #[derive(Default)]
@@ -24,13 +24,12 @@ impl LeftOut {
     }
 
     /// How encoding ended: the format's own error may have lost the reason, and a `Serialize` may have gone on without the field.
-    pub(super) fn check<C: Codec>(&self, result: Result<(), CodecError>) -> Result<(), CodecError> {
+    pub(super) fn check(&self, codec: CodecId, result: Result<(), CodecError>) -> Result<(), CodecError> {
         match self.0.get() {
             None => result,
             Some(field) => Err(CodecError::encode(format_args!(
-                "its field `{field}` is left out, and {} has no field names to tell that by: take MessagePack or JSON, or \
-                 write the field always",
-                C::NAME
+                "its field `{field}` is left out, and {codec} has no field names to tell that by: take MessagePack or JSON, or \
+                 write the field always"
             ))),
         }
     }

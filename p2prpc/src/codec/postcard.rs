@@ -5,25 +5,20 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use super::bounded::{Bounded, Full};
 use super::positional::LeftOut;
-use super::{Codec, CodecError, CodecId, budget, sealed};
+use super::{Codec, CodecError, CodecId, budget};
 
 /// [Postcard 1](https://postcard.jamesmunns.com/wire-format): positional, integers of two bytes and more as LEB128 varints.
 ///
 /// Its errors carry no text of the value's own `Serialize` and `Deserialize`.
 #[derive(Clone, Copy, Debug)]
-pub struct Postcard;
-
-impl sealed::Sealed for Postcard {}
+pub(super) struct Postcard;
 
 impl Codec for Postcard {
-    const ID: CodecId = CodecId::POSTCARD;
-    const NAME: &'static str = "postcard";
-
     fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>, limit: usize) -> Result<(), CodecError> {
         let mut writer = Bounded::new(out, limit);
         let left_out = LeftOut::default();
         let result = ::postcard::serialize_with_flavor(&left_out.watch(value), Append(&mut writer));
-        writer.finish(left_out.check::<Self>(result.map_err(encode_error)))
+        writer.finish(left_out.check(CodecId::POSTCARD, result.map_err(encode_error)))
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
@@ -32,7 +27,7 @@ impl Codec for Postcard {
             let value = root.deserialize(&mut deserializer).map_err(decode_error)?;
             let rest = deserializer.finalize().map_err(decode_error)?;
             if !rest.is_empty() {
-                return Err(CodecError::TrailingBytes { codec: Self::ID });
+                return Err(CodecError::TrailingBytes { codec: CodecId::POSTCARD });
             }
             Ok(value)
         })

@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn a_peer_that_is_forgotten_is_told_of_no_more() {
         let peer = PeerId::random();
-        let key = crate::node::discovery::rendezvous_key("test");
+        let key = libp2p::kad::RecordKey::from(crate::node::discovery::rendezvous_key("test"));
         let mut kademlia = kademlia(Scope::Public);
         kademlia.set_addresses(&peer, &addresses(&["/ip4/203.0.113.1/tcp/1"]));
         let record = kad::ProviderRecord::new(key.clone(), peer, addresses(&["/ip4/203.0.113.1/tcp/1"]));

@@ -8,6 +8,7 @@ use super::discovery::Scope;
 /// Where others can reach this node, and so which part it takes in the DHT.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
 pub enum Reachability {
     /// At every address it listens on: on one machine, in one local network, in one data centre. The default.
     ///

@@ -2,7 +2,8 @@
 //!
 //! Nothing here reads or writes a socket, waits or keeps state: [`decode`] takes whatever bytes came and
 //! borrows from them, the `encode_*` functions append to a buffer. What a frame means for the calls of a
-//! stream, and which end may send it, is for the reader of the stream to judge. The bytes are specified,
+//! stream, and which end may send it, is for the reader of the stream to judge. It is here for peers of one's own in tests (feature
+//! `unstable-wire`), and semantic versioning doesn't cover it. The bytes are specified,
 //! with test vectors, in [`docs::wire`](crate::docs::wire).
 //!
 //! ```

@@ -86,7 +86,7 @@ async fn a_node_that_serves_is_found_under_its_rendezvous() {
     let mut swarm = stranger(&hub).await;
     let found = async {
         loop {
-            let found = providers(&mut swarm, rendezvous_key("test")).await;
+            let found = providers(&mut swarm, rendezvous_key("test").into()).await;
             if found.contains(&server.peer_id()) {
                 return found;
             }

@@ -26,18 +26,18 @@ pub(crate) fn record_key(topic: &Topic) -> RecordKey {
 ///
 /// ```
 /// let key = p2prpc::rendezvous_key("ldej/echo");
-/// assert_eq!(key.as_ref()[..4], [0x12, 0x20, 0xc2, 0x35]);
+/// assert_eq!(key[..4], [0x12, 0x20, 0xc2, 0x35]);
 /// ```
-pub fn rendezvous_key(rendezvous: &str) -> RecordKey {
-    record_key(&topic(rendezvous))
+pub fn rendezvous_key(rendezvous: &str) -> Vec<u8> {
+    record_key(&topic(rendezvous)).to_vec()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hex(key: &RecordKey) -> String {
-        key.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    fn hex(key: &[u8]) -> String {
+        key.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The keys that go-libp2p computes.

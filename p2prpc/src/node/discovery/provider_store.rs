@@ -295,14 +295,14 @@ impl RecordStore for ProviderStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::discovery::rendezvous_key;
+    use crate::node::discovery::key::{record_key, topic};
 
     fn store() -> ProviderStore {
         ProviderStore::new(PeerId::random(), ["ours"], Scope::Loopback, Networks::fixed([]))
     }
 
     fn foreign_key(n: usize) -> RecordKey {
-        rendezvous_key(&format!("not ours {n}"))
+        record_key(&topic(&format!("not ours {n}")))
     }
 
     fn record(key: &RecordKey) -> ProviderRecord {
@@ -314,7 +314,7 @@ mod tests {
         let mut store = store();
         let taken = (0..2_000).filter(|n| store.add_provider(record(&foreign_key(*n))).is_ok()).count();
         assert_eq!(taken, MAX_FOREIGN_KEYS);
-        let ours = rendezvous_key("ours");
+        let ours = record_key(&topic("ours"));
         assert!(store.add_provider(record(&ours)).is_ok());
         let own = ProviderRecord::new(ours.clone(), store.local, Vec::new());
         assert!(store.add_provider(own).is_ok());
@@ -362,9 +362,9 @@ mod tests {
         assert_eq!(counted, store.ledger.bytes);
         // What is renewed stays, with room or without.
         assert!(store.add_provider(of_one(0)).is_ok());
-        assert!(store.add_provider(record(&rendezvous_key("ours"))).is_ok());
+        assert!(store.add_provider(record(&record_key(&topic("ours")))).is_ok());
         assert_eq!(store.keys.values().flatten().map(Ledger::cost).sum::<usize>() - counted, {
-            Ledger::cost(&record(&rendezvous_key("ours")))
+            Ledger::cost(&record(&record_key(&topic("ours"))))
         });
     }
 
@@ -376,7 +376,7 @@ mod tests {
         for n in 0..100 {
             store.add_provider(ProviderRecord { expires: Some(soon), ..record(&foreign_key(n)) }).unwrap();
         }
-        let ours = rendezvous_key("ours");
+        let ours = record_key(&topic("ours"));
         store.add_provider(ProviderRecord { expires: Some(soon), ..record(&ours) }).unwrap();
         store.sweep(now + SWEEP_EVERY);
         assert_eq!(store.keys.len(), 101);
@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn providers_of_a_key_are_bounded_and_the_first_stay() {
         let mut store = store();
-        let ours = rendezvous_key("ours");
+        let ours = record_key(&topic("ours"));
         let first = record(&ours);
         store.add_provider(first.clone()).unwrap();
         for _ in 0..1_000 {
@@ -404,7 +404,7 @@ mod tests {
     #[test]
     fn addresses_are_filtered_and_bounded() {
         let mut store = store();
-        let key = rendezvous_key("ours");
+        let key = record_key(&topic("ours"));
         let mut long: Vec<Multiaddr> =
             (1..500).map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().unwrap()).collect();
         long.push("/dns4/example.com/tcp/1".parse().unwrap());
@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn one_that_is_gone_is_forgotten_and_the_others_stay() {
         let mut store = store();
-        let (ours, foreign) = (rendezvous_key("ours"), foreign_key(1));
+        let (ours, foreign) = (record_key(&topic("ours")), foreign_key(1));
         let (gone, stays) = (record(&ours), record(&ours));
         for record in [&gone, &stays, &ProviderRecord { key: foreign.clone(), ..gone.clone() }] {
             store.add_provider(record.clone()).unwrap();
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn one_that_is_not_where_others_say_stays_where_it_says_itself() {
         let mut store = store();
-        let ours = rendezvous_key("ours");
+        let ours = record_key(&topic("ours"));
         let (here, elsewhere): (Multiaddr, Multiaddr) =
             ("/ip4/10.0.0.1/tcp/1".parse().unwrap(), "/ip4/10.0.0.2/tcp/1".parse().unwrap());
         let record = ProviderRecord { addresses: vec![here.clone()], ..record(&ours) };

@@ -24,7 +24,7 @@ enum Key {
 impl Key {
     fn key(&self) -> RecordKey {
         match self {
-            Key::Own => super::super::key::rendezvous_key("ours"),
+            Key::Own => super::super::key::record_key(&super::super::key::topic("ours")),
             Key::Foreign(n) => RecordKey::new(&[*n; 34]),
             Key::Any(bytes) => RecordKey::new(bytes),
         }
