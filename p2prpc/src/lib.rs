@@ -3,7 +3,59 @@
 //! Annotate a trait with [`p2p_service`]: that gives a server and a typed client. Peers find each other by a
 //! rendezvous string in a Kademlia DHT, and `client.echo_all(msg)` asks every one of them and gives a `Result` per peer.
 //!
-//! [`docs`] has pages on errors, limits, connections, on how a service changes, and on the wire.
+//! ```
+//! use p2prpc::prelude::*;
+//!
+//! #[p2p_service]
+//! trait Greeter {
+//!     async fn greet(&self, name: String) -> String;
+//! }
+//!
+//! struct English;
+//!
+//! impl Greeter for English {
+//!     async fn greet(&self, name: String) -> String {
+//!         format!("Hello, {name}!")
+//!     }
+//! }
+//!
+//! # #[cfg(feature = "node")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Node::builder().listen("/ip4/127.0.0.1/tcp/0").rendezvous("my-app").serve(GreeterServer::new(English)).start().await?;
+//! let address = host.addresses()[0].to_string();
+//! let guest = Node::builder().rendezvous("my-app").bootstrap([address]).start().await?;
+//!
+//! let client = GreeterClient::new(&guest);
+//! let peers = client.wait_for(1).await?;
+//! assert_eq!(client.peer(peers[0]).greet("Ada".into()).await?, "Hello, Ada!");
+//! for (peer, greeting) in client.greet_all("all".into()).await {
+//!     println!("{peer}: {}", greeting?);
+//! }
+//! # Ok(()) }
+//! # #[cfg(not(feature = "node"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! | --- | --- |
+//! | what the attribute takes and gives | [`p2p_service`] |
+//! | a node with all that belongs to it | `Node`, `NodeBuilder`, `NodeEvent`, `Identity` (feature `node`) |
+//! | calls over a Swarm of your own | [`Behaviour`], [`behaviour::Config`] |
+//! | one call, and a call to many | [`Call`], [`MultiCall`], [`Replies`] |
+//! | how calls end | [`RpcError`], [`ErrorKind`], [`Delivery`], [`CallError`] |
+//! | what a handler knows of its caller | [`Context`], [`CallInfo`], [`Metadata`] |
+//! | what is bounded | [`Limits`], [`docs::limits`] |
+//! | how values are written | [`codec`], [`docs::changing`] |
+//! | everything else | [`docs`]: errors, connections, the architecture, membership, the wire |
+//!
+//! # Features
+//!
+#![doc = document_features::document_features!()]
+//!
+//! A major version of libp2p is one of p2prpc: its types are in this interface.
 
 #[cfg(test)]
 #[macro_use]
