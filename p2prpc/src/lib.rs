@@ -75,6 +75,7 @@ pub mod wire;
 )]
 mod wire;
 
+mod blocking;
 mod call;
 mod client;
 mod clock;

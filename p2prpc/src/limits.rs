@@ -241,6 +241,14 @@ impl PeerAccount {
         own.then(|| CallPermit { account: self.clone(), shared: false })
     }
 
+    /// One more call, whatever the limits say: it was admitted before.
+    pub(crate) fn hold(self: &Arc<Self>) -> CallPermit {
+        for tally in self.tallies() {
+            tally.calls.fetch_add(1, Ordering::AcqRel);
+        }
+        CallPermit { account: self.clone(), shared: true }
+    }
+
     /// True while calls of the peer are admitted and not answered.
     pub(crate) fn has_calls(&self) -> bool {
         self.own.calls.load(Ordering::Acquire) > 0

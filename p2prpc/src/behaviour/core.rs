@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::accepted::Accepted;
+use crate::blocking::BlockingPlaces;
 use crate::call::{CallDefaults, Channel, Dialect, Formats, Handle, Network};
 use crate::codec::CodecId;
-use crate::limits::Limits;
+use crate::limits::{Limits, PeerAccount};
 #[cfg(feature = "node")]
 use crate::members::Member;
 use crate::members::Members;
@@ -279,6 +280,14 @@ impl Network for Core {
             return self.local.clone();
         }
         self.session(peer)
+    }
+
+    fn blocking_places(&self) -> &BlockingPlaces {
+        self.server.blocking_places()
+    }
+
+    fn account(&self, peer: PeerId) -> Arc<PeerAccount> {
+        self.server.accounts().open(peer, None)
     }
 
     fn members(&self) -> &Members {

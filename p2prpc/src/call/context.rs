@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::Mutex;
 
+use crate::blocking::BlockingPlaces;
 use crate::call::{DEFAULT_TIMEOUT, Handle};
 use crate::clock::{after, now};
+use crate::limits::{Accounts, Limits};
 use crate::metadata::{InvalidMetadata, Metadata};
 
 /// What a peer speaks.
@@ -212,5 +214,51 @@ impl Context {
     /// deadlines of their own, as if they weren't made in a handler.
     pub fn detached(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Do work that takes long without waiting, reading a file or hashing a large value say, on a thread that is there for it, and give what it
+    /// gives: other calls aren't held up meanwhile. A panic of it is the handler's.
+    ///
+    /// At most 4 pieces of work for each processor are done at once at a node; one more waits for its turn, as long as the call has time. Work that
+    /// has begun can't be stopped: if the call ends before, it goes on, and takes a place among the calls of its caller
+    /// ([`Limits::max_calls_per_peer`](crate::Limits)) until it is done.
+    ///
+    /// ```
+    /// use p2prpc::prelude::*;
+    ///
+    /// #[p2p_service]
+    /// trait Files {
+    ///     async fn size(&self, cx: &Context, name: String) -> Result<u64, String>;
+    /// }
+    ///
+    /// struct Disk;
+    /// impl Files for Disk {
+    ///     async fn size(&self, cx: &Context, name: String) -> Result<u64, String> {
+    ///         let metadata = cx.blocking(move || std::fs::metadata(name)).await;
+    ///         metadata.map(|metadata| metadata.len()).map_err(|error| error.to_string())
+    ///     }
+    /// }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let files = FilesClient::local(FilesServer::new(Disk)).peer(PeerId::random());
+    /// # assert!(files.size("Cargo.toml".into()).await.is_ok());
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// If `work` does, or outside of a Tokio runtime, in a unit test with [`for_tests`](Context::for_tests) say.
+    pub async fn blocking<T, F>(&self, work: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (places, account) = match self.handle.network() {
+            Ok(network) => (network.blocking_places().clone(), network.account(self.info.peer)),
+            // The context of a unit test leads into no network.
+            Err(_) => {
+                let accounts = Accounts::new(Limits::default());
+                (BlockingPlaces::default(), accounts.open(self.info.peer, None))
+            }
+        };
+        places.run(account, work).await
     }
 }

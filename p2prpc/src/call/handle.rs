@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use crate::blocking::BlockingPlaces;
 use crate::call::{Channel, Context, Formats, Found, Route};
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
+use crate::limits::PeerAccount;
 use crate::members::{Members, Snapshot};
 
 /// What a client is made from: a weak, cheap to clone reference to a running node or [`Behaviour`](crate::Behaviour).
@@ -146,6 +148,10 @@ pub(crate) trait Network: Send + Sync + 'static {
     fn channel(&self, peer: PeerId) -> Arc<dyn Channel>;
     fn members(&self) -> &Members;
     fn defaults(&self) -> CallDefaults;
+    /// Where handlers do blocking work.
+    fn blocking_places(&self) -> &BlockingPlaces;
+    /// What counts the calls of this peer.
+    fn account(&self, peer: PeerId) -> Arc<PeerAccount>;
     /// The formats that calls to all members have to be there in.
     fn formats(&self) -> Formats {
         Formats::NATIVE

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::{Admitted, Arriving, Refusal, Server};
+use crate::blocking::BlockingPlaces;
 use crate::call::{
     Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Format, Handle, Network, PendingCall, Place, RawReply, Request,
 };
@@ -202,6 +203,14 @@ impl Network for LocalNetwork {
 
     fn channel(&self, _: PeerId) -> Arc<dyn Channel> {
         self.channel.clone()
+    }
+
+    fn blocking_places(&self) -> &BlockingPlaces {
+        self.channel.server.blocking_places()
+    }
+
+    fn account(&self, peer: PeerId) -> Arc<PeerAccount> {
+        self.channel.server.accounts().open(peer, None)
     }
 
     fn members(&self) -> &Members {

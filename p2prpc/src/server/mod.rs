@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::RwLock;
 
+use crate::blocking::BlockingPlaces;
 use crate::call::Handle;
 use crate::call::{CallInfo, Context, Format};
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
@@ -72,6 +73,7 @@ pub(crate) struct Server {
     leaving: AtomicBool,
     large: Large,
     refused: Refused,
+    blocking: BlockingPlaces,
 }
 
 /// A call as it comes, whichever protocol it came by.
@@ -110,6 +112,7 @@ impl Server {
             leaving: AtomicBool::new(false),
             large: Large::default(),
             refused: Refused::default(),
+            blocking: BlockingPlaces::default(),
         }
     }
 
@@ -123,6 +126,10 @@ impl Server {
 
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    pub(crate) fn blocking_places(&self) -> &BlockingPlaces {
+        &self.blocking
     }
 
     pub(crate) fn router(&self) -> Arc<Router> {
