@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use libp2p::PeerId;
 
-use super::{Answer, Formats, MethodNames, PendingCall};
+use super::{Answer, Formats, MethodNames, PendingCall, UnreadReplies};
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
@@ -41,9 +41,9 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Hand a call over.
-    pub(crate) fn start(channel: Arc<dyn Channel>, request: Request<'_>) -> Self {
-        let call = Arc::new(PendingCall::new());
+    /// Hand a call over; one of a call to many peers with what those have in common.
+    pub(crate) fn start(channel: Arc<dyn Channel>, request: Request<'_>, unread: Option<Arc<UnreadReplies>>) -> Self {
+        let call = Arc::new(PendingCall::new(unread));
         channel.submit(request, &call);
         Ticket { channel, call, answered: false }
     }

@@ -12,4 +12,4 @@ pub use context::{CallInfo, Context, Dialect};
 pub(crate) use format::{Format, Formats, MethodNames};
 pub use handle::Handle;
 pub(crate) use handle::{CallDefaults, DEFAULT_TIMEOUT, Network};
-pub(crate) use pending::{Answer, PendingCall, Place, RawReply, RawResult, resend_delay};
+pub(crate) use pending::{Answer, PendingCall, Place, RawReply, RawResult, UnreadReplies, resend_delay};

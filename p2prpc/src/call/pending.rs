@@ -1,5 +1,7 @@
 //! Where the answer of one call is put down by the network and picked up by the caller.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::codec::gorpc::Gorpc;
-use crate::error::RpcError;
+use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
 
 /// What came back, still encoded.
@@ -29,6 +31,16 @@ pub(crate) struct Answer {
     pub(crate) metadata: Option<Box<Metadata>>,
     /// Whoever answered speaks gorpc, and its reply is written so.
     pub(crate) gorpc: Option<Gorpc>,
+}
+
+impl Answer {
+    /// Bytes of the reply's body.
+    fn len(&self) -> usize {
+        match &self.result {
+            Ok(RawReply::Value(body) | RawReply::Error(body)) => body.len(),
+            Err(_) => 0,
+        }
+    }
 }
 
 impl From<RawResult> for Answer {
@@ -55,15 +67,42 @@ enum State {
     Taken,
 }
 
+/// Bytes of replies that wait to be read in one call to many peers.
+pub(crate) const MAX_UNREAD_REPLIES: usize = 64 << 20;
+
+/// What the calls of one call to many peers share: a caller that doesn't read must not fill the memory.
+#[derive(Debug, Default)]
+pub(crate) struct UnreadReplies(AtomicUsize);
+
+impl UnreadReplies {
+    /// Room for one more, or the error in its place. One that is alone finds room always.
+    fn take(&self, answer: &mut Answer) {
+        let bytes = answer.len();
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before.saturating_add(bytes) > MAX_UNREAD_REPLIES {
+            self.0.fetch_sub(bytes, Ordering::Relaxed);
+            let detail =
+                "the replies of other peers that wait to be read take more than 64 MiB: read them as they come";
+            answer.result = Err(RpcError::answered(ErrorKind::TooLarge, detail));
+        }
+    }
+
+    fn give_back(&self, answer: &Answer) {
+        self.0.fetch_sub(answer.len(), Ordering::Relaxed);
+    }
+}
+
 /// One caller's slot. It is completed once; later words are ignored.
 #[derive(Debug)]
 pub(crate) struct PendingCall {
     state: Mutex<State>,
+    /// Of the call to many peers that this one belongs to.
+    unread: Option<Arc<UnreadReplies>>,
 }
 
 impl PendingCall {
-    pub(crate) fn new() -> Self {
-        PendingCall { state: Mutex::new(State::Waiting { waker: None, place: Place::Queued }) }
+    pub(crate) fn new(unread: Option<Arc<UnreadReplies>>) -> Self {
+        PendingCall { state: Mutex::new(State::Waiting { waker: None, place: Place::Queued }), unread }
     }
 
     /// False if nobody waits for the call any more: it isn't to go there.
@@ -99,10 +138,13 @@ impl PendingCall {
     }
 
     pub(crate) fn complete(&self, answer: impl Into<Answer>) {
-        let answer = answer.into();
+        let mut answer = answer.into();
         let mut state = self.state.lock();
         if let State::Waiting { waker, .. } = &mut *state {
             let waker = waker.take();
+            if let Some(unread) = &self.unread {
+                unread.take(&mut answer);
+            }
             *state = State::Done(answer);
             drop(state);
             if let Some(waker) = waker {
@@ -121,9 +163,22 @@ impl PendingCall {
             }
             State::Taken => Poll::Pending,
             State::Done(_) => match std::mem::replace(&mut *state, State::Taken) {
-                State::Done(answer) => Poll::Ready(answer),
+                State::Done(answer) => {
+                    if let Some(unread) = &self.unread {
+                        unread.give_back(&answer);
+                    }
+                    Poll::Ready(answer)
+                }
                 _ => Poll::Pending,
             },
+        }
+    }
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        if let (Some(unread), State::Done(answer)) = (&self.unread, self.state.get_mut()) {
+            unread.give_back(answer);
         }
     }
 }
@@ -135,12 +190,9 @@ pub(crate) fn resend_delay(attempt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -176,7 +228,7 @@ mod tests {
 
     /// As every method takes the lock once, the orders of their steps are all that threads can do.
     fn play(order: &[Step]) {
-        let slot = PendingCall::new();
+        let slot = PendingCall::new(None);
         let woken = [Arc::<Woken>::default(), Arc::default()];
         let wakers = woken.clone().map(Waker::from);
         let (mut taken, mut abandoned, mut answered, mut waits) = (None, false, None, None);
@@ -226,5 +278,28 @@ mod tests {
                 play(&order);
             }
         }
+    }
+
+    #[test]
+    fn replies_that_nobody_reads_are_bounded_and_those_that_are_read_leave_room() {
+        let unread = Arc::<UnreadReplies>::default();
+        let reply = || Ok(RawReply::Value(Bytes::from(vec![0; 16 << 20])));
+        let calls: Vec<_> = (0..6).map(|_| PendingCall::new(Some(unread.clone()))).collect();
+        let read = |call: &PendingCall| match call.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => answer.result,
+            Poll::Pending => panic!("it was answered"),
+        };
+        calls[..5].iter().for_each(|call| call.complete(reply()));
+        let error = read(&calls[4]).unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, crate::Delivery::Answered));
+        assert!(read(&calls[0]).is_ok());
+        calls[5].complete(reply());
+        assert!(read(&calls[5]).is_ok());
+        drop(calls);
+        assert_eq!(unread.0.load(Ordering::Relaxed), 0);
+        // One that is alone is taken however large it is.
+        let call = PendingCall::new(Some(unread.clone()));
+        call.complete(Ok(RawReply::Value(Bytes::from(vec![0; MAX_UNREAD_REPLIES + 1]))));
+        assert!(read(&call).is_ok());
     }
 }

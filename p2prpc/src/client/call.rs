@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::CallOptions;
 use crate::call::{
     Answer, CallHead, Channel, Encoded, Format, Formats, Found, MethodNames, Network, Payload, RawReply, RawResult,
-    Request, Route, Ticket, not_named, resend_delay,
+    Request, Route, Ticket, UnreadReplies, not_named, resend_delay,
 };
 use crate::clock::{self, Timer};
 use crate::codec::{CodecError, CodecId};
@@ -71,6 +71,7 @@ struct Start<M: Method> {
     args: Arguments<M>,
     options: CallOptions,
     deadline: Option<Instant>,
+    unread: Option<Arc<UnreadReplies>>,
 }
 
 /// Arguments, encoded or not yet.
@@ -103,6 +104,7 @@ struct Retry {
     resends: u32,
     /// The handler may have run for one of the attempts so far.
     may_have_run: bool,
+    unread: Option<Arc<UnreadReplies>>,
 }
 
 impl<M: Method> Call<M> {
@@ -113,7 +115,7 @@ impl<M: Method> Call<M> {
         args: M::Args,
         options: CallOptions,
     ) -> Self {
-        let start = Start { route, own, args: Arguments::Plain(args), options, deadline: None };
+        let start = Start { route, own, args: Arguments::Plain(args), options, deadline: None, unread: None };
         Call { peer, state: State::Ready(start) }
     }
 
@@ -125,8 +127,10 @@ impl<M: Method> Call<M> {
         body: Encoded,
         options: CallOptions,
         deadline: Instant,
+        unread: Arc<UnreadReplies>,
     ) -> Self {
-        let start = Start { route, own, args: Arguments::Encoded(body), options, deadline: Some(deadline) };
+        let (args, deadline, unread) = (Arguments::Encoded(body), Some(deadline), Some(unread));
+        let start = Start { route, own, args, options, deadline, unread };
         Call { peer, state: State::Ready(start) }
     }
 
@@ -189,7 +193,7 @@ impl<M: Method> Call<M> {
     }
 
     fn start(&self, start: Start<M>) -> Result<Waiting, RpcError> {
-        let Start { route, own, args, options, deadline } = start;
+        let Start { route, own, args, options, deadline, unread } = start;
         if let Some(error) = options.invalid {
             return Err(RpcError::never_sent(ErrorKind::InvalidRequest, &error).because(error));
         }
@@ -212,7 +216,7 @@ impl<M: Method> Call<M> {
                     let body = encode_args(Format::Native(head.codec), args, defaults.max_message)?;
                     if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
                         let request = Request { head, metadata: &metadata, payload: Payload::Borrowed(&body.0) };
-                        return Ok(Waiting::new(Ticket::start(channel, request), own, head, None));
+                        return Ok(Waiting::new(Ticket::start(channel, request, unread), own, head, None));
                     }
                     Encoded::natively(body.into_bytes())
                 } else {
@@ -220,7 +224,7 @@ impl<M: Method> Call<M> {
                 }
             }
         };
-        let retry = Retry { channel, own, metadata, head, body, resends: 0, may_have_run: false };
+        let retry = Retry { channel, own, metadata, head, body, resends: 0, may_have_run: false, unread };
         let ticket = retry.start();
         let own = retry.own.clone();
         Ok(Waiting::new(ticket, own, head, M::IDEMPOTENT.then(|| Box::new(retry))))
@@ -301,7 +305,7 @@ impl Retry {
     fn start(&self) -> Ticket {
         let head = CallHead { again: self.head.again && self.resends < MAX_RESENDS, ..self.head };
         let request = Request { head, metadata: &self.metadata, payload: Payload::Encoded(&self.body) };
-        Ticket::start(self.channel.clone(), request)
+        Ticket::start(self.channel.clone(), request, self.unread.clone())
     }
 
     fn again(self) -> Waiting {

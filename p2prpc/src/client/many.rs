@@ -14,7 +14,7 @@ use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
 
-use crate::call::{Encoded, Handle, Network};
+use crate::call::{Encoded, Handle, Network, UnreadReplies};
 use crate::client::{Call, CallOptions, deadline_of, encode_in, select};
 use crate::clock::{self, Timer};
 use crate::codec::CodecId;
@@ -115,7 +115,8 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
-    /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way.
+    /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way. Replies that wait to be read take up to 64 MiB:
+    /// past that a peer's result is [`ErrorKind::TooLarge`], answered.
     pub fn replies(self) -> ReplyStream<M> {
         ReplyStream { state: StreamState::Ready(Box::new(self)) }
     }
@@ -179,8 +180,8 @@ impl<M: Method> MultiCall<M> {
             (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
         };
         let waiting = asked.iter().copied().collect();
-        let (calls, timer) = (FuturesUnordered::new(), None);
-        Running { handle, own, body, options, deadline, concurrency, asked, failure, waiting, calls, timer }
+        let (calls, unread, timer) = (FuturesUnordered::new(), Arc::default(), None);
+        Running { handle, own, body, options, deadline, concurrency, asked, failure, waiting, calls, unread, timer }
     }
 }
 
@@ -258,6 +259,7 @@ struct Running<M: Method> {
     /// Those whose turn hasn't come.
     waiting: VecDeque<PeerId>,
     calls: FuturesUnordered<Named<M>>,
+    unread: Arc<UnreadReplies>,
     timer: Option<Timer>,
 }
 
@@ -287,7 +289,7 @@ impl<M: Method> Running<M> {
         while self.calls.len() < self.concurrency {
             let Some(peer) = self.waiting.pop_front() else { return };
             let (route, own, options) = (self.handle.route_to(peer), self.own.clone(), self.options.clone());
-            let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline);
+            let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline, self.unread.clone());
             // One that is answered at once must not keep the others from being made.
             self.calls.push(Named(call.begin()));
         }

@@ -44,7 +44,7 @@ impl Either {
     fn call(&self) -> Ticket {
         let (metadata, body) = (Metadata::new(), Self::body());
         let request = Request { head: Self::head(), metadata: &metadata, payload: Payload::Encoded(&body) };
-        Ticket::start(self.session.clone(), request)
+        Ticket::start(self.session.clone(), request, None)
     }
 
     /// The peer took a substream that was proposed in both for one of gorpc.
@@ -97,7 +97,7 @@ async fn a_stream_in_the_other_dialect_settles_the_calls_that_waited_for_it() {
     either.session.decided(Dialect::Native, None);
     let (metadata, head) = (Metadata::new(), CallHead { method: &ECHO, ..Either::head() });
     let request = Request { head, metadata: &metadata, payload: Payload::Borrowed(b"x") };
-    let mut call = Ticket::start(either.session.clone(), request);
+    let mut call = Ticket::start(either.session.clone(), request, None);
     either.asked.recv().await.expect("a stream is asked for");
     assert!(either.session.wants_stream());
     let _theirs = either.in_gorpc();
@@ -177,7 +177,7 @@ async fn a_call_that_was_given_up_is_not_taken_back() {
     let either = Either::new();
     let mut peer = either.natively();
     assert_eq!(peer.next().await, Some(Got::Hello));
-    let call = Arc::new(PendingCall::new());
+    let call = Arc::new(PendingCall::new(None));
     call.set_place(Place::Task(1));
     either.session.cancel(&call);
     either.session.take_back(Queued {

@@ -122,7 +122,7 @@ impl Calling {
     }
 
     fn call(&self, body: &[u8], timeout: Duration) -> Ongoing {
-        let slot = Arc::new(PendingCall::new());
+        let slot = Arc::new(PendingCall::new(None));
         let head = CallHead {
             method: &ECHO,
             codec: CodecId::default(),
