@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::connection::Connection;
 use super::mux::client::{ByteStream, ClientStream, Refused};
 use super::mux::client_task;
-use super::session_config::SessionConfig;
+use super::session_config::{Counters, SessionConfig};
 use super::single::{Single, Substream};
 use crate::call::{CallHead, Channel, Dialect, Encoded, Formats, Payload, PendingCall, Place, Request};
 use crate::clock::{later, now};
@@ -36,8 +36,8 @@ pub(crate) struct PeerSession {
     /// The stream that takes new calls. Changed under the lock of `waiting` only.
     current: ArcSwapOption<ClientStream>,
     waiting: Mutex<Waiting>,
-    /// Bytes of request bodies in flight, on all streams.
-    bytes: Arc<AtomicUsize>,
+    /// On all streams.
+    in_flight: Arc<Counters>,
     changed: Notify,
     /// The oldest first.
     connections: Mutex<Vec<Arc<Connection>>>,
@@ -106,7 +106,7 @@ impl PeerSession {
             peer,
             current: ArcSwapOption::empty(),
             waiting: Mutex::default(),
-            bytes: Arc::default(),
+            in_flight: Arc::default(),
             changed: Notify::new(),
             connections: Mutex::default(),
             single: config.gorpc.then(Single::default),
@@ -259,7 +259,7 @@ impl PeerSession {
             waiting.streams = waiting.streams.saturating_add(1);
             let (number, limits) = (waiting.streams, &self.config.limits);
             let stream =
-                Arc::new(ClientStream::new(number, limits, connection.clone(), Box::new(io), self.bytes.clone()));
+                Arc::new(ClientStream::new(number, limits, connection.clone(), Box::new(io), self.in_flight.clone()));
             if let Some(older) = self.current.swap(Some(stream.clone())) {
                 older.retire();
                 waiting.drain(older);

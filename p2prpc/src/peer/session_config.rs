@@ -32,7 +32,7 @@ pub(crate) struct SessionConfig {
     pub(super) gorpc: bool,
     /// Calls of methods that differ are errors.
     pub(super) strict_methods: bool,
-    pub(super) in_flight: CachePadded<InFlight>,
+    pub(super) in_flight: CachePadded<Counters>,
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
     closed: AtomicBool,
@@ -40,11 +40,11 @@ pub(crate) struct SessionConfig {
 }
 
 /// Counters that each call changes, apart from what each call reads.
-#[derive(Default)]
-pub(super) struct InFlight {
-    /// Bytes of request bodies in flight to all peers.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Bytes of request bodies in flight.
     pub(super) bytes: AtomicUsize,
-    /// Own calls in flight or waiting.
+    /// Own calls in flight; of a node those that wait too.
     pub(super) calls: AtomicUsize,
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::limits::{Limits, MESSAGE_LIMIT};
 use crate::metadata::Metadata;
 use crate::peer::connection::Connection;
 use crate::peer::session::too_late;
-use crate::peer::session_config::SessionConfig;
+use crate::peer::session_config::{Counters, SessionConfig};
 use crate::wire::{self, Hello, MetadataBuf};
 
 pub(crate) use super::pipe::ByteStream;
@@ -50,8 +50,8 @@ pub(crate) struct ClientStream {
 pub(crate) struct Shared {
     pub(crate) out: SendQueue<Metadata>,
     pub(crate) calls: Calls<InFlight>,
-    /// Bytes of request bodies in flight to the peer, on whichever stream.
-    pub(super) bytes: Arc<AtomicUsize>,
+    /// What is in flight to the peer, on whichever stream.
+    pub(super) of_peer: Arc<Counters>,
     /// What the other end takes: the defaults of the wire until it has said so.
     pub(crate) peer: PeerLimits,
     pub(crate) taking: bool,
@@ -85,13 +85,13 @@ pub(crate) struct InFlight {
 }
 
 impl ClientStream {
-    /// `bytes` is shared by all streams to the peer.
+    /// `of_peer` is shared by all streams to the peer.
     pub(crate) fn new(
         number: u64,
         limits: &Limits,
         connection: Arc<Connection>,
         io: Box<dyn ByteStream>,
-        bytes: Arc<AtomicUsize>,
+        of_peer: Arc<Counters>,
     ) -> Self {
         let mut out = SendQueue::default();
         // The limits of a node are checked when it is made.
@@ -103,7 +103,7 @@ impl ClientStream {
             shared: Mutex::new(Shared {
                 out,
                 calls: Calls::new(),
-                bytes,
+                of_peer,
                 peer: PeerLimits::of(&Hello::default(), false),
                 taking: true,
                 cut_off: false,
@@ -171,7 +171,8 @@ impl ClientStream {
                 shared.out.push_bulk(Bulk { id, head: None, body, sent: 0, of });
             }
             call.set_place(Place::Mux { stream: self.number, id });
-            shared.bytes.fetch_add(body.len(), Ordering::Relaxed);
+            shared.of_peer.bytes.fetch_add(body.len(), Ordering::Relaxed);
+            shared.of_peer.calls.fetch_add(1, Ordering::Relaxed);
             config.in_flight.bytes.fetch_add(body.len(), Ordering::Relaxed);
             shared.calls.push(InFlight { call: call.clone(), head, bytes: body.len(), resends });
             config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
@@ -281,9 +282,9 @@ impl Shared {
         if !self.taking {
             return Err(Refused::Gone);
         }
-        if self.calls.len() >= self.peer.calls.min(config.limits.max_calls_per_peer) {
-            let detail =
-                format_args!("{} calls to this peer are in flight (Limits::max_calls_per_peer)", self.calls.len());
+        let calls = self.of_peer.calls.load(Ordering::Relaxed);
+        if calls >= self.peer.calls.min(config.limits.max_calls_per_peer) {
+            let detail = format_args!("{calls} calls to this peer are in flight (Limits::max_calls_per_peer)");
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
         }
         // What was cancelled counts no more, and still waits to be written.
@@ -302,7 +303,7 @@ impl Shared {
             );
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
-        let in_flight = self.bytes.load(Ordering::Relaxed);
+        let in_flight = self.of_peer.bytes.load(Ordering::Relaxed);
         let own =
             in_flight == 0 || in_flight.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
         let all = config.in_flight.bytes.load(Ordering::Relaxed);
@@ -316,7 +317,8 @@ impl Shared {
     /// Forget a call.
     pub(crate) fn take(&mut self, id: u64, config: &SessionConfig) -> Option<InFlight> {
         let call = self.calls.remove(id)?;
-        self.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        self.of_peer.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        self.of_peer.calls.fetch_sub(1, Ordering::Relaxed);
         config.in_flight.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
         config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         Some(call)

@@ -421,3 +421,24 @@ async fn calls_that_wait_for_a_connection_are_bounded() {
     }
     assert_eq!(calling.session.config().in_use(), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_on_a_stream_that_was_left_count_for_the_peer_until_they_end() {
+    let mut calling = Calling::new(Limits { max_calls_per_peer: 2, ..Limits::default() });
+    let calls = [calling.call(b"x", LONG), calling.call(b"y", LONG)];
+    let (mut peer, _) = calling.accept(64 * 1024).await;
+    peer.hello().await;
+    settle().await;
+    peer.send(Frame::GoAway { last_call_id: 2, reason: GoAwayReason::Idle, message: "" }).await;
+    settle().await;
+    let waiting = calling.call(b"z", LONG);
+    let (_other, _) = calling.accept(64 * 1024).await;
+    settle().await;
+    let error = waiting.error().await;
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::NeverSent));
+    peer.respond(1, b"x").await;
+    calls[0].reply().await;
+    let more = calling.call(b"z", LONG);
+    settle().await;
+    assert!(matches!(more.slot.place(), Some(Place::Mux { .. })));
+}
