@@ -18,6 +18,10 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 /// A hint that came to nothing is not taken again for this time.
 const FRUITLESS_FOR: Duration = Duration::from_secs(60);
 const MAX_FRUITLESS: usize = 4096;
+/// So many hints of a peer's in a row that came to nothing, and it isn't listened to for a while.
+const MAX_BAD_HINTS: u32 = 8;
+const MUTED_FOR: Duration = Duration::from_secs(10 * 60);
+const MAX_BAD_TELLERS: usize = 4096;
 
 #[derive(Debug)]
 struct Hint {
@@ -38,15 +42,21 @@ pub(super) struct Hints {
     due: BTreeSet<(Instant, PeerId)>,
     a_teller: BTreeMap<Teller, usize>,
     fruitless: LruCache<PeerId, Instant>,
+    /// Peers whose last hints came to nothing: how many, and when the last of them did.
+    bad: LruCache<PeerId, (u32, Instant)>,
+    /// The peers that the user named are listened to whatever they say.
+    trusted: BTreeSet<PeerId>,
 }
 
 impl Hints {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(trusted: BTreeSet<PeerId>) -> Self {
         Hints {
             table: BTreeMap::new(),
             due: BTreeSet::new(),
             a_teller: BTreeMap::new(),
             fruitless: LruCache::new(MAX_FRUITLESS),
+            bad: LruCache::new(MAX_BAD_TELLERS),
+            trusted,
         }
     }
 
@@ -60,7 +70,7 @@ impl Hints {
         due: Instant,
         now: Instant,
     ) -> bool {
-        if addresses.is_empty() || self.is_fruitless(&peer, now) {
+        if addresses.is_empty() || self.is_fruitless(&peer, now) || self.is_muted(teller, now) {
             return false;
         }
         let told = self.a_teller.get(&teller).copied().unwrap_or_default();
@@ -115,8 +125,29 @@ impl Hints {
         self.fruitless.insert(peer, now + FRUITLESS_FOR);
     }
 
+    fn is_muted(&mut self, teller: Teller, now: Instant) -> bool {
+        let Teller::Peer(teller) = teller else { return false };
+        let Some((bad, last)) = self.bad.peek(&teller) else { return false };
+        *bad >= MAX_BAD_HINTS && now.saturating_duration_since(*last) < MUTED_FOR
+    }
+
+    /// Nobody was where these said.
+    fn count_bad(&mut self, peer: &PeerId, now: Instant) {
+        let sources = self.table.get(peer).map(|hint| hint.sources.iter());
+        for teller in sources.into_iter().flatten().map(|source| source.teller) {
+            if let Teller::Peer(teller) = teller
+                && !self.trusted.contains(&teller)
+            {
+                let before =
+                    self.bad.remove(&teller).filter(|(_, last)| now.saturating_duration_since(*last) < MUTED_FOR);
+                self.bad.insert(teller, (before.map_or(1, |(bad, _)| bad.saturating_add(1)), now));
+            }
+        }
+    }
+
     /// What came to nothing may be there now.
     pub(super) fn network_changed(&mut self, now: Instant) {
+        self.bad.clear();
         self.fruitless.clear();
         self.due.clear();
         for (peer, hint) in &mut self.table {
@@ -140,12 +171,23 @@ impl Hints {
     /// The peer turned out to be one of use.
     pub(super) fn forgive(&mut self, peer: &PeerId) {
         self.fruitless.remove(peer);
+        let sources = self.table.get(peer).map(|hint| hint.sources.iter());
+        for teller in sources.into_iter().flatten().map(|source| source.teller) {
+            if let Teller::Peer(teller) = teller {
+                self.bad.remove(&teller);
+            }
+        }
     }
 
-    /// A dial of the peer failed, whoever asked for it.
-    pub(super) fn failed(&mut self, peer: &PeerId, now: Instant) {
+    /// A dial of the peer failed, whoever asked for it. It may say nothing of the peer: our own network failed.
+    pub(super) fn failed(&mut self, peer: &PeerId, says_something: bool, now: Instant) {
         let Some(hint) = self.table.get_mut(peer) else { return };
-        let Some(pause) = PAUSES.get(hint.failures) else { return self.fruitless(*peer, now) };
+        let Some(pause) = PAUSES.get(hint.failures) else {
+            if says_something {
+                self.count_bad(peer, now);
+            }
+            return self.fruitless(*peer, now);
+        };
         self.due.remove(&(hint.due, *peer));
         hint.failures += 1;
         hint.due = now + *pause;
@@ -199,13 +241,13 @@ mod tests {
     #[test]
     fn a_hint_is_tried_three_times_and_then_ignored_for_a_while() {
         let mut now = Instant::now();
-        let mut hints = Hints::new();
+        let mut hints = Hints::new(BTreeSet::new());
         let peer = PeerId::random();
         assert!(hints.add(peer, teller(), somewhere(), now, now));
         for pause in [2, 8, 0] {
             assert_eq!(tried(&mut hints, now).len(), 1);
             assert!(tried(&mut hints, now).is_empty(), "a dial is under way");
-            hints.failed(&peer, now);
+            hints.failed(&peer, true, now);
             assert!(tried(&mut hints, now).is_empty());
             now += Duration::from_secs(pause);
         }
@@ -217,12 +259,12 @@ mod tests {
     #[test]
     fn a_second_teller_gets_its_turn() {
         let mut now = Instant::now();
-        let mut hints = Hints::new();
+        let mut hints = Hints::new(BTreeSet::new());
         let (peer, first, second) = (PeerId::random(), teller(), teller());
         hints.add(peer, first, somewhere(), now, now);
         assert!(!hints.add(peer, second, somewhere(), now, now), "no news");
         assert_eq!(tried(&mut hints, now), [(peer, first)]);
-        hints.failed(&peer, now);
+        hints.failed(&peer, true, now);
         now += PAUSES[0];
         assert_eq!(tried(&mut hints, now), [(peer, second)]);
     }
@@ -230,7 +272,7 @@ mod tests {
     #[test]
     fn an_address_that_is_new_does_not_wait_for_the_dial_of_the_others() {
         let now = Instant::now();
-        let mut hints = Hints::new();
+        let mut hints = Hints::new(BTreeSet::new());
         let (peer, teller) = (PeerId::random(), teller());
         hints.add(peer, teller, somewhere(), now, now);
         assert_eq!(tried(&mut hints, now).len(), 1);
@@ -243,7 +285,7 @@ mod tests {
     #[test]
     fn one_teller_cannot_fill_the_table() {
         let now = Instant::now();
-        let mut hints = Hints::new();
+        let mut hints = Hints::new(BTreeSet::new());
         let liar = teller();
         let taken = (0..10_000).filter(|_| hints.add(PeerId::random(), liar, somewhere(), now, now)).count();
         assert_eq!(taken, MAX_HINTS_A_TELLER);
@@ -253,7 +295,7 @@ mod tests {
     #[test]
     fn many_tellers_cannot_grow_the_table() {
         let now = Instant::now();
-        let mut hints = Hints::new();
+        let mut hints = Hints::new(BTreeSet::new());
         for _ in 0..10 * MAX_HINTS {
             hints.add(PeerId::random(), teller(), somewhere(), now, now);
         }
@@ -266,5 +308,40 @@ mod tests {
         }
         assert!(hints.table.is_empty() && hints.due.is_empty() && hints.a_teller.is_empty());
         assert!(hints.fruitless.len() <= MAX_FRUITLESS);
+    }
+
+    /// A hint that is tried as often as it may, in vain.
+    fn comes_to_nothing(hints: &mut Hints, teller: Teller, now: Instant) -> bool {
+        let peer = PeerId::random();
+        let taken = hints.add(peer, teller, somewhere(), now, now);
+        (0..=PAUSES.len()).for_each(|_| hints.failed(&peer, true, now));
+        taken
+    }
+
+    #[test]
+    fn one_whose_hints_come_to_nothing_is_not_listened_to_for_a_while() {
+        let (now, liar, named) = (Instant::now(), teller(), PeerId::random());
+        let mut hints = Hints::new([named].into());
+        let bad = (0..100).filter(|_| comes_to_nothing(&mut hints, liar, now)).count();
+        assert_eq!(bad, MAX_BAD_HINTS as usize);
+        assert!(hints.add(PeerId::random(), teller(), somewhere(), now, now), "others are");
+        assert!(hints.add(PeerId::random(), Teller::Kademlia, somewhere(), now, now));
+        assert!(
+            (0..20).all(|_| comes_to_nothing(&mut hints, Teller::Peer(named), now)),
+            "the user knows whom to trust"
+        );
+        assert!(hints.add(PeerId::random(), liar, somewhere(), now, now + MUTED_FOR));
+        // One good one in between, and it isn't a liar.
+        let honest = teller();
+        for _ in 0..5 {
+            assert!((1..MAX_BAD_HINTS).all(|_| comes_to_nothing(&mut hints, honest, now)));
+            let there = PeerId::random();
+            assert!(hints.add(there, honest, somewhere(), now, now));
+            hints.forgive(&there);
+        }
+        for _ in 0..2 * MAX_BAD_TELLERS {
+            comes_to_nothing(&mut hints, teller(), now);
+        }
+        assert!(hints.bad.len() <= MAX_BAD_TELLERS);
     }
 }

@@ -96,8 +96,8 @@ impl Discovery {
             max_connected: config.max_connected_members,
             connected: BTreeMap::new(),
             members: BTreeMap::new(),
+            hints: Hints::new(config.bootstrap.iter().map(|(peer, _)| *peer).collect()),
             bootstrap: Bootstrap::new(config.bootstrap, config.local, now),
-            hints: Hints::new(),
             former: Former::new(),
             remembered: Remembered::new(),
             network_changed: None,
@@ -316,7 +316,8 @@ impl Discovery {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
         self.former.failed(&peer, self.members.is_empty(), now, &mut self.rng);
-        self.hints.failed(&peer, now);
+        let says_something = !failure.aborted && failure.no_route.is_empty();
+        self.hints.failed(&peer, says_something, now);
         // Another dial to one that is connected says nothing, except of one whose connection is believed dead.
         if self.connected.get(&peer).is_none_or(|connected| connected.suspected) {
             if !(self.is_our_own_failure(&peer, &failure) && self.redials.had_no_route(peer, now)) {
