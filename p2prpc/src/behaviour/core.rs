@@ -231,6 +231,10 @@ impl Core {
     #[cfg(feature = "node")]
     pub(crate) fn set_member(&self, peer: PeerId, member: Member) {
         let methods = member.methods.clone();
+        // Before, for those who call as soon as it is a member; and after, for a session that is made meanwhile.
+        if let Some(session) = self.session_if_any(&peer) {
+            session.set_methods(&methods);
+        }
         self.members.insert(peer, member);
         let Some(session) = self.session_if_any(&peer) else { return };
         session.set_methods(&methods);
