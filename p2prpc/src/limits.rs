@@ -420,7 +420,7 @@ impl Prefix {
         }
     }
 
-    fn of(ip: IpAddr) -> Option<Self> {
+    pub(crate) fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
             IpAddr::V4(ip) if ip.is_loopback() || ip.is_private() || ip.is_link_local() => None,
             IpAddr::V4(ip) => {

@@ -102,6 +102,10 @@ impl Connected {
         }
     }
 
+    pub(super) fn is_dialled(&self) -> bool {
+        self.dialled.is_some()
+    }
+
     pub(super) fn listens_at(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], networks: &Networks) {
         self.addresses = filter_proven(&peer, listen_addresses, self.scope, networks, self.remote);
         if let Some(dialled) = &self.dialled {

@@ -18,6 +18,7 @@ use super::machine::Discovery;
 use super::roster::PAGE;
 use super::service::{Description, Listing};
 use crate::error::{ErrorKind, RpcError};
+use crate::limits::Prefix;
 use crate::members::Member;
 
 /// Members past this are not taken.
@@ -27,6 +28,10 @@ const MAX_SERVICES: usize = 1024;
 const MAX_NAME: usize = 256;
 /// So many members are asked quickly for news, and every bootstrap peer.
 const QUICK_TELLERS: usize = 3;
+/// Of the members that are kept connected this part, in public networks, may be of one prefix (a quarter),
+const PINNED_OF_A_PREFIX: usize = 4;
+/// and this one such as we haven't dialled (half).
+const PINNED_UNDIALLED: usize = 2;
 /// A peer that isn't one of us is asked again after this, if it is still connected.
 const ASK_STRANGERS_EVERY: Duration = Duration::from_secs(60);
 const DESCRIBE_AGAIN_FIRST: Duration = Duration::from_millis(250);
@@ -43,6 +48,8 @@ pub(super) struct Membership {
     pub(super) seen_at: Option<IpAddr>,
     /// It is a Go peer: it can't be asked anything.
     pub(super) gorpc: bool,
+    /// We have dialled it, and it was there.
+    pub(super) dialled: bool,
 }
 
 /// How a member went.
@@ -141,10 +148,10 @@ impl Discovery {
         self.former.remove(&peer);
         self.hints.forgive(&peer);
         let connected = self.connected.get_mut(&peer);
-        let (addresses, seen_at) = connected.map_or_else(Default::default, |connected| {
+        let (addresses, seen_at, dialled) = connected.map_or_else(Default::default, |connected| {
             connected.is_ours = true;
             connected.stranger = false;
-            (connected.addresses.clone(), connected.remote)
+            (connected.addresses.clone(), connected.remote, connected.is_dialled())
         });
         self.roster.connected(peer, topics.clone(), &addresses);
         self.remembered.add(peer, &addresses, &self.networks);
@@ -160,8 +167,8 @@ impl Discovery {
                 false
             }
         };
-        self.members.insert(peer, Membership { member, topics, pinned, addresses, seen_at, gorpc });
-        if !pinned && (self.bootstrap.contains(&peer) || self.pinned() < self.max_connected) {
+        self.members.insert(peer, Membership { member, topics, pinned, addresses, seen_at, gorpc, dialled });
+        if !pinned && self.may_pin(&peer) {
             self.pin(peer);
         }
         self.notice_company(now);
@@ -184,6 +191,28 @@ impl Discovery {
     /// Members that are kept connected; bootstrap peers don't count.
     fn pinned(&self) -> usize {
         self.members.iter().filter(|(peer, member)| member.pinned && !self.bootstrap.contains(peer)).count()
+    }
+
+    /// Is there room to keep this member connected? In public networks at most a quarter are of one prefix, and at most half are such as
+    /// came to us and weren't dialled: whoever has many addresses must not become all that we know.
+    fn may_pin(&self, peer: &PeerId) -> bool {
+        if self.bootstrap.contains(peer) {
+            return true;
+        }
+        let prefix_of = |member: &Membership| member.seen_at.and_then(Prefix::of);
+        let Some((prefix, dialled)) = self.members.get(peer).map(|member| (prefix_of(member), member.dialled)) else {
+            return false;
+        };
+        let (mut all, mut of_prefix, mut undialled) = (0, 0, 0);
+        for (_, other) in self.members.iter().filter(|(peer, other)| other.pinned && !self.bootstrap.contains(peer)) {
+            let others = prefix_of(other);
+            all += 1;
+            of_prefix += usize::from(others == prefix);
+            undialled += usize::from(others.is_some() && !other.dialled);
+        }
+        let share = |part: usize| (self.max_connected / part).max(1);
+        let fits = of_prefix < share(PINNED_OF_A_PREFIX) && (dialled || undialled < share(PINNED_UNDIALLED));
+        all < self.max_connected && (prefix.is_none() || fits)
     }
 
     fn pin(&mut self, peer: PeerId) {
@@ -253,7 +282,8 @@ impl Discovery {
             return;
         }
         let mut unpinned = self.members.iter().filter(|(_, member)| !member.pinned);
-        if let Some((peer, _)) = unpinned.clone().find(|(peer, _)| self.connected.contains_key(peer)) {
+        let here = |peer: &PeerId| self.connected.contains_key(peer) && self.may_pin(peer);
+        if let Some((peer, _)) = unpinned.clone().find(|(peer, _)| here(peer)) {
             let peer = *peer;
             self.pin(peer);
             if self.members.get(&peer).is_some_and(|member| !member.gorpc) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 
 use super::dial_budget::Teller;
-use super::service::{Blob, Cursor, Listed, Listing};
+use super::service::{Blob, Cursor, Description, Listed, Listing};
 use super::{Action, Input};
 use net::{Net, Setup, address};
 
@@ -359,6 +359,45 @@ fn config(bootstrap: &str, scope: super::Scope) -> super::DiscoveryConfig {
         visible: std::sync::Arc::new(|_| Vec::new()),
         seed: 0,
     }
+}
+
+/// Each of so many becomes a member from its own place. How many of them are kept connected.
+fn kept(discovery: &mut super::Discovery, n: usize, outbound: bool, place: impl Fn(usize) -> String) -> usize {
+    let now = std::time::Instant::now();
+    for n in 0..n {
+        let (peer, address) = (PeerId::random(), format!("{}/tcp/4001", place(n)).parse().unwrap());
+        discovery.input(Input::Connected { peer, address, outbound, first: true }, now);
+        discovery.input(Input::Supported { peer }, now);
+        let (shared, services, methods) = (vec![super::key::topic("ours")], Vec::new(), Vec::new());
+        let answer = Ok(Description { shared, services, version: 0, methods });
+        discovery.input(Input::Described { peer, answer }, now);
+    }
+    let pinned = |action: &Action| matches!(action, Action::Pin { pinned: true, .. });
+    std::iter::from_fn(|| discovery.next_action()).filter(pinned).count()
+}
+
+#[test]
+fn whoever_has_many_addresses_is_not_all_that_is_kept_connected() {
+    let new = || {
+        let config = config("/ip4/203.0.113.1/tcp/4001", super::Scope::Public);
+        super::Discovery::new(super::DiscoveryConfig { max_connected_members: 16, ..config }, std::time::Instant::now())
+    };
+    let one_network = |n: usize| format!("/ip4/198.51.100.{}", n + 1);
+    let many_networks = |n: usize| format!("/ip4/198.51.{}.1", n + 1);
+    let mut node = new();
+    assert_eq!(kept(&mut node, 30, false, one_network), 4, "a quarter");
+    assert_eq!(kept(&mut node, 30, false, many_networks), 4, "half came to us");
+    assert_eq!(
+        kept(&mut node, 30, true, |n| format!("/ip4/203.0.{}.1", n + 1)),
+        8,
+        "and the rest is there for those that we dial"
+    );
+    assert_eq!(kept(&mut new(), 30, true, one_network), 4, "a quarter, dialled or not");
+    assert_eq!(
+        kept(&mut new(), 30, false, |n| format!("/ip4/192.168.1.{}", n + 1)),
+        16,
+        "nearby it is nobody's business"
+    );
 }
 
 #[test]
