@@ -21,7 +21,7 @@ where
         Ok(Ok(io)) => Ok(FirstBytes::new(io, Meaning::AnotherKey)),
         Ok(Err(PnetError::HandshakeError(error) | PnetError::IoError(error))) => Err(failed(error)),
         Err(_) => {
-            let why = format_args!("no nonce within {} s", NONCE_WITHIN.as_secs());
+            let why = format!("no nonce within {} s", NONCE_WITHIN.as_secs());
             Err(Meaning::AnotherKey.of(io::ErrorKind::TimedOut, why))
         }
     }

@@ -456,7 +456,7 @@ impl PeerSession {
             }
             if waiting.queue.len() >= self.config.limits.max_calls_per_peer {
                 drop(waiting);
-                let detail = format_args!(
+                let detail = format!(
                     "{} calls wait to be sent (Limits::max_calls_per_peer)",
                     self.config.limits.max_calls_per_peer
                 );

@@ -284,7 +284,7 @@ impl Shared {
         }
         let calls = self.of_peer.calls.load(Ordering::Relaxed);
         if calls >= self.peer.calls.min(config.limits.max_calls_per_peer) {
-            let detail = format_args!("{calls} calls to this peer are in flight (Limits::max_calls_per_peer)");
+            let detail = format!("{calls} calls to this peer are in flight (Limits::max_calls_per_peer)");
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
         }
         // What was cancelled counts no more, and still waits to be written.
@@ -297,7 +297,7 @@ impl Shared {
                 self.wanted = true;
                 return Err(Refused::NoRoomYet);
             }
-            let detail = format_args!(
+            let detail = format!(
                 "the peer takes at most {} bytes ({MESSAGE_LIMIT}), the arguments have {bytes}",
                 self.peer.message
             );

@@ -123,7 +123,7 @@ impl Replies {
         let len = usize::try_from(body_len).unwrap_or(usize::MAX);
         let Limits { max_message, max_bytes_per_peer, .. } = self.session.config().limits;
         if len > max_message {
-            let detail = format_args!("the reply has {body_len} bytes, Limits::max_message is {max_message}");
+            let detail = format!("the reply has {body_len} bytes, Limits::max_message is {max_message}");
             self.failed(id, RpcError::answered(ErrorKind::TooLarge, detail));
         } else if chunk.len() == len {
             let coming = Coming { kind, metadata: Metadata::of_answer(metadata) };
@@ -131,7 +131,7 @@ impl Replies {
         } else if !self.stream.awaits(id) {
             // Nobody waits for it any more, and nothing of it is kept.
         } else if self.partial_bytes.saturating_add(len) > max_bytes_per_peer.max(len) {
-            let detail = format_args!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
+            let detail = format!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
             self.failed(id, RpcError::answered(ErrorKind::Overloaded, detail));
         } else if !self.session.config().receive(chunk.len()) {
             self.session.config().let_go(chunk.len());
@@ -178,7 +178,7 @@ impl Replies {
 
     fn too_much(&self) -> RpcError {
         let detail =
-            format_args!("all peers together sent more than {} bytes at once", self.session.config().limits.max_bytes);
+            format!("all peers together sent more than {} bytes at once", self.session.config().limits.max_bytes);
         RpcError::answered(ErrorKind::Overloaded, detail)
     }
 }

@@ -231,7 +231,7 @@ impl Single {
     fn queue_up(&self, nested: bool) -> Result<Turn, RpcError> {
         let permits = if nested { &self.nested } else { &self.outer };
         permits.queue_up().ok_or_else(|| {
-            let detail = format_args!("{MAX_WAITING} calls wait to be sent to this gorpc peer");
+            let detail = format!("{MAX_WAITING} calls wait to be sent to this gorpc peer");
             RpcError::never_sent(ErrorKind::Overloaded, detail)
         })
     }

@@ -25,7 +25,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let GoCall { service, method, args, max_reply } = call;
-    let detail = format_args!("gorpc isn't compiled in: {service}.{method}, {} bytes, {max_reply} back", args.len());
+    let detail = format!("gorpc isn't compiled in: {service}.{method}, {} bytes, {max_reply} back", args.len());
     Err(RpcError::never_sent(ErrorKind::NotSupported, detail))
 }
 
