@@ -257,7 +257,8 @@ impl Display for RpcError {
 }
 
 impl std::error::Error for RpcError {
-    /// What the error came of, where that is an error of its own: of an encoding, say.
+    /// What the error came of, where that is an error of its own: a [`CodecError`](crate::codec::CodecError), or the
+    /// [`io::Error`](std::io::Error) for which no connection could be made.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }

@@ -67,3 +67,37 @@ fn outside_of_a_runtime_a_call_says_so_or_ends() {
     let error = futures::executor::block_on(peer.sleep(60).timeout(Duration::from_millis(50))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
 }
+
+#[p2p_service]
+trait Jobs {
+    /// Leaves a job behind that calls back after a minute.
+    async fn leave(&self, cx: &Context, detached: bool);
+    async fn done(&self);
+}
+
+struct Desk(tokio::sync::mpsc::UnboundedSender<Result<(), RpcError>>);
+
+impl Jobs for Desk {
+    async fn leave(&self, cx: &Context, detached: bool) {
+        let (handle, peer) = (if detached { cx.detached() } else { cx.handle() }, cx.peer());
+        let outcome = self.0.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(60)).await;
+            let _ = outcome.send(JobsClient::new(handle).peer(peer).done().await);
+        });
+    }
+
+    async fn done(&self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_a_handler_leaves_behind_has_the_deadline_of_the_call_or_is_detached_from_it() {
+    let (outcome, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+    let client = JobsClient::local(Desk(outcome));
+    let peer = client.peer(client.local_peer_id().unwrap());
+    peer.leave(false).timeout(Duration::from_secs(2)).await.unwrap();
+    let error = outcomes.recv().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::NeverSent));
+    peer.leave(true).timeout(Duration::from_secs(2)).await.unwrap();
+    outcomes.recv().await.unwrap().expect("it has a deadline of its own");
+}

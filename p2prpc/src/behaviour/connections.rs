@@ -56,6 +56,8 @@ struct Failure {
     broke: bool,
     tried: Vec<Multiaddr>,
     reason: String,
+    /// What the system said of the first address.
+    cause: Option<io::Error>,
 }
 
 impl Failure {
@@ -66,6 +68,7 @@ impl Failure {
             broke: errors.iter().any(|(_, error)| broke(error)),
             tried: errors.iter().map(|(address, _)| address.clone()).collect(),
             reason: reason(error),
+            cause: errors.first().and_then(|(_, error)| root(error).downcast_ref()).map(copied),
         }
     }
 }
@@ -265,6 +268,10 @@ impl Connections {
             return Next::Dial(dialing.again_from_fresh_port(failure.tried));
         }
         let error = RpcError::never_sent(ErrorKind::Unreachable, failure.reason);
+        let error = match failure.cause {
+            Some(cause) => error.because(cause),
+            None => error,
+        };
         match self.dialing.remove(&peer) {
             Some(dialing) => Next::Fail(dialing.session, error),
             None => Next::Nothing,
@@ -281,7 +288,7 @@ impl Connections {
         let others = self.dials_of(&peer) > 0;
         if addresses.is_empty() && others {
             let reason = "no address of it is known, and none was found".into();
-            let failure = Failure { no_addresses: false, broke: false, tried: Vec::new(), reason };
+            let failure = Failure { no_addresses: false, broke: false, tried: Vec::new(), reason, cause: None };
             if let Some(dialing) = self.dialing.get_mut(&peer) {
                 (dialing.looking_up, dialing.looked_up, dialing.failure) = (false, true, Some(failure));
             }
@@ -320,6 +327,14 @@ fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error
         cause = inner;
     }
     cause
+}
+
+/// The same, for an error of its own.
+fn copied(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
 
 /// Someone was there, and the handshake failed.

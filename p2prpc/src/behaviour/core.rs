@@ -100,7 +100,7 @@ impl Core {
             served: Mutex::default(),
         });
         let weak = Arc::downgrade(&core);
-        handle.connect(weak);
+        handle.lead_into(weak);
         (core, handle, received)
     }
 

@@ -195,7 +195,7 @@ impl Handler {
             StreamUpgradeError::Timeout => {
                 RpcError::never_sent(ErrorKind::ConnectionLost, "the peer did not answer when a stream was opened")
             }
-            StreamUpgradeError::Io(error) => RpcError::never_sent(ErrorKind::ConnectionLost, error),
+            StreamUpgradeError::Io(error) => RpcError::never_sent(ErrorKind::ConnectionLost, &error).because(error),
             StreamUpgradeError::Apply(never) => match never {},
         };
         match purpose {

@@ -418,7 +418,7 @@ impl Behaviour {
     #[cfg(feature = "node")]
     pub(crate) fn with_handle(mut self, handle: &Handle) -> Self {
         let core = Arc::downgrade(&self.core);
-        handle.connect(core);
+        handle.lead_into(core);
         self.handle = handle.clone();
         self
     }

@@ -29,6 +29,8 @@ struct Shared {
     /// No other handle of this process has it, now or later.
     number: u64,
     network: OnceLock<Weak<dyn Network>>,
+    #[cfg(feature = "node")]
+    control: OnceLock<crate::node::WeakControl>,
 }
 
 /// The way that was last found on this thread.
@@ -50,12 +52,29 @@ impl Handle {
     pub(crate) fn unstarted() -> Self {
         static HANDLES: AtomicU64 = AtomicU64::new(0);
         let number = HANDLES.fetch_add(1, Ordering::Relaxed);
-        Handle { shared: Arc::new(Shared { number, network: OnceLock::new() }), deadline: None }
+        let shared = Shared {
+            number,
+            network: OnceLock::new(),
+            #[cfg(feature = "node")]
+            control: OnceLock::new(),
+        };
+        Handle { shared: Arc::new(shared), deadline: None }
     }
 
     /// Say which network this handle, and all clones of it, lead into. Only the first word counts.
-    pub(crate) fn connect(&self, network: Weak<dyn Network>) {
+    pub(crate) fn lead_into(&self, network: Weak<dyn Network>) {
         let _ = self.shared.network.set(network);
+    }
+
+    /// Say of which node this handle is.
+    #[cfg(feature = "node")]
+    pub(crate) fn set_control(&self, control: crate::node::WeakControl) {
+        let _ = self.shared.control.set(control);
+    }
+
+    #[cfg(feature = "node")]
+    pub(crate) fn control(&self) -> Option<&crate::node::WeakControl> {
+        self.shared.control.get()
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Instant) -> Self {

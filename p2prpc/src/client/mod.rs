@@ -73,7 +73,7 @@ impl Client {
     fn in_process(name: &'static str, service: Service, caller: Option<PeerId>) -> Self {
         let network: Arc<dyn Network> = LocalNetwork::new(service, caller);
         let handle = Handle::unstarted();
-        handle.connect(Arc::downgrade(&network));
+        handle.lead_into(Arc::downgrade(&network));
         Client { own: Some(network), ..Client::new(name, handle) }
     }
 

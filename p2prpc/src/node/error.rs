@@ -8,6 +8,7 @@ use super::address::InvalidAddress;
 use super::identity::IdentityError;
 use crate::behaviour::InvalidProtocol;
 use crate::codec::CodecId;
+use crate::error::{ErrorKind, RpcError};
 use crate::server::ServeError;
 
 /// Why [`NodeBuilder::start`](crate::NodeBuilder::start) failed. `Display` is one sentence that names the value that was wrong.
@@ -106,4 +107,21 @@ pub enum ConnectError {
     /// The node has been shut down or dropped.
     #[error("the node is closed")]
     Closed,
+    /// The node has not been started yet: a [`Handle`](crate::Handle) of one to come was asked.
+    #[error("the node has not been started")]
+    NotStarted,
+    /// The handle is that of a bare [`Behaviour`](crate::Behaviour), whose Swarm connects.
+    #[error("this is the handle of a Behaviour, not of a node: its Swarm connects")]
+    NoNode,
+}
+
+impl ConnectError {
+    /// Why a handle leads to no node.
+    pub(super) fn from_handle(error: RpcError) -> Self {
+        match error.kind() {
+            ErrorKind::NotStarted => ConnectError::NotStarted,
+            ErrorKind::NotSupported => ConnectError::NoNode,
+            _ => ConnectError::Closed,
+        }
+    }
 }

@@ -186,10 +186,6 @@ impl Announcer {
         Announcer { local, events: broadcast::Sender::new(BACKLOG), now: Mutex::default() }
     }
 
-    pub(super) fn local(&self) -> PeerId {
-        self.local
-    }
-
     fn send(&self, event: NodeEvent) {
         // Fails only if nobody listens.
         let _ = self.events.send(event);

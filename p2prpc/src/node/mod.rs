@@ -8,6 +8,7 @@ mod closed_port;
 #[cfg(feature = "serde")]
 mod config;
 mod connections;
+mod control;
 mod diagnosis;
 mod dial;
 mod discovered;
@@ -72,6 +73,8 @@ pub use private_network::{PreSharedKey, PreSharedKeyError};
 pub use reachability::Reachability;
 
 use admission::Admission;
+use control::Control;
+pub(crate) use control::WeakControl;
 use event::Announcer;
 use given::GivenAddresses;
 use swarm::{Command, Driver};
@@ -117,10 +120,8 @@ pub struct Node {
     local: PeerId,
     handle: Handle,
     core: Weak<Core>,
-    announcer: Arc<Announcer>,
+    control: Control,
     admission: Admission,
-    given: GivenAddresses,
-    commands: mpsc::UnboundedSender<Command>,
     task: AbortHandle,
     /// Its other end goes with the task.
     ended: watch::Receiver<()>,
@@ -132,19 +133,21 @@ impl Node {
         NodeBuilder::new()
     }
 
-    async fn start(builder: NodeBuilder) -> Result<Node, StartError> {
+    async fn start(mut builder: NodeBuilder) -> Result<Node, StartError> {
         let (commands, received) = mpsc::unbounded_channel();
         let (handle, admission) = (builder.handle.clone(), builder.admission.clone());
-        let (given, (ends, ended)) = (GivenAddresses::default(), watch::channel(()));
-        let driver = Driver::start(builder, given.clone(), received).await?;
+        let local = builder.identity.get_or_insert_with(Identity::generate).peer_id();
+        let control =
+            Control { announcer: Arc::new(Announcer::new(local)), given: GivenAddresses::default(), commands };
+        handle.set_control(WeakControl::of(&control));
+        let (ends, ended) = watch::channel(());
+        let driver = Driver::start(builder, &control, received).await?;
         Ok(Node {
-            local: driver.announcer().local(),
+            local,
             handle,
             core: Arc::downgrade(driver.core()),
-            announcer: driver.announcer().clone(),
+            control,
             admission,
-            given,
-            commands,
             task: tokio::spawn(async move {
                 driver.run().await;
                 drop(ends);
@@ -163,7 +166,7 @@ impl Node {
     ///
     /// It changes as network interfaces come and go; [`events`](Node::events) tells when.
     pub fn addresses(&self) -> Vec<Multiaddr> {
-        self.announcer.addresses()
+        self.control.announcer.addresses()
     }
 
     /// What clients are made from. It doesn't keep the node running.
@@ -178,7 +181,7 @@ impl Node {
     pub fn serve(&self, service: impl Into<Service>) -> Result<(), ServeError> {
         let core = self.core.upgrade().ok_or(ServeError::Closed)?;
         core.server().serve(service.into())?;
-        self.tell(Command::ServicesChanged);
+        self.control.tell(Command::ServicesChanged);
         Ok(())
     }
 
@@ -187,7 +190,7 @@ impl Node {
     pub fn unserve(&self, name: &str) -> bool {
         let gone = self.core.upgrade().is_some_and(|core| core.server().unserve(name));
         if gone {
-            self.tell(Command::ServicesChanged);
+            self.control.tell(Command::ServicesChanged);
         }
         gone
     }
@@ -245,7 +248,7 @@ impl Node {
 
     /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach or connected, members), then all events from now on.
     pub fn events(&self) -> Events {
-        self.announcer.receiver()
+        self.control.announcer.receiver()
     }
 
     /// Why the node has the company that it has: print it when a node is alone longer than it should be.
@@ -261,7 +264,7 @@ impl Node {
     /// Of a node that has ended it is [`Diagnosis::default`].
     pub async fn diagnose(&self) -> Diagnosis {
         let (answer, answered) = oneshot::channel();
-        self.tell(Command::Diagnose { answer });
+        self.control.tell(Command::Diagnose { answer });
         answered.await.unwrap_or_default()
     }
 
@@ -273,17 +276,7 @@ impl Node {
     /// # Errors
     /// If the address can't be used, nobody or somebody else answers, or the connection is not allowed.
     pub async fn connect(&self, address: impl IntoAddress) -> Result<PeerId, ConnectError> {
-        let address = address.into_address()?;
-        let peer = address::check_dialable(&address)?;
-        let (connected, result) = oneshot::channel();
-        self.tell(Command::Connect { address: address.clone(), peer, connected });
-        match clock::within(CONNECT_WITHIN, result).await {
-            Some(result) => result.unwrap_or(Err(ConnectError::Closed)),
-            None => {
-                let reason = format!("nobody answered within {} s", CONNECT_WITHIN.as_secs());
-                Err(ConnectError::Unreachable { address, reason })
-            }
-        }
+        control::connect(self.control.clone(), address.into_address()?).await
     }
 
     /// Say where a peer is. Calls to it, and whatever else connects to it, try that first; a peer that is being dialled is dialled
@@ -292,13 +285,7 @@ impl Node {
     /// # Errors
     /// If the address can't be used, or names another peer.
     pub fn add_address(&self, peer: PeerId, address: impl IntoAddress) -> Result<(), InvalidAddress> {
-        let address = address.into_address()?;
-        if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
-            return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
-        }
-        self.given.add(peer, address.clone());
-        self.tell(Command::AddressGiven { peer, address });
-        Ok(())
+        self.control.add_address(peer, address.into_address()?)
     }
 
     /// Have nothing to do with this peer: its connections are closed, it is no member any more, and it can't connect until
@@ -306,14 +293,14 @@ impl Node {
     /// [`ErrorKind::Unreachable`].
     pub fn block(&self, peer: PeerId) {
         self.admission.block(peer);
-        self.tell(Command::Block { peer });
+        self.control.tell(Command::Block { peer });
     }
 
     /// Take back [`block`](Node::block). If it is known where the peer is, it is dialled within a few seconds; a node that was
     /// refused tries again by itself, within 8 s if this node is a bootstrap peer of it, within a minute otherwise.
     pub fn unblock(&self, peer: PeerId) {
         self.admission.unblock(&peer);
-        self.tell(Command::Unblock { peer });
+        self.control.tell(Command::Unblock { peer });
     }
 
     /// End politely: stop listening and advertising, tell the members, take no new calls, let those under way finish for up to
@@ -329,16 +316,11 @@ impl Node {
     pub async fn close(&self, grace: Duration) {
         // Whatever comes of it: what is left ends then.
         let _ends = AbortOnDrop(&self.task);
-        self.tell(Command::Shutdown { grace });
+        self.control.tell(Command::Shutdown { grace });
         let longest = grace.saturating_add(SHUTDOWN_BEYOND_GRACE);
         let mut ended = self.ended.clone();
         let gone = pin!(async move { while ended.changed().await.is_ok() {} });
         let _ = clock::within(longest, gone).await;
-    }
-
-    /// A command that finds no task is for a node that has ended.
-    fn tell(&self, command: Command) {
-        let _ = self.commands.send(command);
     }
 }
 

@@ -191,7 +191,7 @@ impl LocalNetwork {
             members,
         });
         let weak = Arc::downgrade(&network);
-        handle.connect(weak);
+        handle.lead_into(weak);
         network
     }
 }

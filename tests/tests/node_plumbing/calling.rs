@@ -149,6 +149,18 @@ async fn to_a_peer_that_nobody_knows() {
 }
 
 #[tokio::test]
+async fn to_a_peer_that_is_gone_the_source_is_what_the_system_said() {
+    let (caller, server) = (started(local()).await, started(serving()).await);
+    let peer = server.peer_id();
+    caller.add_address(peer, address(&server)).unwrap();
+    server.shutdown(Duration::ZERO).await;
+    let error = WorkshopClient::new(&caller).peer(peer).echo("hello".into()).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unreachable, Delivery::NeverSent));
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::ConnectionRefused), "{error:?}");
+}
+
+#[tokio::test]
 async fn to_a_peer_that_is_blocked() {
     let server = started(serving()).await;
     let caller = started(local()).await;

@@ -1,12 +1,13 @@
 //! From a builder to a node, or to an error that says what to do.
 
 use std::net::{TcpListener, UdpSocket};
+use std::time::Duration;
 
 use futures::StreamExt;
 use p2prpc::prelude::*;
-use p2prpc::{NodeBuilder, Reachability, StartError};
+use p2prpc::{ConnectError, NodeBuilder, Reachability, StartError};
 
-use super::support::{local, started};
+use super::support::{address, local, soon, started};
 
 async fn error_of(builder: NodeBuilder) -> StartError {
     builder.start().await.expect_err("it must not start")
@@ -116,9 +117,27 @@ async fn its_identity_is_the_one_it_was_given() {
 
 #[tokio::test]
 async fn a_handle_from_before_leads_into_the_node_once_it_runs() {
-    let builder = local();
+    let (builder, other) = (local(), started(local()).await);
     let handle = builder.handle();
     assert_eq!(handle.local_peer_id().unwrap_err().kind(), ErrorKind::NotStarted);
+    assert_eq!(handle.events().unwrap_err().kind(), ErrorKind::NotStarted);
+    let there = address(&other);
+    assert!(matches!(handle.connect(there.clone()).await, Err(ConnectError::NotStarted)));
+    let error = handle.add_address(other.peer_id(), there.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotStarted);
+
     let node = started(builder).await;
     assert_eq!(handle.local_peer_id().unwrap(), node.peer_id());
+    let mut events = handle.events().unwrap();
+    assert_eq!(events.next().await, Some(NodeEvent::Listening { address: address(&node) }));
+    assert_eq!(handle.connect(there.clone()).await.unwrap(), other.peer_id());
+    handle.add_address(other.peer_id(), there.clone()).unwrap();
+    let error = handle.add_address(node.peer_id(), there.clone()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{error}");
+
+    // It keeps nothing open: what is watched through it ends with the node.
+    node.shutdown(Duration::ZERO).await;
+    soon("the events end", async { while events.next().await.is_some() {} }).await;
+    assert_eq!(handle.events().unwrap_err().kind(), ErrorKind::Closed);
+    assert!(matches!(handle.connect(there).await, Err(ConnectError::Closed)));
 }

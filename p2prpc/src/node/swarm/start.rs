@@ -21,12 +21,12 @@ use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::node::address::{InvalidAddress, ListenAddress};
 use crate::node::behaviour::NodeBehaviour;
 use crate::node::builder::NodeBuilder;
+use crate::node::control::Control;
 use crate::node::discovered::Discovered;
 use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
 use crate::node::gate::{Gate, Quiet};
-use crate::node::given::GivenAddresses;
 use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
@@ -56,9 +56,10 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(5);
 impl Driver {
     pub(in crate::node) async fn start(
         builder: NodeBuilder,
-        given: GivenAddresses,
+        control: &Control,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<Self, StartError> {
+        let (announcer, given) = (control.announcer.clone(), control.given.clone());
         let kad_protocol = builder.checked_kad_protocol()?;
         let identity = builder.identity.clone().unwrap_or_else(Identity::generate);
         let local = identity.peer_id();
@@ -122,7 +123,6 @@ impl Driver {
                 MAX_NEGOTIATING
             })
             .with_substream_upgrade_protocol_override(Version::V1Lazy);
-        let announcer = Arc::new(Announcer::new(local));
         let resolver = Arc::new(Resolver::system(tells_of_resolver(announcer.clone())));
         let secured = Secured {
             keypair: identity.keypair(),
@@ -168,10 +168,6 @@ impl Driver {
         }
         driver.listen(&builder.listen).await?;
         Ok(driver)
-    }
-
-    pub(in crate::node) fn announcer(&self) -> &Arc<Announcer> {
-        &self.announcer
     }
 
     pub(in crate::node) fn core(&self) -> &Arc<Core> {
