@@ -4,6 +4,7 @@
 
 mod connection;
 mod mux;
+mod queue;
 mod session;
 mod session_config;
 mod single;

@@ -14,18 +14,14 @@ use tokio::sync::Notify;
 use super::connection::Connection;
 use super::mux::client::{ByteStream, ClientStream, Refused};
 use super::mux::client_task;
+use super::queue::{MAX_RESENDS, Queued, Waiting, lost_too_often, too_late};
 use super::session_config::{Counters, SessionConfig};
 use super::single::{Single, Substream};
-use crate::call::{CallHead, Channel, Dialect, Encoded, Formats, Payload, PendingCall, Place, Request};
+use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Request};
 use crate::clock::{later, now};
 use crate::error::{ErrorKind, RpcError};
-use crate::metadata::Metadata;
 use crate::service::{Fingerprint, PeerMethods};
 
-/// How often a call that was never sent is given to another stream.
-pub(super) const MAX_RESENDS: u8 = 2;
-/// Streams to one peer that take no new calls and still wait for answers; one more ends the oldest.
-const MAX_DRAINING: usize = 4;
 /// How often calls that wait for room are looked at, beside each time that room is made.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -45,58 +41,6 @@ pub(crate) struct PeerSession {
     single: Option<Single>,
     /// What its methods look like, if it has said so.
     methods: ArcSwapOption<PeerMethods>,
-}
-
-#[derive(Default)]
-struct Waiting {
-    queue: VecDeque<Queued>,
-    opening: bool,
-    timer: bool,
-    streams: u64,
-    /// Connections in a row that ended while a stream was being opened on them.
-    lost_opens: u8,
-    /// Streams that take no new calls and have some under way.
-    draining: VecDeque<Arc<ClientStream>>,
-}
-
-impl Waiting {
-    fn drain(&mut self, stream: Arc<ClientStream>) {
-        self.draining.push_back(stream);
-        if self.draining.len() > MAX_DRAINING
-            && let Some(oldest) = self.draining.pop_front()
-        {
-            oldest.cut_off();
-        }
-    }
-
-    /// True, once, if calls wait and nobody looks after their deadlines.
-    fn needs_timer(&mut self) -> bool {
-        !self.queue.is_empty() && !std::mem::replace(&mut self.timer, true)
-    }
-
-    /// A stream is gone on which these calls could have been sent. Gives those that have waited for too many.
-    fn count_lost_stream(&mut self) -> VecDeque<Queued> {
-        let again = |call: Queued| Queued { resends: call.resends.saturating_add(1), ..call };
-        let calls = std::mem::take(&mut self.queue).into_iter().map(again);
-        let (given_up, rest) = calls.partition(|call| call.resends > MAX_RESENDS);
-        self.queue = rest;
-        given_up
-    }
-}
-
-/// A call that has not been sent.
-pub(super) struct Queued {
-    pub(super) call: Arc<PendingCall>,
-    pub(super) head: CallHead,
-    pub(super) metadata: Metadata,
-    pub(super) body: Encoded,
-    pub(super) resends: u8,
-}
-
-impl Queued {
-    fn request(&self) -> Request<'_> {
-        Request { head: self.head, metadata: &self.metadata, payload: Payload::Encoded(&self.body) }
-    }
 }
 
 impl PeerSession {
@@ -495,15 +439,6 @@ impl PeerSession {
         self.fail(late, &too_late());
         next
     }
-}
-
-pub(super) fn too_late() -> RpcError {
-    RpcError::never_sent(ErrorKind::DeadlineExceeded, "it could not be sent in time")
-}
-
-/// What becomes of a call that was given to one stream after the other, and never sent.
-pub(super) fn lost_too_often() -> RpcError {
-    RpcError::never_sent(ErrorKind::ConnectionLost, format_args!("and {MAX_RESENDS} times before"))
 }
 
 /// Keeps the deadlines of the calls that wait.

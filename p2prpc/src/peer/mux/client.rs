@@ -17,7 +17,7 @@ use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::{Limits, MESSAGE_LIMIT};
 use crate::metadata::Metadata;
 use crate::peer::connection::Connection;
-use crate::peer::session::too_late;
+use crate::peer::queue::too_late;
 use crate::peer::session_config::{Counters, SessionConfig};
 use crate::wire::{self, Hello, MetadataBuf};
 

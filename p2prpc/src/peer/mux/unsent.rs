@@ -6,7 +6,7 @@ use super::client::InFlight;
 use super::send_queue::{SendQueue, Writer};
 use crate::call::Encoded;
 use crate::metadata::Metadata;
-use crate::peer::session::{MAX_RESENDS, Queued, lost_too_often};
+use crate::peer::queue::{MAX_RESENDS, Queued, lost_too_often};
 use crate::wire::{self, Frame};
 
 /// Take the calls out of `calls` of which the substream has not taken the whole request, and make them again. Those that

@@ -14,7 +14,8 @@ use crate::call::{Answer, Dialect, not_named};
 use crate::clock::now;
 use crate::codec::gorpc::Gorpc;
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::peer::session::{MAX_RESENDS, PeerSession, Queued, lost_too_often, too_late};
+use crate::peer::queue::{MAX_RESENDS, Queued, lost_too_often, too_late};
+use crate::peer::session::PeerSession;
 
 /// How often a call that waits for bytes in flight to end looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

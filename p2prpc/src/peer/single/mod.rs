@@ -23,7 +23,8 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
-use super::session::{PeerSession, Queued};
+use super::queue::Queued;
+use super::session::PeerSession;
 use crate::call::{Dialect, Place};
 use crate::error::{ErrorKind, RpcError};
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::call::{Dialect, Encoded, Place, Ticket};
 use crate::error::{Delivery, ErrorKind};
 use crate::peer::ConnectionKey;
-use crate::peer::session::Queued;
+use crate::peer::queue::Queued;
 
 const BOTH: MethodNames = MethodNames::of_test("Probe.Echo", Some(("Probe", "Echo")));
 
