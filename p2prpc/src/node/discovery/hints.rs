@@ -18,10 +18,11 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
 /// A hint that came to nothing is not taken again for this time.
 const FRUITLESS_FOR: Duration = Duration::from_secs(60);
 const MAX_FRUITLESS: usize = 4096;
-/// So many hints of a peer's in a row that came to nothing, and it isn't listened to for a while.
+/// So many hints of a peer's that came to nothing, beside as many for each good one, and it isn't listened to for a while. Of a group that has
+/// just lost most of itself an honest member says much that is no longer so.
 const MAX_BAD_HINTS: u32 = 8;
 const MUTED_FOR: Duration = Duration::from_secs(10 * 60);
-const MAX_BAD_TELLERS: usize = 4096;
+const MAX_TELLERS: usize = 4096;
 
 #[derive(Debug)]
 struct Hint {
@@ -36,14 +37,22 @@ struct Source {
     addresses: Vec<Multiaddr>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    good: u32,
+    bad: u32,
+    /// When the last hint came to nothing.
+    last: Instant,
+}
+
 #[derive(Debug)]
 pub(super) struct Hints {
     table: BTreeMap<PeerId, Hint>,
     due: BTreeSet<(Instant, PeerId)>,
     a_teller: BTreeMap<Teller, usize>,
     fruitless: LruCache<PeerId, Instant>,
-    /// Peers whose last hints came to nothing: how many, and when the last of them did.
-    bad: LruCache<PeerId, (u32, Instant)>,
+    /// What became of the hints of peers.
+    word: LruCache<PeerId, Word>,
     /// The peers that the user named are listened to whatever they say.
     trusted: BTreeSet<PeerId>,
 }
@@ -55,7 +64,7 @@ impl Hints {
             due: BTreeSet::new(),
             a_teller: BTreeMap::new(),
             fruitless: LruCache::new(MAX_FRUITLESS),
-            bad: LruCache::new(MAX_BAD_TELLERS),
+            word: LruCache::new(MAX_TELLERS),
             trusted,
         }
     }
@@ -127,27 +136,33 @@ impl Hints {
 
     fn is_muted(&mut self, teller: Teller, now: Instant) -> bool {
         let Teller::Peer(teller) = teller else { return false };
-        let Some((bad, last)) = self.bad.peek(&teller) else { return false };
-        *bad >= MAX_BAD_HINTS && now.saturating_duration_since(*last) < MUTED_FOR
+        let Some(word) = self.word.peek(&teller) else { return false };
+        word.bad >= MAX_BAD_HINTS.saturating_mul(word.good.saturating_add(1))
+            && now.saturating_duration_since(word.last) < MUTED_FOR
     }
 
-    /// Nobody was where these said.
-    fn count_bad(&mut self, peer: &PeerId, now: Instant) {
+    /// The peer is where these said, or nobody is.
+    fn judge(&mut self, peer: &PeerId, good: bool, now: Instant) {
         let sources = self.table.get(peer).map(|hint| hint.sources.iter());
         for teller in sources.into_iter().flatten().map(|source| source.teller) {
             if let Teller::Peer(teller) = teller
                 && !self.trusted.contains(&teller)
             {
-                let before =
-                    self.bad.remove(&teller).filter(|(_, last)| now.saturating_duration_since(*last) < MUTED_FOR);
-                self.bad.insert(teller, (before.map_or(1, |(bad, _)| bad.saturating_add(1)), now));
+                let lately = |word: &Word| now.saturating_duration_since(word.last) < MUTED_FOR;
+                let mut word = self.word.remove(&teller).filter(lately).unwrap_or(Word { good: 0, bad: 0, last: now });
+                if good {
+                    word.good = word.good.saturating_add(1);
+                } else {
+                    word = Word { bad: word.bad.saturating_add(1), last: now, ..word };
+                }
+                self.word.insert(teller, word);
             }
         }
     }
 
     /// What came to nothing may be there now.
     pub(super) fn network_changed(&mut self, now: Instant) {
-        self.bad.clear();
+        self.word.clear();
         self.fruitless.clear();
         self.due.clear();
         for (peer, hint) in &mut self.table {
@@ -169,14 +184,9 @@ impl Hints {
     }
 
     /// The peer turned out to be one of use.
-    pub(super) fn forgive(&mut self, peer: &PeerId) {
+    pub(super) fn forgive(&mut self, peer: &PeerId, now: Instant) {
         self.fruitless.remove(peer);
-        let sources = self.table.get(peer).map(|hint| hint.sources.iter());
-        for teller in sources.into_iter().flatten().map(|source| source.teller) {
-            if let Teller::Peer(teller) = teller {
-                self.bad.remove(&teller);
-            }
-        }
+        self.judge(peer, true, now);
     }
 
     /// A dial of the peer failed, whoever asked for it. It may say nothing of the peer: our own network failed.
@@ -184,7 +194,7 @@ impl Hints {
         let Some(hint) = self.table.get_mut(peer) else { return };
         let Some(pause) = PAUSES.get(hint.failures) else {
             if says_something {
-                self.count_bad(peer, now);
+                self.judge(peer, false, now);
             }
             return self.fruitless(*peer, now);
         };
@@ -331,17 +341,18 @@ mod tests {
             "the user knows whom to trust"
         );
         assert!(hints.add(PeerId::random(), liar, somewhere(), now, now + MUTED_FOR));
-        // One good one in between, and it isn't a liar.
+        // One of a group that has just lost half of itself isn't a liar.
         let honest = teller();
-        for _ in 0..5 {
-            assert!((1..MAX_BAD_HINTS).all(|_| comes_to_nothing(&mut hints, honest, now)));
+        for _ in 0..40 {
             let there = PeerId::random();
             assert!(hints.add(there, honest, somewhere(), now, now));
-            hints.forgive(&there);
+            hints.forgive(&there, now);
+            hints.remove(&there);
         }
-        for _ in 0..2 * MAX_BAD_TELLERS {
+        assert!((0..40).all(|_| comes_to_nothing(&mut hints, honest, now)));
+        for _ in 0..2 * MAX_TELLERS {
             comes_to_nothing(&mut hints, teller(), now);
         }
-        assert!(hints.bad.len() <= MAX_BAD_TELLERS);
+        assert!(hints.word.len() <= MAX_TELLERS);
     }
 }

@@ -146,7 +146,7 @@ impl Discovery {
 
     fn enters(&mut self, peer: PeerId, topics: Arc<[Topic]>, member: Member, gorpc: bool, now: Instant) {
         self.former.remove(&peer);
-        self.hints.forgive(&peer);
+        self.hints.forgive(&peer, now);
         let connected = self.connected.get_mut(&peer);
         let (addresses, seen_at, dialled) = connected.map_or_else(Default::default, |connected| {
             connected.is_ours = true;

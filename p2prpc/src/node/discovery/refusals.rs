@@ -49,7 +49,7 @@ impl Discovery {
 
     pub(super) fn unblock(&mut self, peer: PeerId, now: Instant) {
         let addresses = self.blocked.remove(&peer).unwrap_or_default();
-        self.hints.forgive(&peer);
+        self.hints.forgive(&peer, now);
         if !self.connected.contains_key(&peer) {
             self.former.add(peer, Why::Member, addresses, now, &mut self.rng);
             self.bootstrap.retry(&peer, now);
