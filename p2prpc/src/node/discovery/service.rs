@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use futures::StreamExt;
 use libp2p::PeerId;
 use serde::de::{self, SeqAccess, Visitor};
@@ -94,12 +96,29 @@ pub(in crate::node) struct Description {
     pub(super) services: Vec<String>,
     /// Rises when services are added.
     pub(super) version: u64,
-    /// What their methods look like.
+    /// What their methods look like. It travels as [`METHODS`] of the answer: peers that were built before don't know of it.
+    #[serde(skip)]
     pub(super) methods: Vec<Fingerprint>,
 }
 
 /// The methods of a peer that are told and kept; more aren't compared.
 pub(super) const MAX_METHODS: usize = 256;
+
+/// The metadata of an answer that has them, 16 bytes each, the numbers with the low byte first, in base64.
+const METHODS: &str = "methods";
+
+fn methods_to_text(methods: &[Fingerprint]) -> String {
+    let bytes: Vec<u8> =
+        methods.iter().flat_map(|(key, print)| [key.to_le_bytes(), print.to_le_bytes()]).flatten().collect();
+    BASE64.encode(bytes)
+}
+
+/// None if it isn't such a text.
+fn methods_from_text(text: &str) -> Vec<Fingerprint> {
+    let bytes = BASE64.decode(text).unwrap_or_default();
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+    bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
+}
 
 impl Description {
     /// What the methods look like, in order and each once, without what is past the bound.
@@ -150,7 +169,10 @@ struct Teller {
 
 impl Membership for Teller {
     async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description {
-        self.roster.describe(&cx.peer(), &topics)
+        let description = self.roster.describe(&cx.peer(), &topics);
+        // As many as are told have room.
+        let _ = cx.insert_reply_metadata(METHODS, methods_to_text(&description.methods));
+        description
     }
 
     async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing {
@@ -207,7 +229,11 @@ impl Question {
         let Question { peer, topics, what } = self;
         let stub = client(handle).peer(peer);
         match what {
-            What::Describe => Input::Described { peer, answer: stub.describe(topics).timeout(ANSWER_WITHIN).await },
+            What::Describe => {
+                let (answer, metadata) = stub.describe(topics).timeout(ANSWER_WITHIN).with_metadata().await;
+                let methods = metadata.get(METHODS).map(methods_from_text).unwrap_or_default();
+                Input::Described { peer, answer: answer.map(|told| Description { methods, ..told }) }
+            }
             What::List(since) => Input::Listed { peer, answer: stub.list(topics, since).timeout(ANSWER_WITHIN).await },
         }
     }
@@ -241,5 +267,17 @@ mod tests {
         let kept = description.bounded_methods();
         assert_eq!(kept.len(), MAX_METHODS / 2);
         assert!(kept.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    #[test]
+    fn methods_travel_as_text_that_has_room_and_anything_else_is_none() {
+        let methods: Vec<_> = (0..MAX_METHODS as u64).map(|n| (n, u64::MAX - n)).collect();
+        let text = methods_to_text(&methods);
+        assert_eq!(methods_from_text(&text), methods);
+        Metadata::new().insert(METHODS, text.as_str()).expect("there is room for all that are told");
+        assert_eq!(methods_to_text(&[(1, 2)]), "AQAAAAAAAAACAAAAAAAAAA");
+        for text in ["", "A", "not base64!", "AQAAAAAAAAACAAAAAAAA"] {
+            assert!(methods_from_text(text).is_empty(), "{text}");
+        }
     }
 }
