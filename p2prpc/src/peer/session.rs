@@ -372,47 +372,35 @@ impl PeerSession {
 
     /// A call that was to go out in gorpc can't any more: it waits for what the peer turns out to speak.
     pub(super) fn take_back(&self, call: Queued) {
-        let watch = {
-            let mut waiting = self.waiting.lock();
+        self.enqueue(call, usize::MAX);
+    }
+
+    /// The call waits, as one of so many at the most.
+    fn enqueue(&self, call: Queued, most: usize) {
+        // Nobody is dialled for it.
+        if call.head.deadline <= now() {
+            return call.call.complete(Err(too_late()));
+        }
+        let mut waiting = self.waiting.lock();
+        let refused = if self.config.is_closed() {
+            RpcError::never_sent(ErrorKind::Closed, "")
+        } else if waiting.queue.len() >= most {
+            let detail = format!("{most} calls wait to be sent (Limits::max_calls_per_peer)");
+            RpcError::never_sent(ErrorKind::Overloaded, detail)
+        } else {
             // Its caller may have given it up meanwhile, and finds it nowhere else.
             if !call.call.set_place(Place::Queued) {
                 return;
             }
             self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
             waiting.queue.push_back(call);
-            waiting.needs_timer()
+            let watch = waiting.needs_timer();
+            drop(waiting);
+            self.keep_deadlines(watch);
+            return self.flush();
         };
-        self.keep_deadlines(watch);
-        self.flush();
-    }
-
-    fn enqueue(&self, call: Queued) {
-        // Nobody is dialled for it.
-        if call.head.deadline <= now() {
-            return call.call.complete(Err(too_late()));
-        }
-        let watch = {
-            let mut waiting = self.waiting.lock();
-            if self.config.is_closed() {
-                drop(waiting);
-                call.call.complete(Err(RpcError::never_sent(ErrorKind::Closed, "")));
-                return;
-            }
-            if waiting.queue.len() >= self.config.limits.max_calls_per_peer {
-                drop(waiting);
-                let detail = format!(
-                    "{} calls wait to be sent (Limits::max_calls_per_peer)",
-                    self.config.limits.max_calls_per_peer
-                );
-                call.call.complete(Err(RpcError::never_sent(ErrorKind::Overloaded, detail)));
-                return;
-            }
-            self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
-            waiting.queue.push_back(call);
-            waiting.needs_timer()
-        };
-        self.keep_deadlines(watch);
-        self.flush();
+        drop(waiting);
+        call.call.complete(Err(refused));
     }
 
     /// Calls have been queued: see to their deadlines.
@@ -477,7 +465,8 @@ impl Channel for PeerSession {
             }
         }
         let (head, metadata, body) = (request.head, request.metadata.clone(), request.payload.to_encoded());
-        self.enqueue(Queued { call: call.clone(), head, metadata, body, resends: 0 });
+        let most = self.config.limits.max_calls_per_peer;
+        self.enqueue(Queued { call: call.clone(), head, metadata, body, resends: 0 }, most);
     }
 
     fn is_driven_here(&self) -> bool {

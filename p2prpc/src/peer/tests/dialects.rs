@@ -1,6 +1,7 @@
 //! A peer that may speak either dialect, and whose word and deeds differ.
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::peer::Got;
@@ -189,5 +190,24 @@ async fn a_call_that_was_given_up_is_not_taken_back() {
     });
     let next = tokio::time::timeout(Duration::from_secs(1), peer.next()).await;
     assert!(next.is_err(), "{next:?}");
+    either.is_at_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_taken_back_by_a_node_that_closes_ends_so() {
+    let either = Either::new();
+    either.session.config().close();
+    either.session.close();
+    let call = Arc::new(PendingCall::new(None));
+    let queued = Queued {
+        call: call.clone(),
+        head: Either::head(),
+        metadata: Metadata::new(),
+        body: Either::body(),
+        resends: 0,
+    };
+    either.session.take_back(queued);
+    let error = poll_fn(|cx| call.poll(cx)).now_or_never().expect("at once").result.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Closed, Delivery::NeverSent));
     either.is_at_rest().await;
 }
