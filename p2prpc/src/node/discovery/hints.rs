@@ -134,7 +134,7 @@ impl Hints {
         self.fruitless.insert(peer, now + FRUITLESS_FOR);
     }
 
-    fn is_muted(&mut self, teller: Teller, now: Instant) -> bool {
+    fn is_muted(&self, teller: Teller, now: Instant) -> bool {
         let Teller::Peer(teller) = teller else { return false };
         let Some(word) = self.word.peek(&teller) else { return false };
         word.bad >= MAX_BAD_HINTS.saturating_mul(word.good.saturating_add(1))

@@ -1,6 +1,6 @@
 //! Who is a member: from a peer's description of itself to its leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,6 +50,41 @@ pub(super) struct Membership {
     pub(super) gorpc: bool,
     /// We have dialled it, and it was there.
     pub(super) dialled: bool,
+}
+
+/// How many of the members that are kept connected are of which kind.
+#[derive(Debug, Default)]
+struct Kept {
+    all: usize,
+    of_prefix: HashMap<Prefix, usize>,
+    undialled: usize,
+}
+
+impl Kept {
+    fn add(&mut self, member: &Membership) {
+        self.all += 1;
+        if let Some(prefix) = member.prefix() {
+            *self.of_prefix.entry(prefix).or_default() += 1;
+            self.undialled += usize::from(!member.dialled);
+        }
+    }
+
+    /// For one more, of `most`? In public networks at most a quarter are of one prefix, and at most half are such as came to us and weren't
+    /// dialled: whoever has many addresses must not become all that we know.
+    fn has_room(&self, member: &Membership, most: usize) -> bool {
+        let share = |part: usize| (most / part).max(1);
+        let fits = member.prefix().is_none_or(|prefix| {
+            self.of_prefix.get(&prefix).copied().unwrap_or_default() < share(PINNED_OF_A_PREFIX)
+                && (member.dialled || self.undialled < share(PINNED_UNDIALLED))
+        });
+        self.all < most && fits
+    }
+}
+
+impl Membership {
+    fn prefix(&self) -> Option<Prefix> {
+        self.seen_at.and_then(Prefix::of)
+    }
 }
 
 /// How a member went.
@@ -188,31 +223,21 @@ impl Discovery {
         self.ask(peer, now);
     }
 
-    /// Members that are kept connected; bootstrap peers don't count.
-    fn pinned(&self) -> usize {
-        self.members.iter().filter(|(peer, member)| member.pinned && !self.bootstrap.contains(peer)).count()
+    /// The members that are kept connected; bootstrap peers don't count.
+    fn kept(&self) -> Kept {
+        let mut kept = Kept::default();
+        for (peer, member) in &self.members {
+            if member.pinned && !self.bootstrap.contains(peer) {
+                kept.add(member);
+            }
+        }
+        kept
     }
 
-    /// Is there room to keep this member connected? In public networks at most a quarter are of one prefix, and at most half are such as
-    /// came to us and weren't dialled: whoever has many addresses must not become all that we know.
+    /// Is there room to keep this member connected?
     fn may_pin(&self, peer: &PeerId) -> bool {
-        if self.bootstrap.contains(peer) {
-            return true;
-        }
-        let prefix_of = |member: &Membership| member.seen_at.and_then(Prefix::of);
-        let Some((prefix, dialled)) = self.members.get(peer).map(|member| (prefix_of(member), member.dialled)) else {
-            return false;
-        };
-        let (mut all, mut of_prefix, mut undialled) = (0, 0, 0);
-        for (_, other) in self.members.iter().filter(|(peer, other)| other.pinned && !self.bootstrap.contains(peer)) {
-            let others = prefix_of(other);
-            all += 1;
-            of_prefix += usize::from(others == prefix);
-            undialled += usize::from(others.is_some() && !other.dialled);
-        }
-        let share = |part: usize| (self.max_connected / part).max(1);
-        let fits = of_prefix < share(PINNED_OF_A_PREFIX) && (dialled || undialled < share(PINNED_UNDIALLED));
-        all < self.max_connected && (prefix.is_none() || fits)
+        let has_room = |member| self.kept().has_room(member, self.max_connected);
+        self.bootstrap.contains(peer) || self.members.get(peer).is_some_and(has_room)
     }
 
     fn pin(&mut self, peer: PeerId) {
@@ -278,12 +303,13 @@ impl Discovery {
 
     /// One more member can be kept connected: one that is, or else one that has to be dialled first.
     fn fill_the_gap(&mut self, now: Instant) {
-        if self.pinned() >= self.max_connected {
+        let kept = self.kept();
+        if kept.all >= self.max_connected {
             return;
         }
         let mut unpinned = self.members.iter().filter(|(_, member)| !member.pinned);
-        let here = |peer: &PeerId| self.connected.contains_key(peer) && self.may_pin(peer);
-        if let Some((peer, _)) = unpinned.clone().find(|(peer, _)| here(peer)) {
+        let mut here = unpinned.clone().filter(|(peer, _)| self.connected.contains_key(peer));
+        if let Some((peer, _)) = here.find(|(_, member)| kept.has_room(member, self.max_connected)) {
             let peer = *peer;
             self.pin(peer);
             if self.members.get(&peer).is_some_and(|member| !member.gorpc) {

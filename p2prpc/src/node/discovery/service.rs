@@ -113,7 +113,7 @@ fn methods_to_text(methods: &[Fingerprint]) -> String {
     BASE64.encode(bytes)
 }
 
-/// None if it isn't such a text.
+/// Nothing if it isn't such a text.
 fn methods_from_text(text: &str) -> Vec<Fingerprint> {
     let bytes = BASE64.decode(text).unwrap_or_default();
     let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
