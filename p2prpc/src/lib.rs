@@ -146,8 +146,8 @@ pub mod __private {
     pub use crate::client::{AtAPeer, Client};
     pub use crate::error::{OwnError, Wraps};
     pub use crate::service::{
-        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, is_large,
-        method, run, run_fallible,
+        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, fnv1a,
+        is_large, method, run, run_fallible,
     };
     pub use serde;
 

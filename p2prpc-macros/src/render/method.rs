@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Ident, Path, Token, VisRestricted, Visibility, parse_quote};
 
 use super::{at, doc, item_attributes, lint_levels, type_or_unit, visibility};
-use crate::fingerprint::fingerprint;
+use crate::fingerprint::written;
 use crate::model::{Method, Returns, Service};
 use crate::names::{Module, generated_at};
 use crate::read::path_text;
@@ -174,7 +174,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let (module, marker, cfg) = (names.module.path(), &method.names.marker, &method.carried.cfg);
     let args = args_type(service, method);
     let attributes = item_attributes(service);
-    let (name, idempotent, fingerprint) = (&method.full_name, method.idempotent, fingerprint(method));
+    let (name, idempotent, written) = (&method.full_name, method.idempotent, written(method));
     let context = method
         .takes_context()
         .then(|| quote_spanned!(Span::mixed_site()=> const TAKES_CONTEXT: ::core::primitive::bool = true;));
@@ -187,7 +187,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
         impl #krate::Method for #module::#marker {
             const NAME: &'static ::core::primitive::str = #name;
             const IDEMPOTENT: ::core::primitive::bool = #idempotent;
-            const FINGERPRINT: ::core::primitive::u64 = #fingerprint;
+            const FINGERPRINT: ::core::primitive::u64 = #krate::__private::fnv1a(#written);
             #gorpc
             #context
             #strict

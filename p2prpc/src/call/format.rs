@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Dialect;
 use crate::codec::gorpc::Gorpc;
 use crate::codec::{self, CodecError, CodecId};
-use crate::service::{Method, key_of};
+use crate::service::{Method, fnv1a};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl MethodNames {
                 full: M::NAME,
                 gorpc: M::GORPC,
                 gorpc_strict: M::GORPC_STRICT,
-                key: key_of(M::NAME),
+                key: fnv1a(M::NAME),
                 fingerprint: M::FINGERPRINT,
             }
         }

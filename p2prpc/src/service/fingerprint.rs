@@ -10,9 +10,9 @@ use crate::service::MethodDescriptor;
 /// What a method is called and what it looks like, as numbers: they are of one size, whatever a peer says.
 pub(crate) type Fingerprint = (u64, u64);
 
-/// [FNV-1a](https://www.rfc-editor.org/rfc/rfc9923) of 64 bits over `Service.Method`.
-pub(crate) const fn key_of(full_name: &str) -> u64 {
-    let (bytes, mut hash, mut at) = (full_name.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+/// [FNV-1a](https://www.rfc-editor.org/rfc/rfc9923) of 64 bits: over `Service.Method`, and over how a method is declared.
+pub const fn fnv1a(text: &str) -> u64 {
+    let (bytes, mut hash, mut at) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
     while at < bytes.len() {
         hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
         at += 1;
@@ -70,13 +70,20 @@ impl From<&MethodNames> for Fingerprint {
 
 impl From<&MethodDescriptor> for Fingerprint {
     fn from(method: &MethodDescriptor) -> Self {
-        (key_of(method.full_name), method.fingerprint)
+        (fnv1a(method.full_name), method.fingerprint)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_the_specification() {
+        assert_eq!(fnv1a(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);
+    }
 
     #[test]
     fn a_difference_is_news_once_and_what_has_no_fingerprint_is_not_judged() {

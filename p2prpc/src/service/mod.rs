@@ -15,7 +15,8 @@ use crate::call::CallInfo;
 use crate::error::Failure;
 use crate::server::Layers;
 
-pub(crate) use fingerprint::{Fingerprint, PeerMethods, key_of};
+pub use fingerprint::fnv1a;
+pub(crate) use fingerprint::{Fingerprint, PeerMethods};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
 #[cfg(test)]
