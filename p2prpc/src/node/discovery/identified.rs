@@ -96,7 +96,7 @@ impl Discovery {
             member.addresses.clone_from(&addresses);
             self.remembered.add(peer, &addresses, &self.networks);
             let topics = member.topics.clone();
-            self.roster.connected(peer, topics, &addresses);
+            self.roster.connected(peer, topics, &addresses, now);
         }
     }
 }

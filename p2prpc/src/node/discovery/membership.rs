@@ -188,7 +188,7 @@ impl Discovery {
             connected.stranger = false;
             (connected.addresses.clone(), connected.remote, connected.is_dialled())
         });
-        self.roster.connected(peer, topics.clone(), &addresses);
+        self.roster.connected(peer, topics.clone(), &addresses, now);
         self.remembered.add(peer, &addresses, &self.networks);
         let pinned = match self.members.get_mut(&peer) {
             Some(known) => {

@@ -13,6 +13,7 @@ mod diagnosing;
 mod dial_budget;
 mod eager;
 mod finding;
+mod flapping;
 mod former;
 mod hints;
 mod identified;

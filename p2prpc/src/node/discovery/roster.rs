@@ -12,12 +12,15 @@ use parking_lot::Mutex;
 
 use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
+use super::flapping::Flapping;
 use super::key::Topic;
 use super::service::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
 use crate::service::{Fingerprint, Service};
 
 /// Members in one answer, and as many that are gone.
 pub(super) const PAGE: usize = 256;
+/// In a first answer, so many of those that come and go all the time: they leave room for the steady ones.
+const MAX_UNSTEADY: usize = 64;
 /// Of those that left, so many are remembered.
 const MAX_GONE: usize = 4096;
 /// Bytes of answers to one asker: twice a full list at once, and about one a minute. Past it an answer says nothing new, and
@@ -80,6 +83,7 @@ struct State {
     log: BTreeMap<u64, PeerId>,
     /// The versions at which members left, oldest first.
     gone: BTreeMap<u64, PeerId>,
+    flapping: Flapping,
 }
 
 #[derive(Debug)]
@@ -101,15 +105,22 @@ impl Roster {
     }
 
     /// A member is connected and can be reached there.
-    pub(super) fn connected(&self, peer: PeerId, topics: Arc<[Topic]>, addresses: &[Multiaddr]) {
+    pub(super) fn connected(&self, peer: PeerId, topics: Arc<[Topic]>, addresses: &[Multiaddr], now: Instant) {
         let listed = Listed {
             peer: Blob(peer.to_bytes()),
             addresses: addresses.iter().filter(|it| can_be_told(it)).map(|address| Blob(address.to_vec())).collect(),
         };
         let mut state = self.state.lock();
-        let known = state.entries.get(&peer).filter(|entry| entry.topics == topics);
-        if known.is_some_and(|entry| entry.listed.as_ref() == Some(&listed)) {
+        if state.flapping.update(&peer, &topics, &listed) {
             return;
+        }
+        let known = state.entries.get(&peer).filter(|entry| entry.listed.is_some());
+        if known.is_some_and(|entry| entry.topics == topics && entry.listed.as_ref() == Some(&listed)) {
+            return;
+        }
+        if known.is_none() && state.flapping.came(peer, &topics, &listed, now) {
+            // It isn't gone either.
+            return state.drop_entry(&peer);
         }
         state.put(peer, topics, Some(listed));
     }
@@ -117,6 +128,7 @@ impl Roster {
     /// A member isn't connected any more; others may be connected to it.
     pub(super) fn disconnected(&self, peer: &PeerId) {
         let mut state = self.state.lock();
+        state.flapping.went(peer);
         if state.entries.get(peer).is_some_and(|entry| entry.listed.is_some()) {
             state.drop_entry(peer);
         }
@@ -125,6 +137,7 @@ impl Roster {
     /// A member has left.
     pub(super) fn left(&self, peer: PeerId, topics: Arc<[Topic]>) {
         let mut state = self.state.lock();
+        state.flapping.went(&peer);
         state.put(peer, topics, None);
         while state.gone.len() > MAX_GONE {
             let Some((_, oldest)) = state.gone.pop_first() else { break };
@@ -157,7 +170,7 @@ impl Roster {
     /// The news since then, as far as the asker has not been given too much already.
     pub(super) fn list(&self, asker: &PeerId, topics: &[Topic], since: Cursor, now: Instant) -> Listing {
         let room = self.answers.lock().has_room(*asker, now);
-        let listing = self.news(asker, if room { topics } else { &[] }, since);
+        let listing = self.news(asker, if room { topics } else { &[] }, since, now);
         if room {
             self.answers.lock().count(*asker, &listing, now);
             return listing;
@@ -167,9 +180,12 @@ impl Roster {
         Listing { cursor: Cursor { version, ..listing.cursor }, ..listing }
     }
 
-    fn news(&self, asker: &PeerId, topics: &[Topic], since: Cursor) -> Listing {
+    fn news(&self, asker: &PeerId, topics: &[Topic], since: Cursor, now: Instant) -> Listing {
         let shared = self.shared(topics);
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        for (peer, settled) in state.flapping.settled(now) {
+            state.put(peer, settled.topics, Some(settled.listed));
+        }
         let since = if since.epoch == state.epoch { since.version } else { 0 };
         let mut listing = Listing {
             cursor: Cursor { epoch: state.epoch, version: state.version },
@@ -181,9 +197,15 @@ impl Roster {
         if shared.is_empty() {
             return listing;
         }
+        let is_for_it = |peer: &PeerId, topics: &[Topic]| peer != asker && topics.iter().any(|it| shared.contains(it));
+        if since == 0 {
+            // No news, but who hears of us for the first time may have nobody else to hear of them.
+            let unsteady = state.flapping.here().filter(|(peer, it)| is_for_it(peer, &it.topics));
+            listing.members.extend(unsteady.take(MAX_UNSTEADY).map(|(_, it)| it.listed.clone()));
+        }
         for (version, peer) in state.log.range(since.saturating_add(1)..) {
             let Some(entry) = state.entries.get(peer) else { continue };
-            if peer == asker || !entry.topics.iter().any(|topic| shared.contains(topic)) {
+            if !is_for_it(peer, &entry.topics) {
                 continue;
             }
             if listing.members.len() == PAGE || listing.gone.len() == PAGE {
@@ -284,14 +306,14 @@ mod tests {
     fn tells_only_what_is_new() {
         let roster = roster(&["a"]);
         let (asker, one, two) = (PeerId::random(), PeerId::random(), PeerId::random());
-        roster.connected(asker, in_topics(&["a"]), &somewhere());
-        roster.connected(one, in_topics(&["a"]), &somewhere());
+        roster.connected(asker, in_topics(&["a"]), &somewhere(), Instant::now());
+        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
         let first = roster.list(&asker, &[topic("a")], NEW, Instant::now());
         assert_eq!(peers(&first), [one]);
-        roster.connected(one, in_topics(&["a"]), &somewhere());
+        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
         let nothing = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert!(nothing.members.is_empty() && nothing.cursor == first.cursor);
-        roster.connected(two, in_topics(&["a"]), &somewhere());
+        roster.connected(two, in_topics(&["a"]), &somewhere(), Instant::now());
         roster.left(one, in_topics(&["a"]));
         let news = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert_eq!(peers(&news), [two]);
@@ -306,9 +328,9 @@ mod tests {
     fn lists_only_the_connected_of_a_topic_that_both_are_in() {
         let roster = roster(&["a", "b"]);
         let (one, two, three) = (PeerId::random(), PeerId::random(), PeerId::random());
-        roster.connected(one, in_topics(&["a"]), &somewhere());
-        roster.connected(two, in_topics(&["a", "b"]), &somewhere());
-        roster.connected(three, in_topics(&["b"]), &somewhere());
+        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
+        roster.connected(two, in_topics(&["a", "b"]), &somewhere(), Instant::now());
+        roster.connected(three, in_topics(&["b"]), &somewhere(), Instant::now());
         roster.disconnected(&three);
         let asker = PeerId::random();
         assert_eq!(peers(&roster.list(&asker, &[topic("b")], NEW, Instant::now())), [two]);
@@ -319,7 +341,7 @@ mod tests {
     fn gives_many_in_pages() {
         let roster = roster(&["a"]);
         for _ in 0..600 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere());
+            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
         }
         let (mut cursor, mut pages, mut all) = (NEW, 0, 0);
         loop {
@@ -336,7 +358,7 @@ mod tests {
     fn one_who_asks_for_everything_again_and_again_is_told_little() {
         let roster = roster(&["a"]);
         for _ in 0..600 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &vec![somewhere().remove(0); 8]);
+            roster.connected(PeerId::random(), in_topics(&["a"]), &vec![somewhere().remove(0); 8], Instant::now());
         }
         let (asker, other, mut now) = (PeerId::random(), PeerId::random(), Instant::now());
         let ask = |asker: &PeerId, now| roster.list(asker, &[topic("a")], NEW, now);
@@ -356,13 +378,55 @@ mod tests {
     fn one_who_is_restarted_often_is_told_all_of_a_group_each_time() {
         let roster = roster(&["a"]);
         for _ in 0..50 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere());
+            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
         }
         let (asker, start) = (PeerId::random(), Instant::now());
         for restart in 0..100 {
             let now = start + std::time::Duration::from_secs(5 * restart);
             assert_eq!(roster.list(&asker, &[topic("a")], NEW, now).members.len(), 50, "{restart}");
         }
+    }
+
+    #[test]
+    fn one_that_comes_and_goes_all_the_time_is_no_news_until_it_has_stayed() {
+        let roster = roster(&["a"]);
+        let (asker, restless, start) = (PeerId::random(), PeerId::random(), Instant::now());
+        let (topics, at) = (in_topics(&["a"]), |seconds| start + std::time::Duration::from_secs(seconds));
+        roster.connected(PeerId::random(), topics.clone(), &somewhere(), start);
+        let mut cursor = roster.list(&asker, &topics, NEW, start).cursor;
+        let mut told = 0;
+        for restart in 0..40 {
+            roster.left(restless, topics.clone());
+            roster.connected(restless, topics.clone(), &somewhere(), at(5 * restart));
+            // Where it is may change meanwhile, which makes it no news either.
+            roster.connected(restless, topics.clone(), &[], at(5 * restart));
+            let news = roster.list(&asker, &topics, cursor, at(5 * restart));
+            told += peers(&news).len();
+            cursor = news.cursor;
+            let first = roster.list(&PeerId::random(), &topics, NEW, at(5 * restart));
+            assert!(peers(&first).contains(&restless) && first.members.len() == 2, "a newcomer is told what is there");
+        }
+        assert_eq!(told, 2);
+        assert!(peers(&roster.list(&asker, &topics, cursor, at(195 + 299))).is_empty());
+        assert_eq!(peers(&roster.list(&asker, &topics, cursor, at(195 + 300))), [restless]);
+        roster.disconnected(&restless);
+        assert!(!peers(&roster.list(&asker, &topics, NEW, at(195 + 300))).contains(&restless));
+    }
+
+    #[test]
+    fn many_that_come_and_go_leave_room_for_those_that_stay() {
+        let roster = roster(&["a"]);
+        let (topics, now) = (in_topics(&["a"]), Instant::now());
+        for peer in (0..1000).map(|_| PeerId::random()) {
+            for _ in 0..3 {
+                roster.disconnected(&peer);
+                roster.connected(peer, topics.clone(), &somewhere(), now);
+            }
+        }
+        let steady = PeerId::random();
+        roster.connected(steady, topics.clone(), &somewhere(), now);
+        let first = roster.list(&PeerId::random(), &topics, NEW, now);
+        assert!(peers(&first).contains(&steady) && first.members.len() == MAX_UNSTEADY + 1);
     }
 
     #[test]

@@ -182,3 +182,34 @@ fn nobody_is_forgotten_when_our_own_network_fails() {
     let others: Vec<PeerId> = [0, 1, 3, 4].map(|node| net.nodes[node].peer).to_vec();
     assert!(others.into_iter().all(|peer| !is_forgotten(&net, 2, peer)));
 }
+
+#[test]
+fn one_that_is_restarted_every_five_seconds_is_met_each_time() {
+    let mut net = complete_swarm(20);
+    for restart in 0..40 {
+        net.kill(4);
+        net.run(secs(1));
+        net.restart(4, &Setup::default());
+        let took = net.run_until(secs(4), Net::is_complete);
+        assert!(took.is_some(), "not after restart {restart}");
+        net.run(secs(4).saturating_sub(took.unwrap_or_default()));
+    }
+}
+
+/// All that the others hear of one of them they hear from the first node.
+#[test]
+fn a_group_that_is_restarted_again_and_again_is_whole_in_seconds_once_it_stays() {
+    let mut net = complete_swarm(10);
+    for _ in 0..6 {
+        for node in 1..10 {
+            net.kill(node);
+        }
+        net.run(secs(1));
+        for node in 1..10 {
+            net.restart(node, &Setup::default());
+            net.run(Duration::from_millis(400));
+        }
+    }
+    let took = net.run_until(secs(30), Net::is_complete).expect("they meet");
+    assert!(took < secs(5), "{took:?}");
+}
