@@ -154,7 +154,7 @@ impl Config {
         self
     }
 
-    /// ToHandler a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
+    /// Ask a connection for a sign of life, by libp2p's ping, after so long a silence. Default: never, but for a connection on which a
     /// call goes out or ends without an answer after half a second of silence.
     ///
     /// A connection that is silent although it was asked is suspected within 0.4 to 3 s, by its round-trip time: calls go on on
@@ -397,7 +397,7 @@ impl Behaviour {
         self.core.calls_in_flight()
     }
 
-    /// ToHandler every connection for a sign of life now: those that have died are noticed at once.
+    /// Ask every connection for a sign of life now: those that have died are noticed at once.
     pub fn check_connections(&self) {
         self.connections.all().for_each(|(_, connection)| connection.check());
     }

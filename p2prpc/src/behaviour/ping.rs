@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pinger<S> {
         Pinger { io, payload: [0; LEN], sent: None, written: 0, answer: [0; LEN], read: 0 }
     }
 
-    /// ToHandler, unless an answer is still to come.
+    /// Asks, unless an answer is still to come.
     pub(super) fn start(&mut self) {
         if self.sent.is_none() {
             self.payload = rand::random();

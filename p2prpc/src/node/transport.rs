@@ -36,7 +36,7 @@ const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
 
 /// Longer than discovery waits for a sign of life of a member, in ms.
 #[cfg(feature = "quic")]
-const QUIC_IDLE_MS: u32 = 20_000;
+const QUIC_IDLE_MS: u32 = 25_000;
 /// Short enough for the tables of routers that forget.
 #[cfg(feature = "quic")]
 const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-/// Nothing was heard of a peer for so long: two pings have failed, the second one with all its patience.
-pub(super) const SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Nothing was heard of a peer for so long: a ping each 5 s, the round trip of a slow link (1.5 s) and a stall of it (12 s) are in it.
+pub(super) const SILENT_AFTER: Duration = Duration::from_secs(20);
 /// A lost member has so long to be reached again. A killed QUIC peer is noticed after 5 s and must be out within 10.
 const REACHED_WITHIN: Duration = Duration::from_secs(3);
 /// One whose addresses we don't know has so long to come back by itself.

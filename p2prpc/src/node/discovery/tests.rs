@@ -87,6 +87,20 @@ fn a_silent_one_is_out_within_thirty_seconds_and_comes_back() {
 }
 
 #[test]
+fn a_path_that_stalls_for_twelve_seconds_is_no_leave_whenever_it_begins() {
+    let slow_round_trip = Duration::from_millis(1500);
+    for quarters in 0..20 {
+        let mut net = complete_swarm(2);
+        net.run(secs(30) + quarters * Duration::from_millis(250));
+        net.stop(1);
+        net.run(secs(12) + slow_round_trip);
+        net.go_on(1);
+        net.run(secs(5));
+        assert!(net.nodes[0].left.is_empty(), "it began {quarters} quarters of a second after a ping");
+    }
+}
+
+#[test]
 fn a_group_that_loses_half_at_once_is_whole_again_in_seconds() {
     let mut net = complete_swarm(80);
     net.run(secs(10));
