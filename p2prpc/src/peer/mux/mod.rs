@@ -1,5 +1,6 @@
 //! Many calls on one substream: `/p2prpc/1`, both ends of it.
 
+mod cancelled;
 pub(super) mod client;
 pub(super) mod client_task;
 mod codes;

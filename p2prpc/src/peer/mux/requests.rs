@@ -1,12 +1,13 @@
 //! The requests of one stream: in order, within limits, whole.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use hashbrown::HashMap;
 
+use super::cancelled::Cancelled;
 use super::server::{ServerStream, answer_at_once, body_len, error_frame, size};
 use crate::call::Format;
 use crate::codec::CodecId;
@@ -44,7 +45,10 @@ pub(crate) struct Requests {
     pub(crate) max_message: usize,
     /// The time when it was last looked at: the clock is read once a call, not more.
     pub(crate) time: Instant,
+    /// For so long nothing more is to be read.
+    pub(crate) rest: Option<Duration>,
     useless: Useless,
+    cancelled: Cancelled,
 }
 
 /// Why a stream is to be closed.
@@ -73,7 +77,9 @@ impl Requests {
             last_taken: None,
             max_message: size(Hello::default().max_message),
             time: clock(),
+            rest: None,
             useless: Useless::new(pardoned, clock()),
+            cancelled: Cancelled::new(clock()),
         }
     }
 
@@ -130,6 +136,7 @@ impl Requests {
         }
         self.last_id = request.id;
         self.useless.request();
+        self.cancelled.request();
         let rest = request.body_len.saturating_sub(request.chunk.len() as u64);
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
@@ -229,7 +236,11 @@ impl Requests {
         if let Some(running) = &running {
             running.task.abort();
         }
-        if coming.is_some() || running.is_some() { Ok(()) } else { self.of_no_use(0) }
+        if coming.is_none() && running.is_none() {
+            return self.of_no_use(0);
+        }
+        self.rest = self.cancelled.cancel(self.time);
+        Ok(())
     }
 
     /// The body is whole: run the handler, here for as long as it doesn't wait.

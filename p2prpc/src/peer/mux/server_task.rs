@@ -55,6 +55,7 @@ where
         active: false,
         left_at: None,
         paused: false,
+        rests_until: None,
     };
     let end = poll_fn(|cx| driver.poll(cx, &mut io)).await;
     driver.finish();
@@ -85,6 +86,8 @@ struct Driver {
     left_at: Option<Instant>,
     /// Too many replies wait: nothing is read.
     paused: bool,
+    /// Nothing is read before: too many calls were cancelled.
+    rests_until: Option<Instant>,
 }
 
 impl Driver {
@@ -107,7 +110,8 @@ impl Driver {
             }
         }
         // All may have been written without a wait, and what the clocks ended has left something to write.
-        let resume = self.paused && self.waiting_replies() <= MAX_WAITING_REPLIES;
+        let resume = self.paused && self.waiting_replies() <= MAX_WAITING_REPLIES
+            || self.rests_until.is_some_and(|until| until <= now());
         if more || resume || !self.writer.is_empty() && self.writer.check_at().is_none() {
             cx.waker().wake_by_ref();
         }
@@ -119,6 +123,10 @@ impl Driver {
         let mut frames = 0_usize;
         self.requests.refresh();
         let began = self.requests.time;
+        if self.rests_until.is_some_and(|until| began < until) {
+            return Ok(false);
+        }
+        self.rests_until = None;
         loop {
             self.paused = self.waiting_replies() > MAX_WAITING_REPLIES;
             if self.paused {
@@ -143,6 +151,10 @@ impl Driver {
                         let mut shared = self.stream.shared.lock();
                         shared.max_bytes = size(hello.max_bytes_in_flight);
                         shared.max_message = self.requests.max_message;
+                    }
+                    if let Some(rest) = self.requests.rest.take() {
+                        self.rests_until = Some(later(self.requests.time, rest));
+                        return Ok(false);
                     }
                     frames = frames.saturating_add(1);
                     self.active = true;
@@ -250,6 +262,9 @@ impl Driver {
             self.alarm.not_after(at);
         } else {
             self.fragment_since = None;
+        }
+        if let Some(until) = self.rests_until.filter(|until| now < *until) {
+            self.alarm.not_after(until);
         }
         if self.paused {
             self.requests.excuse(now);

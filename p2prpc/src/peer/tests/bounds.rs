@@ -134,6 +134,37 @@ async fn frames_of_calls_that_are_over_are_let_go_by() {
     assert!(matches!(served.peer.answer().await, Some(Got::Response { id: 6, .. })));
 }
 
+/// How long it takes until so many calls are made and cancelled, each after some that are answered.
+async fn time_of_cancelled(calls: u64, answered: u64) -> Duration {
+    let mut served = greeted(Limits::default(), 64 * 1024).await;
+    let (begun, mut id) = (tokio::time::Instant::now(), 0);
+    for _ in 0..calls {
+        for _ in 0..answered {
+            id += 1;
+            served.peer.request(id, "Probe.Echo", &encoded(&"x")).await;
+            assert!(matches!(served.peer.answer().await, Some(Got::Response { .. })));
+        }
+        id += 1;
+        served.peer.request(id, "Probe.Wait", &encoded(&"x")).await;
+        served.peer.send(Frame::Cancel { id }).await;
+    }
+    served.peer.request(id + 1, "Probe.Echo", &encoded(&"x")).await;
+    assert!(matches!(served.peer.answer().await, Some(Got::Response { .. })));
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_made_to_be_cancelled_are_read_at_a_bounded_rate() {
+    let took = time_of_cancelled(21_024, 0).await;
+    assert!((Duration::from_millis(1_950)..Duration::from_secs(3)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_which_half_are_cancelled_are_read_as_they_come() {
+    let took = time_of_cancelled(5_000, 1).await;
+    assert!(took < Duration::from_millis(50), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_byte_past_the_announced_body_ends_the_stream() {
     let mut served = greeted(Limits::default(), 64 * 1024).await;
