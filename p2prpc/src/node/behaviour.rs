@@ -4,7 +4,9 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, memory_connection_limits};
 
+use super::discovery::Scope;
 use super::gate::Gate;
+use super::identify::Identify;
 use super::kademlia::Kademlia;
 #[cfg(feature = "mdns")]
 use super::mdns::Nearby;
@@ -20,7 +22,7 @@ pub(super) struct NodeBehaviour {
     memory: memory_connection_limits::Behaviour,
     pub(super) rpc: Behaviour,
     pub(super) kademlia: Kademlia,
-    identify: identify::Behaviour,
+    identify: Identify,
     #[cfg(feature = "mdns")]
     mdns: Nearby,
 }
@@ -32,6 +34,7 @@ impl NodeBehaviour {
         kademlia: Kademlia,
         keypair: &Keypair,
         protocol: String,
+        scope: Scope,
         #[cfg(feature = "mdns")] mdns: Nearby,
     ) -> Self {
         let identify = identify::Config::new(protocol, keypair.public())
@@ -44,7 +47,7 @@ impl NodeBehaviour {
             memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY),
             rpc,
             kademlia,
-            identify: identify::Behaviour::new(identify),
+            identify: Identify::new(&identify, scope),
             #[cfg(feature = "mdns")]
             mdns,
         }

@@ -19,6 +19,7 @@ mod first_bytes;
 mod gate;
 mod given;
 mod handshakes;
+mod identify;
 mod identity;
 mod interfaces;
 mod kademlia;

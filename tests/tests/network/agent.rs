@@ -32,7 +32,7 @@ fn command(host: &Host<'_>, role: &str) -> Command {
 pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) peer: String,
-    addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
     program: Program,
     questions: AtomicU64,
 }

@@ -23,6 +23,7 @@ mod outage;
 mod paths;
 mod slow;
 mod steady;
+mod told;
 mod watching;
 mod wifi;
 
@@ -66,6 +67,7 @@ fn play(role: &str, arguments: Vec<String>) -> ExitCode {
         "node" => node::run(node::node(arguments)),
         "link" => node::run(slow::link(arguments)),
         "crowd" => with_the_test(|| node::run(node::crowd(arguments))),
+        "stranger" => with_the_test(|| node::run(told::stranger(arguments))),
         "names" => with_the_test(|| node::run(async move { nameserver::serve(&arguments) })),
         "canary" => with_the_test(|| node::run(async move { canary::canary(&arguments) })),
         "echo" => with_the_test(|| node::run(async move { canary::echo(&arguments) })),
@@ -100,6 +102,7 @@ fn trials() -> Vec<Trial> {
         trials.extend(paths::trials(transport));
         trials.extend(moved::trials(transport));
         trials.extend(late::trials(transport));
+        trials.extend(told::trials(transport));
     }
     for transport in [Transport::Tcp, Transport::Quic] {
         trials.extend(steady::busy_trials(transport));

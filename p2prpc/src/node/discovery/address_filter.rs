@@ -33,7 +33,7 @@ impl Scope {
     }
 
     /// From how far one at the other end of a connection speaks to us; `None` if the address doesn't say.
-    pub(super) fn of_remote(address: &Multiaddr) -> Option<Scope> {
+    pub(in crate::node) fn of_remote(address: &Multiaddr) -> Option<Scope> {
         match address.iter().next() {
             // It can't be dialled, and is a place on this link all the same.
             Some(Protocol::Ip6(ip)) if ip.is_unicast_link_local() => Some(Scope::Private),
@@ -79,7 +79,6 @@ impl Socket {
     }
 }
 
-/// The IP at which an address begins, if it does.
 /// Unlike multicast, broadcast, unspecified and reserved addresses, and those of one link in IPv6: they mean nothing
 /// without the name of an interface, which a multiaddr doesn't have.
 fn is_unicast(ip: IpAddr) -> bool {

@@ -110,6 +110,7 @@ impl Driver {
             kademlia,
             identity.keypair(),
             builder.protocol.clone(),
+            scope,
             #[cfg(feature = "mdns")]
             crate::node::mdns::Nearby::new(local, builder.mdns).map_err(StartError::Network)?,
         );
