@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use p2prpc::wire::Frame;
 use p2prpc_tests::LONG;
 use p2prpc_tests::hostile::{
-    Got, PROTOCOL, Probe, RawPeer, Scene, TargetClient, TargetServer, Victim, encoded, request, resident,
+    Got, PROTOCOL, Probe, RawPeer, Scene, TargetClient, TargetServer, Victim, encoded, processor_time, request,
+    resident,
 };
 use p2prpc_tests::programs::Program;
 use tokio::sync::{Mutex, MutexGuard};
@@ -16,14 +17,6 @@ const MIB: usize = 1 << 20;
 async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: OnceLock<Mutex<()>> = OnceLock::new();
     ALONE.get_or_init(Mutex::default).lock().await
-}
-
-/// The processor time that this process has had.
-fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux says how much time was used");
-    let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }
 
 async fn settle() {

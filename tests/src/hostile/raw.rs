@@ -10,6 +10,7 @@ use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
 use libp2p::futures::StreamExt;
+use libp2p::identity::PublicKey;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
@@ -21,7 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::PROTOCOL;
-use super::stream::RawStream;
+use super::stream::{RawStream, varint};
+
+const IDENTIFY: StreamProtocol = StreamProtocol::new("/ipfs/id/1.0.0");
 
 type Opened = oneshot::Sender<Stream>;
 
@@ -57,7 +60,15 @@ impl RawPeer {
     /// # Panics
     /// If it can't listen, or if that isn't a protocol id.
     pub async fn speaking(protocol: &str) -> Self {
-        Self::with(protocol, false).await
+        Self::with(protocol, false, &[]).await
+    }
+
+    /// One that says, by identify, that it speaks these, whatever it speaks.
+    ///
+    /// # Panics
+    /// If it can't listen, or if that isn't a protocol id.
+    pub async fn claiming(protocol: &str, claims: &[&str]) -> Self {
+        Self::with(protocol, false, claims).await
     }
 
     /// One that also says, by identify, that it speaks this protocol, and where it listens.
@@ -65,10 +76,10 @@ impl RawPeer {
     /// # Panics
     /// If it can't listen, or if that isn't a protocol id.
     pub async fn identified(protocol: &str) -> Self {
-        Self::with(protocol, true).await
+        Self::with(protocol, true, &[]).await
     }
 
-    async fn with(protocol: &str, identified: bool) -> Self {
+    async fn with(protocol: &str, identified: bool, claims: &[&str]) -> Self {
         let protocol = StreamProtocol::try_from_owned(protocol.into()).expect("a protocol id");
         let (accept, accepted) = mpsc::unbounded_channel();
         let mut yamux = yamux::Config::default();
@@ -81,7 +92,8 @@ impl RawPeer {
             .with_behaviour(|key| {
                 let raw = Raw { protocol, accept, events: VecDeque::new(), waker: None };
                 let says = || identify::Behaviour::new(identify::Config::new("/raw".into(), key.public()));
-                Peer { raw, identify: identified.then(says).into() }
+                let claims = (!claims.is_empty()).then(|| claimant(&key.public(), claims));
+                Peer { raw, identify: identified.then(says).into(), claims: claims.into() }
             })
             .expect("it is infallible")
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
@@ -217,6 +229,24 @@ async fn run(
 struct Peer {
     raw: Raw,
     identify: Toggle<identify::Behaviour>,
+    claims: Toggle<Raw>,
+}
+
+/// Answers who asks by identify that it speaks all that.
+fn claimant(key: &PublicKey, protocols: &[&str]) -> Raw {
+    let field = |tag: u8, bytes: &[u8]| [&[tag << 3 | 2][..], &varint(bytes.len() as u64), bytes].concat();
+    let claims = protocols.iter().flat_map(|protocol| field(3, protocol.as_bytes()));
+    let said: Vec<u8> = field(1, &key.encode_protobuf()).into_iter().chain(claims).collect();
+    let said = [varint(said.len() as u64), said].concat();
+    let (accept, mut accepted) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(stream) = accepted.recv().await {
+            let mut stream = RawStream::new(stream);
+            stream.send_bytes(&said).await;
+            stream.half_close().await;
+        }
+    });
+    Raw { protocol: IDENTIFY, accept, events: VecDeque::new(), waker: None }
 }
 
 struct Raw {
