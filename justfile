@@ -1,7 +1,5 @@
 # Recipes for https://just.systems. What CI runs is in .ci/run.
 
-fuzzer := "libfuzzer"
-
 # What a change has to pass before it is committed.
 default: fmt lint doc test
 
@@ -34,9 +32,18 @@ fuzzers:
 fuzz-all seconds="60":
     BOLERO_RANDOM_TEST_TIME_MS={{seconds}}000 BOLERO_RANDOM_ITERATIONS=1000000000 cargo test -p p2prpc --all-features --lib -- fuzz
 
-# One of them under a fuzzer, for so long; needs cargo-bolero.
-fuzz name time="20m":
-    cargo bolero test -p p2prpc --all-features --engine {{fuzzer}} --sanitizer NONE -T {{time}} {{name}}
+# One of them under libFuzzer, for so many seconds. `cargo bolero` would build every test, of which most have nothing to link a fuzzer with.
+fuzz name seconds="1200":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    corpus="$PWD/target/fuzz/corpus/{{replace(name, "::", "-")}}"
+    mkdir -p "$corpus"
+    coverage="-Cllvm-args=-sanitizer-coverage"
+    export RUSTFLAGS="--cfg fuzzing --cfg fuzzing_libfuzzer -Cpasses=sancov-module $coverage-level=4 $coverage-inline-8bit-counters $coverage-pc-table $coverage-trace-compares $coverage-stack-depth"
+    export BOLERO_FUZZER=libfuzzer BOLERO_TEST_NAME={{name}} BOLERO_LIBTEST_HARNESS=1
+    export BOLERO_LIBFUZZER_ARGS="$corpus -timeout=20 -max_total_time={{seconds}}"
+    cargo test -p p2prpc --all-features --lib --profile fuzz --target "$target" --target-dir target/fuzz -- {{name}} --exact --nocapture --test-threads 1
 
 # The soak test for ten minutes.
 soak seconds="600":

@@ -287,6 +287,43 @@ async fn who_answers_queries_with_a_strangers_address_makes_nobody_dial_it() {
     echoes(&node).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_vanish_make_nobody_dial_where_they_said_they_were() {
+    const CROWD: usize = 40;
+    const ADDRESSES: usize = 8;
+    let _alone = alone().await;
+    // Each meets the node alone: they must not dial each other.
+    let topics: Vec<String> = (0..CROWD).map(|n| format!("hostile/vanishing/{n}")).collect();
+    let node = topics.iter().fold(builder(), |builder, topic| builder.rendezvous(topic));
+    let node = node.start().await.expect("a node starts");
+    let (mut there, mut knocks) = (Vec::new(), Vec::new());
+    for _ in 0..ADDRESSES {
+        let (address, count) = third_party().await;
+        there.push(address);
+        knocks.push(count);
+    }
+    let knocked = || knocks.iter().map(|count| count.load(Ordering::SeqCst)).sum::<usize>();
+    let starting = topics.iter().map(|topic| {
+        let reachable = p2prpc::Reachability::Public(there.clone());
+        builder().rendezvous(topic).bootstrap([address(&node)]).reachability(reachable).start()
+    });
+    // When it ends they are gone from one moment to the next, and dial nobody themselves.
+    let theirs = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let crowd = theirs.spawn(libp2p::futures::future::try_join_all(starting.collect::<Vec<_>>()));
+    let crowd = crowd.await.expect("it doesn't panic").expect("nodes start");
+    let all = tokio::time::timeout(Duration::from_secs(20), node.wait_for_members(CROWD)).await;
+    assert!(all.is_ok(), "{} of {CROWD} are members in time", node.members().len());
+    theirs.shutdown_background();
+    drop(crowd);
+    let before = knocked();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let dialled = knocked() - before;
+    eprintln!("{dialled} dials in 1.5 s of {CROWD} members with {ADDRESSES} addresses each");
+    // Sixteen at once and one a second to each socket, and no more than four addresses each.
+    assert!(dialled <= ADDRESSES * 18, "{dialled} dials");
+    echoes(&node).await;
+}
+
 /// What identify pushes: a hundred addresses that nobody has heard of, and that it speaks Kademlia.
 fn identify_push(round: u16) -> Vec<u8> {
     let addresses = (0..100_u8).flat_map(|host| {
