@@ -97,7 +97,7 @@ impl Limits {
 }
 
 /// A body that is still to come counts so much, for what is kept of its request, beside what has come.
-const COMING_OVERHEAD: usize = 1024;
+pub(crate) const COMING_OVERHEAD: usize = 1024;
 
 /// What some peers have in flight together.
 #[derive(Debug)]
@@ -384,8 +384,9 @@ impl BytesPermit {
 
     /// So many bytes have come in all. False past a limit of all peers.
     pub(crate) fn came(&mut self, bytes: usize) -> bool {
-        // A little ahead, so that the counters that all share are touched a few times a body.
-        bytes <= self.charged || self.charge(bytes + bytes / 8 - self.charged)
+        // A little ahead, so that the counters that all share are touched a few times a body, and never for more than it is.
+        let ahead = (bytes + bytes / 8).min(self.announced.max(bytes));
+        bytes <= self.charged || self.charge(ahead - self.charged)
     }
 
     fn charge(&mut self, bytes: usize) -> bool {
