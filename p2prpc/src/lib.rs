@@ -98,6 +98,7 @@ mod scratch;
 mod server;
 mod service;
 mod stack;
+mod sync;
 
 pub use bytes;
 pub use libp2p;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use libp2p::PeerId;
 #[cfg(feature = "node")]
 use libp2p::{Multiaddr, multiaddr::Protocol};
-use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::sync::Mutex;
 
 /// The limits of a node. Each has a default; each is kept over all connections of a peer.
 ///

@@ -38,6 +38,11 @@ impl Spawner {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        #[cfg(test)]
+        if crate::sync::is_modelled() {
+            shuttle::future::spawn(async move { drop(task.await) });
+            return None;
+        }
         self.handle().map(|handle| handle.spawn(task))
     }
 

@@ -6,11 +6,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::codec::gorpc::Gorpc;
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
+use crate::sync::Mutex;
 
 /// What came back, still encoded.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use libp2p::PeerId;
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
@@ -21,6 +20,7 @@ use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Reque
 use crate::clock::{later, now};
 use crate::error::{ErrorKind, RpcError};
 use crate::service::{Fingerprint, PeerMethods};
+use crate::sync::Mutex;
 
 /// How often calls that wait for room are looked at, beside each time that room is made.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

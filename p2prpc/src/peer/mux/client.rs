@@ -6,8 +6,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use super::in_flight::Calls;
 use super::send_queue::{BULK_FROM, Bulk, SendQueue};
 use crate::call::{CallHead, PendingCall, Place, Request};
@@ -19,6 +17,7 @@ use crate::metadata::Metadata;
 use crate::peer::connection::Connection;
 use crate::peer::queue::too_late;
 use crate::peer::session_config::{Counters, SessionConfig};
+use crate::sync::Mutex;
 use crate::wire::{self, Hello, MetadataBuf};
 
 pub(crate) use super::pipe::ByteStream;

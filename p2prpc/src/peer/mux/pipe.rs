@@ -4,10 +4,10 @@ use std::io;
 use std::task::Context;
 
 use futures::{AsyncRead, AsyncWrite};
-use parking_lot::Mutex;
 
 use super::client::Shared;
 use crate::peer::mux::send_queue::Writer;
+use crate::sync::Mutex;
 
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 

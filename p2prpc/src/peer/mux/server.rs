@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use hashbrown::HashMap;
 use libp2p::PeerId;
-use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::codes::{code_of, delivery_to_wire};
@@ -25,6 +24,7 @@ use crate::metadata::Metadata;
 use crate::scratch::Scratch;
 use crate::server::{Admitted, Guarded, MethodEntry, Server, delivery_of};
 use crate::service::{NO_ROOM, Outcome, Reply};
+use crate::sync::Mutex;
 use crate::wire::{self, GoAwayReason, Hello, MetadataBuf, MetadataRef};
 
 /// A call stream that a peer opened, as the rest of the node sees it.

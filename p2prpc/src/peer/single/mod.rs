@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +26,7 @@ use super::queue::Queued;
 use super::session::PeerSession;
 use crate::call::{Dialect, Place};
 use crate::error::{ErrorKind, RpcError};
+use crate::sync::Mutex;
 
 #[cfg(not(feature = "gorpc"))]
 use no_gorpc as gorpc_client;

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::{AsyncRead, AsyncWrite};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::RpcError;
 use crate::peer::connection::{Connection as Established, by_evidence};
+use crate::sync::Mutex;
 
 /// Both directions of a substream.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}

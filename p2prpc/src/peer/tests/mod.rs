@@ -8,6 +8,7 @@ mod client;
 mod dialects;
 mod fuzz;
 mod leaving;
+mod models;
 mod parts;
 mod peer;
 mod service;
