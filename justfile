@@ -1,21 +1,26 @@
-# Recipes for https://just.systems. What CI runs is in .ci/run.
+# Recipes for https://just.systems. What CI checks is in .ci/run, one function a step.
 
 # What a change has to pass before it is committed.
 default: fmt lint doc test
+
+# Everything that CI checks.
+ci:
+    .ci/run
 
 fmt:
     cargo fmt --all
     cargo fmt --manifest-path tests/bench/Cargo.toml
 
 lint:
-    cargo clippy --workspace --all-features --all-targets --locked -- -D warnings
-    cargo clippy -p p2prpc --locked --no-default-features -- -D warnings
+    .ci/run format lints features
 
 doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
+    .ci/run docs public-api
 
-# The public interface, as a list that CI compares: after a change that is meant.
-public-api: doc
+# The public interface, as a list that CI compares: after a change that is meant. Pages of what is gone would be read too.
+public-api:
+    rm -rf target/doc
+    .ci/run docs
     cargo run -p p2prpc-tests --bin public-api -- --write
 
 test *filter:
