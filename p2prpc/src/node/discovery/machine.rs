@@ -223,6 +223,10 @@ impl Discovery {
     }
 
     fn connected(&mut self, peer: PeerId, remote: &Multiaddr, outbound: bool, first: bool, now: Instant) {
+        // libp2p makes no such connection.
+        if peer == self.local {
+            return;
+        }
         self.budget.finished(&peer);
         self.filtered.remove(&peer);
         if first {
