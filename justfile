@@ -50,6 +50,10 @@ fuzz name seconds="1200":
     export BOLERO_LIBFUZZER_ARGS="$corpus -timeout=20 -max_total_time={{seconds}}"
     cargo test -p p2prpc --all-features --lib --profile fuzz --target "$target" --target-dir target/fuzz -- {{name}} --exact --nocapture --test-threads 1
 
+# What each way to do harm costs those beside it, each for so many seconds.
+attacks seconds="20":
+    P2PRPC_ROWS_SECONDS={{seconds}} cargo test -p p2prpc-tests --all-features --locked --test hostile_rows -- --nocapture
+
 # The soak test for ten minutes.
 soak seconds="600":
     SOAK_SECONDS={{seconds}} cargo test -p p2prpc-tests --all-features --locked --test soak -- --nocapture

@@ -23,8 +23,10 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// Nobody is hurt so far: a loaded machine is this late by itself.
 const P99: Duration = Duration::from_millis(250);
 const NEWCOMER: Duration = Duration::from_secs(5);
-const GROWTH: u64 = 160 << 20;
-const LEFT_OVER: u64 = 24 << 20;
+/// Eight bodies of 4 MiB, and what they are decoded into.
+const GROWTH: u64 = 256 << 20;
+/// What an allocator keeps once 768 connections are gone, and gives to the next ones.
+const LEFT_OVER: u64 = 64 << 20;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
