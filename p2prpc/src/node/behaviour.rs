@@ -4,8 +4,8 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, memory_connection_limits};
 
+use super::connection_limits::ConnectionLimits;
 use super::discovery::Scope;
-use super::gate::Gate;
 use super::identify::Identify;
 use super::kademlia::Kademlia;
 #[cfg(feature = "mdns")]
@@ -15,10 +15,10 @@ use crate::behaviour::Behaviour;
 /// No new connections once this part of the machine's memory is taken by this process.
 const MAX_MEMORY: f64 = 0.85;
 
-// The gate comes first: what it refuses, nobody else hears of.
+// The limits come first: what it refuses, nobody else hears of.
 #[derive(NetworkBehaviour)]
 pub(super) struct NodeBehaviour {
-    pub(super) gate: Gate,
+    pub(super) connection_limits: ConnectionLimits,
     memory: memory_connection_limits::Behaviour,
     pub(super) rpc: Behaviour,
     pub(super) kademlia: Kademlia,
@@ -29,7 +29,7 @@ pub(super) struct NodeBehaviour {
 
 impl NodeBehaviour {
     pub(super) fn new(
-        gate: Gate,
+        connection_limits: ConnectionLimits,
         rpc: Behaviour,
         kademlia: Kademlia,
         keypair: &Keypair,
@@ -43,7 +43,7 @@ impl NodeBehaviour {
             // What peers say of their addresses goes through discovery's filter, not straight into dials.
             .with_cache_size(0);
         NodeBehaviour {
-            gate,
+            connection_limits,
             memory: memory_connection_limits::Behaviour::with_max_percentage(MAX_MEMORY),
             rpc,
             kademlia,

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::CONNECT_WITHIN;
 use super::address::{self, IntoAddress, InvalidAddress};
+use super::address_book::AddressBook;
 use super::error::ConnectError;
 use super::event::{Announcer, Events};
-use super::given::GivenAddresses;
 use super::swarm::Command;
 use crate::call::Handle;
 use crate::clock;
@@ -19,14 +19,14 @@ use crate::error::{ErrorKind, RpcError};
 #[derive(Clone)]
 pub(super) struct Control {
     pub(super) announcer: Arc<Announcer>,
-    pub(super) given: GivenAddresses,
+    pub(super) address_book: AddressBook,
     pub(super) commands: mpsc::UnboundedSender<Command>,
 }
 
 /// The same, and keeps nothing open.
 pub(crate) struct WeakControl {
     announcer: Weak<Announcer>,
-    given: GivenAddresses,
+    address_book: AddressBook,
     commands: mpsc::WeakUnboundedSender<Command>,
 }
 
@@ -34,7 +34,7 @@ impl WeakControl {
     pub(super) fn of(control: &Control) -> Self {
         WeakControl {
             announcer: Arc::downgrade(&control.announcer),
-            given: control.given.clone(),
+            address_book: control.address_book.clone(),
             commands: control.commands.downgrade(),
         }
     }
@@ -42,7 +42,7 @@ impl WeakControl {
     fn upgrade(&self) -> Option<Control> {
         Some(Control {
             announcer: self.announcer.upgrade()?,
-            given: self.given.clone(),
+            address_book: self.address_book.clone(),
             commands: self.commands.upgrade()?,
         })
     }
@@ -58,7 +58,7 @@ impl Control {
         if address::check_dialable(&address)?.is_some_and(|named| named != peer) {
             return Err(InvalidAddress::new(address, format_args!("it is not an address of {peer}")));
         }
-        self.given.add(peer, address.clone());
+        self.address_book.add(peer, address.clone());
         self.tell(Command::AddressGiven { peer, address });
         Ok(())
     }

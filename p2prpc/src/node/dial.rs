@@ -164,7 +164,7 @@ mod tests {
     use libp2p::core::transport::{DialOpts, PortUse};
 
     use super::*;
-    use crate::node::given::GivenAddresses;
+    use crate::node::address_book::AddressBook;
     use crate::node::networks::Networks;
     use crate::node::resolver::Resolver;
     use crate::node::staggered::Dials;
@@ -172,8 +172,8 @@ mod tests {
     #[tokio::test]
     async fn what_the_system_says_is_found_below_the_transports() {
         let keypair = libp2p::identity::Keypair::generate_ed25519();
-        let given = GivenAddresses::default();
-        let dials = Dials::new(Networks::fixed([]), given);
+        let address_book = AddressBook::default();
+        let dials = Dials::new(Networks::fixed([]), address_book);
         let resolver = Arc::new(Resolver::system(Box::new(|_| {})));
         let secured = crate::node::transport::Secured {
             keypair: &keypair,

@@ -23,7 +23,7 @@ use libp2p::swarm::{
 };
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
-use super::discovery::{DialBudget, Input, ProviderStore, Scope, Teller, may_tell};
+use super::discovery::{DialBudget, Input, ProviderStore, Scope, Source, may_tell};
 use super::networks::Networks;
 
 /// Records that aren't renewed are gone after this. Discovery renews ours more often.
@@ -218,7 +218,7 @@ impl Kademlia {
             self.admitted.push_back(DialOpts::peer_id(peer).build());
             return;
         }
-        let addresses = self.budget.admit(peer, Teller::Query, &addresses, now);
+        let addresses = self.budget.admit(peer, Source::Query, &addresses, now);
         if !addresses.is_empty() {
             self.admitted.push_back(DialOpts::peer_id(peer).addresses(addresses).build());
         } else if self.waiting.len() < MAX_WAITING_DIALS && now.saturating_duration_since(since) < LEAVE_WITHIN {

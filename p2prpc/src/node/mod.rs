@@ -1,12 +1,14 @@
 //! A node, with everything it needs to be found and to be called: transports, identity, discovery.
 
 mod address;
+mod address_book;
 mod admission;
 mod behaviour;
 mod builder;
 mod closed_port;
 #[cfg(feature = "serde")]
 mod config;
+mod connection_limits;
 mod connections;
 mod control;
 mod diagnosis;
@@ -16,8 +18,6 @@ mod discovery;
 mod error;
 mod event;
 mod first_bytes;
-mod gate;
-mod given;
 mod handshakes;
 mod identify;
 mod identity;
@@ -73,11 +73,11 @@ pub use identity::{Identity, IdentityError, InvalidIdentity};
 pub use private_network::{PreSharedKey, PreSharedKeyError};
 pub use reachability::Reachability;
 
+use address_book::AddressBook;
 use admission::Admission;
 use control::Control;
 pub(crate) use control::WeakControl;
 use event::Announcer;
-use given::GivenAddresses;
 use swarm::{Command, Driver};
 
 /// A dial ends after 10 s; names are resolved before.
@@ -139,7 +139,7 @@ impl Node {
         let (handle, admission) = (builder.handle.clone(), builder.admission.clone());
         let local = builder.identity.get_or_insert_with(Identity::generate).peer_id();
         let control =
-            Control { announcer: Arc::new(Announcer::new(local)), given: GivenAddresses::default(), commands };
+            Control { announcer: Arc::new(Announcer::new(local)), address_book: AddressBook::default(), commands };
         handle.set_control(WeakControl::of(&control));
         let (ends, ended) = watch::channel(());
         let driver = Driver::start(builder, &control, received).await?;

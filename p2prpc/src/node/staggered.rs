@@ -23,7 +23,7 @@ use libp2p::{Multiaddr, PeerId, Transport};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::given::GivenAddresses;
+use super::address_book::AddressBook;
 use super::networks::Networks;
 
 /// The lead that an address has over the next, nearby and over the internet.
@@ -43,7 +43,7 @@ pub(super) struct Dials(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     networks: Networks,
-    given: GivenAddresses,
+    address_book: AddressBook,
     state: Mutex<State>,
 }
 
@@ -118,14 +118,14 @@ impl Error for DialFailure {
 }
 
 impl Dials {
-    pub(super) fn new(networks: Networks, given: GivenAddresses) -> Self {
+    pub(super) fn new(networks: Networks, address_book: AddressBook) -> Self {
         let state = State {
             next_peer: None,
             next: Weak::new(),
             under_way: HashMap::new(),
             reached: LruCache::new(MAX_REMEMBERED),
         };
-        Dials(Arc::new(Shared { networks, given, state: Mutex::new(state) }))
+        Dials(Arc::new(Shared { networks, address_book, state: Mutex::new(state) }))
     }
 
     /// The swarm is about to dial: the addresses that come now belong together.
@@ -205,7 +205,7 @@ impl Dials {
 
     /// What the user said of the peer, and where it was reached last, without its id, and when that was.
     fn known(&self, peer: &PeerId) -> Vec<(Multiaddr, Instant)> {
-        let mut known = self.0.given.told(peer);
+        let mut known = self.0.address_book.told(peer);
         known.extend(self.0.state.lock().reached.peek(peer).cloned());
         known.into_iter().map(|(address, at)| (bare(&address), at)).collect()
     }

@@ -4,8 +4,8 @@ use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::Action;
-use super::connected::Connected;
 use super::machine::Discovery;
+use super::peers::Connected;
 use crate::node::diagnosis::{Acquaintance, Diagnosis, Relation};
 use crate::printable::{cut, printable};
 use crate::wire::PROTOCOL_SUFFIX;

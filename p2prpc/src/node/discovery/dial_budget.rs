@@ -13,9 +13,9 @@ use super::address_filter::{Scope, Socket};
 use super::bucket::{Bucket, Rate};
 use crate::behaviour::MAX_DIALS_OF_PEER;
 
-/// Dials under way at the word of others, in all and for one teller.
+/// Dials under way at the word of others, in all and for one source.
 const MAX_UNDER_WAY: usize = 64;
-const MAX_UNDER_WAY_A_TELLER: usize = 4;
+const MAX_UNDER_WAY_A_SOURCE: usize = 4;
 /// Of what we know ourselves more: most of it may be gone without a word, and each such dial takes its 10 s.
 const MAX_UNDER_WAY_FROM_MEMORY: usize = 16;
 /// The same for the DHT's queries, which go to several peers at once, some of which are gone.
@@ -24,14 +24,14 @@ const MAX_UNDER_WAY_OF_QUERIES: usize = 16;
 const MAX_UNDER_WAY_OF_LOST: usize = 32;
 /// A dial whose outcome was never said counts no longer than this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
-/// Dials a second to public addresses, in all and for one teller.
+/// Dials a second to public addresses, in all and for one source.
 const PUBLIC: Rate = Rate { burst: 16.0, a_second: 16.0 };
-const PUBLIC_A_TELLER: Rate = Rate { burst: 2.0, a_second: 2.0 };
+const PUBLIC_A_SOURCE: Rate = Rate { burst: 2.0, a_second: 2.0 };
 /// Dials a second to public addresses that the DHT's queries make.
 const PUBLIC_OF_QUERIES: Rate = Rate { burst: 8.0, a_second: 8.0 };
 /// Addresses dialled that are private or loopback: enough for a hundred nodes of one machine that start at once.
 const NEARBY: Rate = Rate { burst: 512.0, a_second: 128.0 };
-const NEARBY_A_TELLER: Rate = Rate { burst: 128.0, a_second: 32.0 };
+const NEARBY_A_SOURCE: Rate = Rate { burst: 128.0, a_second: 32.0 };
 /// Dials of one private or loopback IP and port: of nodes that start there again and again under new names.
 const A_NEARBY_SOCKET: Rate = Rate { burst: 16.0, a_second: 1.0 };
 /// Dials of one public IP in a time.
@@ -39,12 +39,12 @@ const DIALS_AN_IP: usize = 4;
 const IP_PERIOD: Duration = Duration::from_secs(60);
 /// A change of our own network makes up for what was dialled over the one before, this often.
 const NETWORK_CHANGES_EVERY: Duration = Duration::from_secs(10);
-/// Tables of tellers and IPs are no longer than this; the one not seen longest goes first.
+/// Tables of sources and IPs are no longer than this; the one not seen longest goes first.
 const MAX_REMEMBERED: usize = 4096;
 
 /// Who said that a peer is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::node) enum Teller {
+pub(in crate::node) enum Source {
     /// A query in the DHT, which goes on from peer to peer.
     Query,
     /// It was a member a moment ago.
@@ -63,7 +63,7 @@ pub(in crate::node) enum Teller {
 #[derive(Debug)]
 struct Dial {
     /// At whose word, once for each.
-    tellers: Vec<Teller>,
+    sources: Vec<Source>,
     sockets: Vec<Socket>,
     since: Instant,
 }
@@ -84,15 +84,15 @@ impl DialBudget {
         self.0.lock().is_exhausted()
     }
 
-    /// Those of `addresses`, told by `teller`, at which `peer` may be dialled now; none if it has to wait.
+    /// Those of `addresses`, told by `source`, at which `peer` may be dialled now; none if it has to wait.
     pub(in crate::node) fn admit(
         &self,
         peer: PeerId,
-        teller: Teller,
+        source: Source,
         addresses: &[Multiaddr],
         now: Instant,
     ) -> Vec<Multiaddr> {
-        self.0.lock().admit(peer, teller, addresses, now)
+        self.0.lock().admit(peer, source, addresses, now)
     }
 
     /// Nothing of what was dialled before came to where it is dialled now.
@@ -126,10 +126,10 @@ impl DialBudget {
 struct Budget {
     public: Bucket,
     nearby: Bucket,
-    tellers: LruCache<(Teller, bool), Bucket>,
+    sources: LruCache<(Source, bool), Bucket>,
     ips: LruCache<IpAddr, Vec<Instant>>,
     under_way: BTreeMap<PeerId, Dial>,
-    a_teller: BTreeMap<Teller, usize>,
+    a_source: BTreeMap<Source, usize>,
     sockets: BTreeSet<Socket>,
     network_changed: Option<Instant>,
     nearby_sockets: LruCache<Socket, Bucket>,
@@ -140,10 +140,10 @@ impl Budget {
         Budget {
             public: Bucket::full(PUBLIC, now),
             nearby: Bucket::full(NEARBY, now),
-            tellers: LruCache::new(MAX_REMEMBERED),
+            sources: LruCache::new(MAX_REMEMBERED),
             ips: LruCache::new(MAX_REMEMBERED),
             under_way: BTreeMap::new(),
-            a_teller: BTreeMap::new(),
+            a_source: BTreeMap::new(),
             sockets: BTreeSet::new(),
             network_changed: None,
             nearby_sockets: LruCache::new(MAX_REMEMBERED),
@@ -168,16 +168,16 @@ impl Budget {
         self.under_way.len() >= MAX_UNDER_WAY
     }
 
-    fn admit(&mut self, peer: PeerId, teller: Teller, addresses: &[Multiaddr], now: Instant) -> Vec<Multiaddr> {
-        let max_under_way = match teller {
-            Teller::Query => MAX_UNDER_WAY_OF_QUERIES,
-            Teller::Memory => MAX_UNDER_WAY_FROM_MEMORY,
-            Teller::Lost => MAX_UNDER_WAY_OF_LOST,
-            _ => MAX_UNDER_WAY_A_TELLER,
+    fn admit(&mut self, peer: PeerId, source: Source, addresses: &[Multiaddr], now: Instant) -> Vec<Multiaddr> {
+        let max_under_way = match source {
+            Source::Query => MAX_UNDER_WAY_OF_QUERIES,
+            Source::Memory => MAX_UNDER_WAY_FROM_MEMORY,
+            Source::Lost => MAX_UNDER_WAY_OF_LOST,
+            _ => MAX_UNDER_WAY_A_SOURCE,
         };
-        let busy = self.a_teller.get(&teller).is_some_and(|dials| *dials >= max_under_way);
+        let busy = self.a_source.get(&source).is_some_and(|dials| *dials >= max_under_way);
         // Another address may be told while a dead one is being dialled.
-        let of_peer = self.under_way.get(&peer).map_or(0, |dial| dial.tellers.len());
+        let of_peer = self.under_way.get(&peer).map_or(0, |dial| dial.sources.len());
         if busy || self.is_exhausted() || of_peer >= MAX_DIALS_OF_PEER {
             return Vec::new();
         }
@@ -192,7 +192,7 @@ impl Budget {
             sockets.push(socket);
             admitted.push(address.clone());
         }
-        if admitted.is_empty() || !self.take_token(teller, public, now) {
+        if admitted.is_empty() || !self.take_token(source, public, now) {
             return Vec::new();
         }
         for (n, socket) in sockets.iter().enumerate() {
@@ -205,25 +205,25 @@ impl Budget {
                 self.nearby_sockets.entry(*socket).or_insert_with(|| Bucket::full(A_NEARBY_SOCKET, now)).take();
             }
         }
-        *self.a_teller.entry(teller).or_default() += 1;
+        *self.a_source.entry(source).or_default() += 1;
         let dial =
-            self.under_way.entry(peer).or_insert_with(|| Dial { tellers: Vec::new(), sockets: Vec::new(), since: now });
-        dial.tellers.push(teller);
+            self.under_way.entry(peer).or_insert_with(|| Dial { sources: Vec::new(), sockets: Vec::new(), since: now });
+        dial.sources.push(source);
         dial.sockets.extend(sockets);
         admitted
     }
 
-    fn take_token(&mut self, teller: Teller, public: bool, now: Instant) -> bool {
-        let (all, rate) = match (public, teller) {
-            (true, Teller::Query) => (&mut self.public, PUBLIC_OF_QUERIES),
-            (true, _) => (&mut self.public, PUBLIC_A_TELLER),
-            (false, _) => (&mut self.nearby, NEARBY_A_TELLER),
+    fn take_token(&mut self, source: Source, public: bool, now: Instant) -> bool {
+        let (all, rate) = match (public, source) {
+            (true, Source::Query) => (&mut self.public, PUBLIC_OF_QUERIES),
+            (true, _) => (&mut self.public, PUBLIC_A_SOURCE),
+            (false, _) => (&mut self.nearby, NEARBY_A_SOURCE),
         };
         if !all.has_one(now) {
             return false;
         }
-        if !matches!(teller, Teller::Memory | Teller::Lost) {
-            let own = self.tellers.entry((teller, public)).or_insert_with(|| Bucket::full(rate, now));
+        if !matches!(source, Source::Memory | Source::Lost) {
+            let own = self.sources.entry((source, public)).or_insert_with(|| Bucket::full(rate, now));
             if !own.has_one(now) {
                 return false;
             }
@@ -255,11 +255,11 @@ impl Budget {
         for socket in &dial.sockets {
             self.sockets.remove(socket);
         }
-        for teller in &dial.tellers {
-            if let Some(dials) = self.a_teller.get_mut(teller) {
+        for source in &dial.sources {
+            if let Some(dials) = self.a_source.get_mut(source) {
                 *dials = dials.saturating_sub(1);
                 if *dials == 0 {
-                    self.a_teller.remove(teller);
+                    self.a_source.remove(source);
                 }
             }
         }
@@ -296,9 +296,9 @@ mod tests {
         }
 
         /// Dial a new peer there, and see it end at once.
-        fn dials(&mut self, teller: Teller, addresses: &[Multiaddr]) -> bool {
+        fn dials(&mut self, source: Source, addresses: &[Multiaddr]) -> bool {
             let peer = PeerId::random();
-            let admitted = !self.0.admit(peer, teller, addresses, self.1).is_empty();
+            let admitted = !self.0.admit(peer, source, addresses, self.1).is_empty();
             self.0.finished(&peer);
             admitted
         }
@@ -311,18 +311,18 @@ mod tests {
     #[test]
     fn one_teller_makes_us_dial_twice_a_second() {
         let mut clock = Clock::new();
-        let teller = Teller::Peer(PeerId::random());
-        let mut dials = (0..100).filter(|n| clock.dials(teller, &public(*n))).count();
+        let source = Source::Peer(PeerId::random());
+        let mut dials = (0..100).filter(|n| clock.dials(source, &public(*n))).count();
         assert_eq!(dials, 2);
         clock.wait(1.0);
-        dials = (100..200).filter(|n| clock.dials(teller, &public(*n))).count();
+        dials = (100..200).filter(|n| clock.dials(source, &public(*n))).count();
         assert_eq!(dials, 2);
     }
 
     #[test]
-    fn all_tellers_make_us_dial_sixteen_times_a_second() {
+    fn all_sources_make_us_dial_sixteen_times_a_second() {
         let mut clock = Clock::new();
-        let dials = (0..100).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n))).count();
+        let dials = (0..100).filter(|n| clock.dials(Source::Peer(PeerId::random()), &public(*n))).count();
         assert_eq!(dials, 16);
     }
 
@@ -330,7 +330,7 @@ mod tests {
     fn a_public_ip_is_dialled_four_times_a_minute() {
         let mut clock = Clock::new();
         let count = |clock: &mut Clock, ip: &str| {
-            (1..=10).filter(|port| clock.dials(Teller::Memory, &address(ip, *port))).count()
+            (1..=10).filter(|port| clock.dials(Source::Memory, &address(ip, *port))).count()
         };
         assert_eq!(count(&mut clock, "203.0.113.1"), 4);
         clock.wait(59.0);
@@ -346,46 +346,46 @@ mod tests {
         let mut clock = Clock::new();
         let ip = "203.0.113.1".parse().unwrap();
         for port in 1..=10 {
-            assert!(clock.dials(Teller::Memory, &address("203.0.113.1", port)));
+            assert!(clock.dials(Source::Memory, &address("203.0.113.1", port)));
             clock.0.not_sent(ip);
         }
         for port in 1..=4 {
-            assert!(clock.dials(Teller::Memory, &address("203.0.113.1", port)));
+            assert!(clock.dials(Source::Memory, &address("203.0.113.1", port)));
         }
-        assert!(!clock.dials(Teller::Memory, &address("203.0.113.1", 5)));
+        assert!(!clock.dials(Source::Memory, &address("203.0.113.1", 5)));
         clock.0.network_changed(clock.1);
-        assert!(clock.dials(Teller::Memory, &address("203.0.113.1", 5)));
+        assert!(clock.dials(Source::Memory, &address("203.0.113.1", 5)));
     }
 
     #[test]
     fn one_neighbours_socket_is_not_dialled_under_ever_new_names() {
         let mut clock = Clock::new();
         let here = address("127.0.0.1", 4001);
-        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Query, &here)).count(), 16);
+        assert_eq!((0..1000).filter(|_| clock.dials(Source::Query, &here)).count(), 16);
         clock.wait(5.0);
-        assert_eq!((0..1000).filter(|_| clock.dials(Teller::Memory, &here)).count(), 5);
+        assert_eq!((0..1000).filter(|_| clock.dials(Source::Memory, &here)).count(), 5);
     }
 
     #[test]
     fn queries_of_the_dht_leave_half_of_all_dials_to_others() {
         let mut clock = Clock::new();
-        assert_eq!((0..100).filter(|n| clock.dials(Teller::Query, &public(*n))).count(), 8);
-        let others = (100..200).filter(|n| clock.dials(Teller::Peer(PeerId::random()), &public(*n)));
+        assert_eq!((0..100).filter(|n| clock.dials(Source::Query, &public(*n))).count(), 8);
+        let others = (100..200).filter(|n| clock.dials(Source::Peer(PeerId::random()), &public(*n)));
         assert_eq!(others.count(), 8);
     }
 
     #[test]
     fn what_is_told_during_a_dial_is_dialled_beside_it_three_times_at_most() {
         let Clock(budget, now) = Clock::new();
-        let (peer, other) = (PeerId::random(), Teller::Peer(PeerId::random()));
-        assert_eq!(budget.admit(peer, Teller::Memory, &address("10.0.0.1", 1), now).len(), 1);
+        let (peer, other) = (PeerId::random(), Source::Peer(PeerId::random()));
+        assert_eq!(budget.admit(peer, Source::Memory, &address("10.0.0.1", 1), now).len(), 1);
         assert!(budget.admit(peer, other, &address("10.0.0.1", 1), now).is_empty(), "it is being dialled there");
         assert_eq!(budget.admit(peer, other, &address("10.0.0.2", 1), now).len(), 1);
-        assert_eq!(budget.admit(peer, Teller::Kademlia, &address("10.0.0.3", 1), now).len(), 1);
-        assert!(budget.admit(peer, Teller::Network, &address("10.0.0.4", 1), now).is_empty());
+        assert_eq!(budget.admit(peer, Source::Kademlia, &address("10.0.0.3", 1), now).len(), 1);
+        assert!(budget.admit(peer, Source::Network, &address("10.0.0.4", 1), now).is_empty());
         budget.finished(&peer);
         let budget = budget.0.lock();
-        assert!(budget.under_way.is_empty() && budget.a_teller.is_empty() && budget.sockets.is_empty());
+        assert!(budget.under_way.is_empty() && budget.a_source.is_empty() && budget.sockets.is_empty());
     }
 
     #[test]
@@ -393,23 +393,23 @@ mod tests {
         let Clock(budget, now) = Clock::new();
         let here = address("127.0.0.1", 4001);
         let (first, second) = (PeerId::random(), PeerId::random());
-        assert!(!budget.admit(first, Teller::Network, &here, now).is_empty());
-        assert!(budget.admit(second, Teller::Memory, &here, now).is_empty());
+        assert!(!budget.admit(first, Source::Network, &here, now).is_empty());
+        assert!(budget.admit(second, Source::Memory, &here, now).is_empty());
         budget.finished(&first);
-        assert!(!budget.admit(second, Teller::Memory, &here, now).is_empty());
+        assert!(!budget.admit(second, Source::Memory, &here, now).is_empty());
     }
 
     #[test]
     fn a_hundred_neighbours_are_dialled_at_once_but_not_all_at_the_same_time() {
         let mut clock = Clock::new();
-        let teller = Teller::Peer(PeerId::random());
-        let dials = (1..=100).filter(|port| clock.dials(teller, &address("127.0.0.1", *port))).count();
+        let source = Source::Peer(PeerId::random());
+        let dials = (1..=100).filter(|port| clock.dials(source, &address("127.0.0.1", *port))).count();
         assert_eq!(dials, 100);
         let Clock(budget, now) = clock;
         let dials = (1000..2000)
-            .filter(|port| !budget.admit(PeerId::random(), teller, &address("127.0.0.1", *port), now).is_empty())
+            .filter(|port| !budget.admit(PeerId::random(), source, &address("127.0.0.1", *port), now).is_empty())
             .count();
-        assert_eq!(dials, MAX_UNDER_WAY_A_TELLER);
+        assert_eq!(dials, MAX_UNDER_WAY_A_SOURCE);
     }
 
     #[test]
@@ -418,8 +418,8 @@ mod tests {
         let fill = |budget: &DialBudget, now| {
             (1..1000)
                 .filter(|port| {
-                    let teller = Teller::Peer(PeerId::random());
-                    !budget.admit(PeerId::random(), teller, &address("10.0.0.1", *port), now).is_empty()
+                    let source = Source::Peer(PeerId::random());
+                    !budget.admit(PeerId::random(), source, &address("10.0.0.1", *port), now).is_empty()
                 })
                 .count()
         };

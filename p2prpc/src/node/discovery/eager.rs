@@ -60,10 +60,10 @@ impl Discovery {
             self.give_up_dials(now);
         }
         self.bootstrap.network_changed(now);
-        self.former.network_changed(now);
-        self.hints.network_changed(now);
+        self.lost.network_changed(now);
+        self.candidates.network_changed(now);
         self.redials.network_changed(now);
-        self.providers.network_changed(now);
+        self.adverts.network_changed(now);
         self.budget.network_changed(now);
         // Changes come in flocks. The tick does what this leaves.
         if first {

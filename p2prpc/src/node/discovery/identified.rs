@@ -87,16 +87,16 @@ impl Discovery {
             let addresses = addresses.iter().filter(|address| Scope::of(address).is_some()).cloned().collect();
             self.actions.push_back(Action::SetKadAddresses { peer, addresses });
             if !connected.addresses.is_empty() {
-                self.providers.peer_came(peer, now);
+                self.adverts.peer_came(peer, now);
             }
-        } else if self.providers.peer_went(&peer) {
+        } else if self.adverts.peer_went(&peer) {
             self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
         }
         if let Some(member) = self.members.get_mut(&peer) {
             member.addresses.clone_from(&addresses);
             self.remembered.add(peer, &addresses, &self.networks);
             let topics = member.topics.clone();
-            self.roster.connected(peer, topics, &addresses, now);
+            self.member_log.connected(peer, topics, &addresses, now);
         }
     }
 }

@@ -13,22 +13,22 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 
 use super::address_filter::{Scope, filter};
+use super::adverts::{Adverts, Query};
 use super::bootstrap::Bootstrap;
-use super::connected::{Connected, Describing};
+use super::candidates::Candidates;
 use super::diagnosing::Filtered;
-use super::dial_budget::{DialBudget, Teller};
-use super::finding::{PROBE_EVERY, Search};
-use super::former::{Former, Why};
-use super::hints::Hints;
+use super::dial_budget::{DialBudget, Source};
+use super::dialing::{PROBE_EVERY, Search};
+use super::failure_detector::{Redial, Redials, SILENT_AFTER, own_stall};
 use super::identified::Said;
 use super::key::{Topic, topic};
-use super::liveness::{Redial, Redials, SILENT_AFTER, own_stall};
+use super::lost::{Lost, Why};
+use super::member_log::MemberLog;
 use super::membership::{Departure, Membership};
-use super::providers::{Providers, Query};
+use super::peers::{Connected, Handshake};
+use super::protocol::{self, Question, What};
 use super::refusals::Blocked;
 use super::remembered::Remembered;
-use super::roster::Roster;
-use super::service::{self, Question, What};
 use super::{Action, DialFailure, DiscoveryConfig, GorpcName, Input};
 use crate::node::networks::{Networks, ip_of};
 use crate::service::Service;
@@ -45,14 +45,14 @@ const HEARD_WITHIN: Duration = Duration::from_secs(10);
 pub(in crate::node) struct Discovery {
     pub(super) local: PeerId,
     pub(super) names: BTreeMap<Topic, Arc<str>>,
-    pub(super) roster: Arc<Roster>,
+    pub(super) member_log: Arc<MemberLog>,
     pub(super) max_connected: usize,
     pub(super) connected: BTreeMap<PeerId, Connected>,
     pub(super) members: BTreeMap<PeerId, Membership>,
     pub(super) bootstrap: Bootstrap,
-    pub(super) providers: Providers,
-    pub(super) hints: Hints,
-    pub(super) former: Former,
+    pub(super) adverts: Adverts,
+    pub(super) candidates: Candidates,
+    pub(super) lost: Lost,
     pub(super) remembered: Remembered,
     pub(super) network_changed: Option<Instant>,
     pub(super) redials: Redials,
@@ -91,14 +91,14 @@ impl Discovery {
         let mut discovery = Discovery {
             local: config.local,
             names,
-            providers: Providers::new(&topics, config.serves, now),
-            roster: Arc::new(Roster::new(topics, config.visible, rng.random())),
+            adverts: Adverts::new(&topics, config.serves, now),
+            member_log: Arc::new(MemberLog::new(topics, config.visible, rng.random())),
             max_connected: config.max_connected_members,
             connected: BTreeMap::new(),
             members: BTreeMap::new(),
-            hints: Hints::new(config.bootstrap.iter().map(|(peer, _)| *peer).collect()),
+            candidates: Candidates::new(config.bootstrap.iter().map(|(peer, _)| *peer).collect()),
             bootstrap: Bootstrap::new(config.bootstrap, config.local, now),
-            former: Former::new(),
+            lost: Lost::new(),
             remembered: Remembered::new(),
             network_changed: None,
             redials: Redials::default(),
@@ -148,7 +148,7 @@ impl Discovery {
     /// The service that answers other nodes; to be served beside those of the user. What comes out of the other end of
     /// `leaving` has to come in as [`Input::PeerIsLeaving`].
     pub(in crate::node) fn service(&self, leaving: mpsc::Sender<PeerId>) -> Service {
-        service::service(self.roster.clone(), leaving)
+        protocol::service(self.member_log.clone(), leaving)
     }
 
     /// What to do next; to be asked until there is nothing left, after each input.
@@ -201,20 +201,20 @@ impl Discovery {
                 }
                 self.dial_hints(now);
             }
-            Input::ProvidersDone { key } => self.providers.lookup_done(&key, now, &mut self.rng),
-            Input::Provided { key, ok } => self.providers.provided(&key, ok, now, &mut self.rng),
+            Input::ProvidersDone { key } => self.adverts.lookup_done(&key, now, &mut self.rng),
+            Input::Provided { key, ok } => self.adverts.provided(&key, ok, now, &mut self.rng),
             Input::AddressesWanted { peer } => self.addresses_wanted(peer),
             Input::PeerLookedUp { peer, addresses } => self.looked_up(peer, &addresses, now),
             Input::SeenNearby { peer, addresses } => {
                 let addresses = filter(&peer, &addresses, Scope::Loopback, &self.networks);
-                self.hint(peer, Teller::Network, addresses, now);
+                self.hint(peer, Source::Network, addresses, now);
                 self.dial_hints(now);
             }
-            Input::OwnAddressesChanged { reachable } => self.providers.addresses_changed(reachable, now),
+            Input::OwnAddressesChanged { reachable } => self.adverts.addresses_changed(reachable, now),
             Input::NetworkChanged => self.network_changed(now),
             Input::ServicesChanged => {
-                self.roster.services_changed();
-                self.providers.serves_now(now);
+                self.member_log.services_changed();
+                self.adverts.serves_now(now);
             }
             Input::Blocked { peer } => self.block(peer, now),
             Input::Unblocked { peer } => self.unblock(peer, now),
@@ -254,8 +254,8 @@ impl Discovery {
                 connected.dialled_at(peer, remote);
             }
             // It may be another process of the same identity, whose older connection has not been noticed to be dead.
-            if connected.supported && connected.describing != Describing::UnderWay {
-                connected.describing = Describing::At(now + Duration::from_secs(1));
+            if connected.supported && connected.describing != Handshake::UnderWay {
+                connected.describing = Handshake::At(now + Duration::from_secs(1));
             }
         }
         if self.members.get(&peer).is_some_and(|member| member.pinned) {
@@ -264,14 +264,14 @@ impl Discovery {
     }
 
     fn supported(&mut self, peer: PeerId, now: Instant) {
-        if self.roster.topics().is_empty() {
+        if self.member_log.topics().is_empty() {
             return;
         }
         let Some(connected) = self.connected.get_mut(&peer) else { return };
         connected.supported = true;
         connected.is_ours = true;
-        if connected.describing == Describing::NotYet {
-            connected.describing = Describing::At(now);
+        if connected.describing == Handshake::NotYet {
+            connected.describing = Handshake::At(now);
         }
         self.ask(peer, now);
     }
@@ -282,16 +282,16 @@ impl Discovery {
         let describe = connected.starts_describing(now).then_some(What::Describe);
         let list = connected.asking.as_mut().and_then(|asking| asking.starts(now)).map(What::List);
         for what in describe.into_iter().chain(list) {
-            let topics = self.roster.topics().to_vec();
+            let topics = self.member_log.topics().to_vec();
             self.actions.push_back(Action::Ask(Question { peer, topics, what }));
         }
     }
 
     fn disconnected(&mut self, peer: PeerId, now: Instant) {
         let Some(connected) = self.connected.remove(&peer) else { return };
-        let helped = self.providers.peer_went(&peer);
+        let helped = self.adverts.peer_went(&peer);
         self.bootstrap.disconnected(&peer, now, &mut self.rng);
-        self.roster.disconnected(&peer);
+        self.member_log.disconnected(&peer);
         let lost = self.members.get(&peer).is_some_and(|member| member.pinned);
         if lost && !connected.suspected {
             self.redials.add(peer);
@@ -299,13 +299,13 @@ impl Discovery {
         }
         if !self.members.contains_key(&peer) {
             if connected.identified && !connected.is_ours {
-                self.hints.fruitless(peer, now);
-                self.former.remove(&peer);
+                self.candidates.ban(peer, now);
+                self.lost.remove(&peer);
                 self.remembered.remove(&peer);
             }
-            let seeks = !self.roster.topics().is_empty();
+            let seeks = !self.member_log.topics().is_empty();
             if seeks && helped && !connected.leaving && !self.bootstrap.contains(&peer) {
-                self.former.add(peer, Why::Helper, connected.addresses, now, &mut self.rng);
+                self.lost.add(peer, Why::Helper, connected.addresses, now, &mut self.rng);
             }
         }
     }
@@ -319,9 +319,9 @@ impl Discovery {
         for (address, error) in news.into_iter().filter(|_| !failure.aborted) {
             self.actions.push_back(Action::BootstrapFailed { peer, address, error });
         }
-        self.former.failed(&peer, self.members.is_empty(), now, &mut self.rng);
+        self.lost.failed(&peer, self.members.is_empty(), now, &mut self.rng);
         let says_something = !failure.aborted && failure.no_route.is_empty();
-        self.hints.failed(&peer, says_something, now);
+        self.candidates.failed(&peer, says_something, now);
         // Another dial to one that is connected says nothing, except of one whose connection is believed dead.
         if self.connected.get(&peer).is_none_or(|connected| connected.suspected) {
             if !(self.is_our_own_failure(&peer, &failure) && self.redials.had_no_route(peer, now)) {
@@ -373,7 +373,7 @@ impl Discovery {
         self.redial(now);
         self.dial_former(now);
         self.dial_hints(now);
-        for query in self.providers.due(now) {
+        for query in self.adverts.due(now) {
             self.actions.push_back(match query {
                 Query::Get(key) => Action::GetProviders { key },
                 Query::Provide(key) => Action::Provide { key },
@@ -391,7 +391,7 @@ impl Discovery {
             }
         }
         for peer in silent {
-            self.roster.disconnected(&peer);
+            self.member_log.disconnected(&peer);
             // A connection to a peer that doesn't read can take minutes to close: don't wait for it.
             self.actions.push_back(Action::Close { peer });
             if self.members.contains_key(&peer) {
@@ -409,7 +409,7 @@ impl Discovery {
             return;
         }
         let mut addresses = self.bootstrap.addresses(&peer).to_vec();
-        addresses.extend(self.budget.admit(peer, Teller::Memory, &self.addresses_of(&peer), now));
+        addresses.extend(self.budget.admit(peer, Source::Memory, &self.addresses_of(&peer), now));
         addresses.dedup();
         if !addresses.is_empty() {
             self.actions.push_back(Action::Dial { peer, addresses });
@@ -435,7 +435,7 @@ impl Discovery {
                     if !self.bootstrap.contains(&peer) {
                         // Where it was reached comes first; the rest is what it said of itself.
                         addresses.truncate(MAX_REDIALLED);
-                        addresses = self.budget.admit(peer, Teller::Lost, &addresses, now);
+                        addresses = self.budget.admit(peer, Source::Lost, &addresses, now);
                     }
                     if addresses.is_empty() {
                         self.redials.refused(&peer, now);

@@ -10,13 +10,13 @@ use libp2p::{Multiaddr, PeerId};
 use super::Action;
 use super::address_filter::filter;
 use super::bootstrap::backoff;
-use super::connected::{Asking, Describing};
-use super::dial_budget::Teller;
-use super::former::Why;
+use super::dial_budget::Source;
 use super::key::Topic;
+use super::lost::Why;
 use super::machine::Discovery;
-use super::roster::PAGE;
-use super::service::{Description, Listing};
+use super::member_log::PAGE;
+use super::peers::{Handshake, Polling};
+use super::protocol::{Description, Listing};
 use crate::error::{ErrorKind, RpcError};
 use crate::limits::Prefix;
 use crate::members::Member;
@@ -101,14 +101,14 @@ pub(super) enum Departure {
 impl Discovery {
     pub(super) fn described(&mut self, peer: PeerId, answer: Result<Description, RpcError>, now: Instant) {
         let Some(connected) = self.connected.get_mut(&peer) else { return };
-        if connected.leaving || connected.describing != Describing::UnderWay {
+        if connected.leaving || connected.describing != Handshake::UnderWay {
             return;
         }
         match answer {
             Ok(description) => {
                 connected.failures = 0;
-                connected.describing = Describing::Done(description.version);
-                let topics = self.roster.topics().iter().filter(|topic| description.shared.contains(topic));
+                connected.describing = Handshake::Done(description.version);
+                let topics = self.member_log.topics().iter().filter(|topic| description.shared.contains(topic));
                 let topics: Arc<[Topic]> = topics.copied().collect();
                 if topics.is_empty() {
                     self.is_a_stranger(peer, now);
@@ -122,19 +122,19 @@ impl Discovery {
             Err(_) => {
                 let pause = backoff(connected.failures, DESCRIBE_AGAIN_FIRST, DESCRIBE_AGAIN_LONGEST, &mut self.rng);
                 connected.failures = connected.failures.saturating_add(1);
-                connected.describing = Describing::At(now + pause);
+                connected.describing = Handshake::At(now + pause);
             }
         }
     }
 
     fn is_a_stranger(&mut self, peer: PeerId, now: Instant) {
         if let Some(connected) = self.connected.get_mut(&peer) {
-            connected.describing = Describing::At(now + ASK_STRANGERS_EVERY);
+            connected.describing = Handshake::At(now + ASK_STRANGERS_EVERY);
             connected.stranger = true;
         }
-        self.former.remove(&peer);
+        self.lost.remove(&peer);
         self.remembered.remove(&peer);
-        self.hints.fruitless(peer, now);
+        self.candidates.ban(peer, now);
         self.left(peer, Departure::Unwanted, now);
         self.tell_of_stranger(peer);
     }
@@ -167,7 +167,7 @@ impl Discovery {
             }
             return;
         }
-        let Some(topic) = self.roster.topics().first().copied() else { return };
+        let Some(topic) = self.member_log.topics().first().copied() else { return };
         if !self.connected.contains_key(&peer) {
             return;
         }
@@ -180,15 +180,15 @@ impl Discovery {
     }
 
     fn enters(&mut self, peer: PeerId, topics: Arc<[Topic]>, member: Member, gorpc: bool, now: Instant) {
-        self.former.remove(&peer);
-        self.hints.forgive(&peer, now);
+        self.lost.remove(&peer);
+        self.candidates.unban(&peer, now);
         let connected = self.connected.get_mut(&peer);
         let (addresses, seen_at, dialled) = connected.map_or_else(Default::default, |connected| {
             connected.is_ours = true;
             connected.stranger = false;
             (connected.addresses.clone(), connected.remote, connected.is_dialled())
         });
-        self.roster.connected(peer, topics.clone(), &addresses, now);
+        self.member_log.connected(peer, topics.clone(), &addresses, now);
         self.remembered.add(peer, &addresses, &self.networks);
         let pinned = match self.members.get_mut(&peer) {
             Some(known) => {
@@ -215,10 +215,10 @@ impl Discovery {
     /// Only those that are kept connected are asked: questions would keep the others connected too.
     fn start_asking(&mut self, peer: PeerId, now: Instant) {
         let quick_ones =
-            self.connected.values().filter(|other| other.asking.as_ref().is_some_and(Asking::is_quick)).count();
+            self.connected.values().filter(|other| other.asking.as_ref().is_some_and(Polling::is_quick)).count();
         let quick = self.bootstrap.contains(&peer) || quick_ones < QUICK_TELLERS;
         if let Some(connected) = self.connected.get_mut(&peer).filter(|connected| connected.asking.is_none()) {
-            connected.asking = Some(Asking::new(quick, now, &mut self.rng));
+            connected.asking = Some(Polling::new(quick, now, &mut self.rng));
         }
         self.ask(peer, now);
     }
@@ -249,9 +249,9 @@ impl Discovery {
 
     /// The DHT is searched as long as a rendezvous seems empty.
     fn notice_company(&mut self, now: Instant) {
-        for (number, topic) in self.roster.topics().iter().enumerate() {
+        for (number, topic) in self.member_log.topics().iter().enumerate() {
             let alone = !self.members.values().any(|member| member.topics.contains(topic));
-            self.providers.set_alone(number, alone, now);
+            self.adverts.set_alone(number, alone, now);
         }
     }
 
@@ -261,15 +261,15 @@ impl Discovery {
             connected.asking = None;
         }
         self.departed.insert(peer, now);
-        self.hints.remove(&peer);
-        self.former.remove(&peer);
+        self.candidates.remove(&peer);
+        self.lost.remove(&peer);
         self.actions.push_back(Action::Forget { peer });
         self.left(peer, Departure::Polite, now);
     }
 
     pub(super) fn shut_down(&mut self) {
         self.closing = true;
-        for key in self.providers.keys() {
+        for key in self.adverts.keys() {
             self.actions.push_back(Action::StopProviding { key: key.clone() });
         }
         let mut members = self.members.iter().filter(|(_, member)| !member.gorpc);
@@ -281,12 +281,12 @@ impl Discovery {
     pub(super) fn left(&mut self, peer: PeerId, how: Departure, now: Instant) {
         let Some(member) = self.members.remove(&peer) else { return };
         self.redials.remove(&peer);
-        self.roster.left(peer, member.topics);
+        self.member_log.left(peer, member.topics);
         if let Some(connected) = self.connected.get_mut(&peer) {
             connected.asking = None;
         }
         match how {
-            Departure::Vanished => self.former.add(peer, Why::Member, member.addresses, now, &mut self.rng),
+            Departure::Vanished => self.lost.add(peer, Why::Member, member.addresses, now, &mut self.rng),
             Departure::Unwanted => self.remembered.remove(&peer),
             Departure::Polite => {}
         }
@@ -316,7 +316,7 @@ impl Discovery {
                 self.start_asking(peer, now);
             }
         } else if let Some((peer, member)) = unpinned.find(|(_, member)| !member.addresses.is_empty()) {
-            self.hints.add(*peer, Teller::Memory, member.addresses.clone(), now, now);
+            self.candidates.add(*peer, Source::Memory, member.addresses.clone(), now, now);
         }
     }
 
@@ -329,8 +329,8 @@ impl Discovery {
             Ok(listing) => listing,
             Err(_) => return asking.failed(now, &mut self.rng),
         };
-        if matches!(described, Describing::Done(version) if version != listing.description) {
-            connected.describing = Describing::At(now);
+        if matches!(described, Handshake::Done(version) if version != listing.description) {
+            connected.describing = Handshake::At(now);
         }
         let mut news = false;
         for listed in listing.members.iter().take(PAGE) {
@@ -349,11 +349,11 @@ impl Discovery {
             if believed.is_empty() {
                 self.filtered.add(peer, &addresses);
             }
-            news |= self.hint(peer, Teller::Peer(teller), believed, now);
+            news |= self.hint(peer, Source::Peer(teller), believed, now);
         }
         for gone in listing.gone.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };
-            self.doubt(peer, Teller::Peer(teller), now);
+            self.doubt(peer, Source::Peer(teller), now);
         }
         if let Some(asking) = self.connected.get_mut(&teller).and_then(|connected| connected.asking.as_mut()) {
             asking.answered(listing.cursor, listing.more, news, now, &mut self.rng);
@@ -362,12 +362,12 @@ impl Discovery {
     }
 
     /// Somebody says that a member is gone. For one that we are not connected to a dial of our own decides.
-    fn doubt(&mut self, peer: PeerId, teller: Teller, now: Instant) {
+    fn doubt(&mut self, peer: PeerId, teller: Source, now: Instant) {
         if self.connected.contains_key(&peer) || self.redials.contains(&peer) {
             return;
         }
         if let Some(member) = self.members.get(&peer) {
-            self.hints.add(peer, teller, member.addresses.clone(), now, now);
+            self.candidates.add(peer, teller, member.addresses.clone(), now, now);
         }
     }
 }

@@ -6,27 +6,27 @@
 //! itself.
 
 mod address_filter;
+mod adverts;
 mod bootstrap;
 mod bucket;
-mod connected;
+mod candidates;
 mod diagnosing;
 mod dial_budget;
+mod dialing;
 mod eager;
-mod finding;
+mod failure_detector;
 mod flapping;
-mod former;
-mod hints;
 mod identified;
 mod key;
-mod liveness;
+mod lost;
 mod machine;
+mod member_log;
 mod membership;
+mod peers;
+mod protocol;
 mod provider_store;
-mod providers;
 mod refusals;
 mod remembered;
-mod roster;
-mod service;
 #[cfg(test)]
 mod tests;
 
@@ -43,13 +43,13 @@ use crate::node::diagnosis::Relation;
 use crate::node::networks::Networks;
 
 pub(super) use address_filter::{Scope, may_tell};
-pub(super) use dial_budget::{DialBudget, Teller};
+pub(super) use dial_budget::{DialBudget, Source};
 pub use key::rendezvous_key;
 pub(super) use machine::Discovery;
+pub(super) use member_log::VisibleServices;
+pub(super) use protocol::{Description, Listing, Question, say_leaving};
 pub(super) use provider_store::ProviderStore;
 pub(super) use remembered::MAX_REMEMBERED;
-pub(super) use roster::VisibleServices;
-pub(super) use service::{Description, Listing, Question, say_leaving};
 
 /// What discovery has to know from the start.
 pub(super) struct DiscoveryConfig {

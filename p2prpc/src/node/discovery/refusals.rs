@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::former::Why;
+use super::lost::Why;
 use super::machine::Discovery;
 use super::membership::Departure;
 use super::{Action, DialFailure};
@@ -18,7 +18,7 @@ impl Discovery {
     /// What was dialled is reached.
     pub(super) fn admitted(&mut self, peer: PeerId) {
         let Some(connected) = self.connected.get_mut(&peer) else { return };
-        self.hints.remove(&peer);
+        self.candidates.remove(&peer);
         self.redials.remove(&peer);
         if let Some(address) = connected.at.take()
             && self.bootstrap.admitted(&peer)
@@ -30,8 +30,8 @@ impl Discovery {
     /// As good as not connected, and a dial that failed: whoever is closed out at once would come back at once.
     pub(super) fn refused_us(&mut self, peer: PeerId, now: Instant) {
         let Some(connected) = self.connected.remove(&peer) else { return };
-        self.providers.peer_went(&peer);
-        self.roster.disconnected(&peer);
+        self.adverts.peer_went(&peer);
+        self.member_log.disconnected(&peer);
         self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
         self.bootstrap.refused_us(&peer, now);
         let reasons = connected.addresses.iter().map(|address| (address.clone(), NOT_ADMITTED.into())).collect();
@@ -41,17 +41,17 @@ impl Discovery {
     pub(super) fn block(&mut self, peer: PeerId, now: Instant) {
         self.blocked.insert(peer, self.addresses_of(&peer));
         self.left(peer, Departure::Unwanted, now);
-        self.former.remove(&peer);
+        self.lost.remove(&peer);
         self.remembered.remove(&peer);
-        self.hints.fruitless(peer, now);
+        self.candidates.ban(peer, now);
         self.actions.push_back(Action::Close { peer });
     }
 
     pub(super) fn unblock(&mut self, peer: PeerId, now: Instant) {
         let addresses = self.blocked.remove(&peer).unwrap_or_default();
-        self.hints.forgive(&peer, now);
+        self.candidates.unban(&peer, now);
         if !self.connected.contains_key(&peer) {
-            self.former.add(peer, Why::Member, addresses, now, &mut self.rng);
+            self.lost.add(peer, Why::Member, addresses, now, &mut self.rng);
             self.bootstrap.retry(&peer, now);
         }
     }

@@ -6,7 +6,7 @@ use hashlink::LruCache;
 use libp2p::{Multiaddr, PeerId};
 
 use super::address_filter::{Scope, filter};
-use super::former::Why;
+use super::lost::Why;
 use super::machine::Discovery;
 use crate::node::networks::Networks;
 
@@ -48,7 +48,7 @@ impl Discovery {
         let addresses = filter(&peer, addresses, Scope::Loopback, &self.networks);
         if peer != self.local && !addresses.is_empty() {
             self.remembered.add(peer, &addresses, &self.networks);
-            self.former.add(peer, Why::Remembered, addresses, now, &mut self.rng);
+            self.lost.add(peer, Why::Remembered, addresses, now, &mut self.rng);
         }
     }
 }

@@ -7,9 +7,9 @@ fn address(text: &str) -> Multiaddr {
     text.parse().unwrap()
 }
 
-fn dials(given: &GivenAddresses) -> Dials {
+fn dials(address_book: &AddressBook) -> Dials {
     let networks = Networks::fixed([("eth0", "10.0.0.1", 24), ("docker0", "172.17.0.1", 16)]);
-    Dials::new(networks, given.clone())
+    Dials::new(networks, address_book.clone())
 }
 
 /// The addresses of one dial, and when their turn came; each stays under way.
@@ -32,7 +32,7 @@ fn names(turns: &[(String, u128)]) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn the_likeliest_address_has_a_lead_over_the_next() {
-    let dials = dials(&GivenAddresses::default());
+    let dials = dials(&AddressBook::default());
     let (bridge, far, near) = ("/ip4/172.17.0.1/tcp/1", "/ip4/203.0.113.1/tcp/1", "/ip4/10.0.0.2/tcp/1");
     let came = turns(&dials, PeerId::random(), &[bridge, far, near]).await;
     assert_eq!(names(&came), [near, far, bridge]);
@@ -42,7 +42,7 @@ async fn the_likeliest_address_has_a_lead_over_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_does_not_wait_for_its_turn_when_one_has_failed() {
-    let dials = dials(&GivenAddresses::default());
+    let dials = dials(&AddressBook::default());
     dials.begin(Some(PeerId::random()));
     let began = tokio::time::Instant::now();
     let one = dials.join(&address("/ip4/203.0.113.1/tcp/1")).unwrap();
@@ -54,21 +54,21 @@ async fn the_next_does_not_wait_for_its_turn_when_one_has_failed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_told_last_comes_first_and_then_where_the_peer_was_last() {
-    let given = GivenAddresses::default();
-    let dials = dials(&given);
+    let address_book = AddressBook::default();
+    let dials = dials(&address_book);
     let peer = PeerId::random();
     let [one, two, three] = [1, 2, 3].map(|n| format!("/ip4/203.0.113.{n}/tcp/1"));
     dials.begin(Some(peer));
     let turn = dials.join(&address(&three)).unwrap();
     dials.reached(&turn.batch, peer, &address(&three).with_p2p(peer).unwrap());
-    given.add(peer, address(&two));
+    address_book.add(peer, address(&two));
     let came = turns(&dials, peer, &[&one, &three, &two]).await;
     assert_eq!(names(&came), [&two, &three, &one]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn eight_addresses_are_tried_at_the_same_time() {
-    let dials = dials(&GivenAddresses::default());
+    let dials = dials(&AddressBook::default());
     dials.begin(Some(PeerId::random()));
     let turns: Vec<_> = (1..=9).map(|n| dials.join(&address(&format!("/ip4/203.0.113.{n}/tcp/1"))).unwrap()).collect();
     let (came, mut waiting) = (Mutex::new(Vec::new()), FuturesUnordered::new());
@@ -87,7 +87,7 @@ async fn eight_addresses_are_tried_at_the_same_time() {
 
 #[tokio::test(start_paused = true)]
 async fn dials_are_counted_while_they_last_and_end_when_one_has_reached_the_peer() {
-    let dials = dials(&GivenAddresses::default());
+    let dials = dials(&AddressBook::default());
     let (peer, here) = (PeerId::random(), address("/ip4/203.0.113.1/tcp/1"));
     dials.begin(Some(peer));
     let slow = dials.join(&here).unwrap();
@@ -107,7 +107,7 @@ async fn dials_are_counted_while_they_last_and_end_when_one_has_reached_the_peer
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_has_so_many_addresses_at_most() {
-    let dials = dials(&GivenAddresses::default());
+    let dials = dials(&AddressBook::default());
     dials.begin(Some(PeerId::random()));
     let turns: Vec<_> = (1..=200).map(|port| dials.join(&address(&format!("/ip4/203.0.113.1/tcp/{port}")))).collect();
     assert_eq!(turns.iter().flatten().count(), MAX_ADDRESSES);

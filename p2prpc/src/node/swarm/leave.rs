@@ -40,7 +40,7 @@ impl Driver {
         if let Some(cache) = &mut self.peer_cache {
             cache.write(self.discovery.remembered());
         }
-        self.swarm.behaviour_mut().gate.leave();
+        self.swarm.behaviour_mut().connection_limits.leave();
         self.feed(Input::ShuttingDown);
         self.drive(now + GOODBYE_WITHIN, |driver| driver.farewell.is_none()).await;
         self.swarm.behaviour_mut().rpc.go_away();

@@ -21,12 +21,12 @@ use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::node::address::{InvalidAddress, ListenAddress};
 use crate::node::behaviour::NodeBehaviour;
 use crate::node::builder::NodeBuilder;
+use crate::node::connection_limits::{ConnectionLimits, Quiet};
 use crate::node::control::Control;
 use crate::node::discovered::Discovered;
 use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
-use crate::node::gate::{Gate, Quiet};
 use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
 use crate::node::interfaces::Interfaces;
@@ -59,13 +59,13 @@ impl Driver {
         control: &Control,
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Result<Self, StartError> {
-        let (announcer, given) = (control.announcer.clone(), control.given.clone());
+        let (announcer, address_book) = (control.announcer.clone(), control.address_book.clone());
         let kad_protocol = builder.checked_kad_protocol()?;
         let identity = builder.identity.clone().unwrap_or_else(Identity::generate);
         let local = identity.peer_id();
         let (rpc, core) = rpc(local, &builder)?;
         let networks = Networks::system();
-        let dials = Dials::new(networks.clone(), given.clone());
+        let dials = Dials::new(networks.clone(), address_book.clone());
         let scope = builder.reachability.scope(builder.bootstrap.iter().map(|(_, address)| address));
         let rendezvous = builder.rendezvous.iter().map(|name| &**name);
         let store = ProviderStore::new(local, rendezvous, scope, networks.clone());
@@ -105,7 +105,13 @@ impl Driver {
         let membership = discovery.service(says_leaving);
         rpc.serve_internal(membership.behind(private.clone()))?;
         let behaviour = NodeBehaviour::new(
-            Gate::new(builder.admission.clone(), given, dials.clone(), builder.max_connections, Quiet::of(&core)),
+            ConnectionLimits::new(
+                builder.admission.clone(),
+                address_book,
+                dials.clone(),
+                builder.max_connections,
+                Quiet::of(&core),
+            ),
             rpc,
             kademlia,
             identity.keypair(),

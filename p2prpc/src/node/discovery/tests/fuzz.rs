@@ -13,7 +13,7 @@ use crate::error::RpcError;
 use crate::node::discovery::address_filter::{MAX_ADDRESSES, Scope, filter, may_tell};
 use crate::node::discovery::key::topic;
 use crate::node::discovery::machine::Discovery;
-use crate::node::discovery::service::{Blob, Cursor, Description, Listed, Listing};
+use crate::node::discovery::protocol::{Blob, Cursor, Description, Listed, Listing};
 use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
 use crate::node::networks::{Networks, ip_of};
 use crate::service::Service;

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, RpcError};
 use crate::members::Member;
 use crate::node::discovery::address_filter::Scope;
 use crate::node::discovery::machine::Discovery;
-use crate::node::discovery::service::{Question, What};
+use crate::node::discovery::protocol::{Question, What};
 use crate::node::discovery::{Action, DialFailure, DiscoveryConfig, Input};
 use crate::node::networks::{Networks, ip_of};
 use crate::service::Service;
@@ -380,14 +380,14 @@ impl Net {
         });
         let lost = || RpcError::never_sent(ErrorKind::DeadlineExceeded, "");
         let wait = if target.is_some() { ANSWER } else { TIMEOUT };
-        let roster = target.map(|target| self.nodes[target].discovery.roster.clone());
+        let member_log = target.map(|target| self.nodes[target].discovery.member_log.clone());
         let input = match what {
             What::Describe => {
-                Input::Described { peer, answer: roster.map(|it| it.describe(&asker, &topics)).ok_or_else(lost) }
+                Input::Described { peer, answer: member_log.map(|it| it.describe(&asker, &topics)).ok_or_else(lost) }
             }
             What::List(since) => Input::Listed {
                 peer,
-                answer: roster.map(|it| it.list(&asker, &topics, since, self.now)).ok_or_else(lost),
+                answer: member_log.map(|it| it.list(&asker, &topics, since, self.now)).ok_or_else(lost),
             },
         };
         self.later(wait, node, Event::Input(input));

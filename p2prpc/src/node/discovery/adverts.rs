@@ -76,7 +76,7 @@ struct Watched {
 }
 
 #[derive(Debug)]
-pub(super) struct Providers {
+pub(super) struct Adverts {
     watched: Vec<Watched>,
     kad_peers: BTreeSet<PeerId>,
     serves: bool,
@@ -87,7 +87,7 @@ pub(super) struct Providers {
     eager: Eager,
 }
 
-impl Providers {
+impl Adverts {
     pub(super) fn new(topics: &[Topic], serves: bool, now: Instant) -> Self {
         let watched = topics.iter().map(|topic| Watched {
             key: record_key(topic),
@@ -95,7 +95,7 @@ impl Providers {
             lookup: Timer::at(now),
             advert: Timer::at(now),
         });
-        Providers {
+        Adverts {
             watched: watched.collect(),
             kad_peers: BTreeSet::new(),
             serves,
@@ -241,7 +241,7 @@ mod tests {
     use crate::node::discovery::key::topic;
 
     struct Dht {
-        providers: Providers,
+        adverts: Adverts,
         now: Instant,
         rng: SmallRng,
     }
@@ -249,23 +249,23 @@ mod tests {
     impl Dht {
         fn new(serves: bool) -> Self {
             let now = Instant::now();
-            let providers = Providers::new(&[topic("ours")], serves, now);
-            Dht { providers, now, rng: SmallRng::seed_from_u64(7) }
+            let adverts = Adverts::new(&[topic("ours")], serves, now);
+            Dht { adverts, now, rng: SmallRng::seed_from_u64(7) }
         }
 
         /// The seconds at which lookups and adverts begin, when each takes no time.
         fn run(&mut self, seconds: u64) -> (Vec<u64>, Vec<u64>) {
             let (mut lookups, mut adverts) = (Vec::new(), Vec::new());
             for tick in 0..seconds * 4 {
-                for query in self.providers.due(self.now) {
+                for query in self.adverts.due(self.now) {
                     match query {
                         Query::Get(key) => {
                             lookups.push(tick / 4);
-                            self.providers.lookup_done(&key, self.now, &mut self.rng);
+                            self.adverts.lookup_done(&key, self.now, &mut self.rng);
                         }
                         Query::Provide(key) => {
                             adverts.push(tick / 4);
-                            self.providers.provided(&key, true, self.now, &mut self.rng);
+                            self.adverts.provided(&key, true, self.now, &mut self.rng);
                         }
                     }
                 }
@@ -278,9 +278,9 @@ mod tests {
     #[test]
     fn begins_with_the_first_kad_peer() {
         let mut dht = Dht::new(true);
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         assert_eq!(dht.run(60), (vec![], vec![]));
-        dht.providers.peer_came(PeerId::random(), dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
         let (lookups, adverts) = dht.run(1);
         assert_eq!((lookups.len(), adverts.len()), (1, 1));
     }
@@ -288,67 +288,67 @@ mod tests {
     #[test]
     fn looks_often_while_alone_and_seldom_in_company() {
         let mut dht = Dht::new(true);
-        dht.providers.peer_came(PeerId::random(), dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
         let (alone, _) = dht.run(300);
         assert!(alone[..4].iter().all(|second| *second < 10), "{alone:?}");
         assert!((12..20).contains(&alone.len()), "{alone:?}");
-        dht.providers.set_alone(0, false, dht.now);
+        dht.adverts.set_alone(0, false, dht.now);
         let (in_company, _) = dht.run(600);
         assert!((9..=14).contains(&in_company.len()), "{in_company:?}");
-        dht.providers.set_alone(0, true, dht.now);
+        dht.adverts.set_alone(0, true, dht.now);
         assert!(dht.run(3).0.len() >= 2);
     }
 
     #[test]
     fn renews_its_record_every_five_minutes_and_when_addresses_change() {
         let mut dht = Dht::new(true);
-        dht.providers.peer_came(PeerId::random(), dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
         assert!(dht.run(60).1.is_empty(), "without an address there is nothing to advertise");
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         let (_, adverts) = dht.run(1300);
         assert!((5..=7).contains(&adverts.len()), "{adverts:?}");
         assert!(adverts.windows(2).all(|pair| pair[1] - pair[0] <= 300));
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         assert_eq!(dht.run(2).1.len(), 1);
     }
 
     #[test]
     fn who_serves_nothing_does_not_advertise() {
         let mut dht = Dht::new(false);
-        dht.providers.peer_came(PeerId::random(), dht.now);
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         let (lookups, adverts) = dht.run(100);
         assert!(!lookups.is_empty() && adverts.is_empty());
-        dht.providers.serves_now(dht.now);
+        dht.adverts.serves_now(dht.now);
         assert_eq!(dht.run(2).1.len(), 1);
     }
 
     #[test]
     fn a_failed_advert_is_repeated_soon() {
         let mut dht = Dht::new(true);
-        dht.providers.peer_came(PeerId::random(), dht.now);
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         dht.now += SETTLE;
-        assert!(dht.providers.due(dht.now).contains(&Query::Provide(record_key(&topic("ours")))));
-        dht.providers.provided(&record_key(&topic("ours")), false, dht.now, &mut dht.rng);
+        assert!(dht.adverts.due(dht.now).contains(&Query::Provide(record_key(&topic("ours")))));
+        dht.adverts.provided(&record_key(&topic("ours")), false, dht.now, &mut dht.rng);
         assert!(!dht.run(1).1.is_empty() || !dht.run(1).1.is_empty());
     }
 
     #[test]
     fn is_advertised_again_when_a_connection_is_settled_though_the_first_advert_hangs() {
         let mut dht = Dht::new(true);
-        dht.providers.addresses_changed(true, dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
         dht.now += SETTLE;
-        dht.providers.peer_came(PeerId::random(), dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
         let both = |due: &[Query]| due.len() == 2;
-        assert!(both(&dht.providers.due(dht.now)));
+        assert!(both(&dht.adverts.due(dht.now)));
         dht.now += SETTLED_AFTER;
-        assert!(both(&dht.providers.due(dht.now)), "what was asked first has no answer");
+        assert!(both(&dht.adverts.due(dht.now)), "what was asked first has no answer");
         let mut adverts = 0;
         for _ in 0..120 {
-            dht.providers.peer_came(PeerId::random(), dht.now);
+            dht.adverts.peer_came(PeerId::random(), dht.now);
             dht.now += Duration::from_millis(500);
-            adverts += dht.providers.due(dht.now).len();
+            adverts += dht.adverts.due(dht.now).len();
         }
         assert_eq!(adverts, 2, "for the next seven together, and none for the hundred after them");
     }
@@ -356,16 +356,16 @@ mod tests {
     #[test]
     fn a_change_of_the_network_asks_and_tells_anew() {
         let mut dht = Dht::new(true);
-        dht.providers.addresses_changed(true, dht.now);
-        dht.providers.peer_came(PeerId::random(), dht.now);
-        dht.providers.set_alone(0, false, dht.now);
+        dht.adverts.addresses_changed(true, dht.now);
+        dht.adverts.peer_came(PeerId::random(), dht.now);
+        dht.adverts.set_alone(0, false, dht.now);
         dht.run(60);
-        dht.providers.network_changed(dht.now);
-        assert_eq!(dht.providers.due(dht.now).len(), 2);
+        dht.adverts.network_changed(dht.now);
+        assert_eq!(dht.adverts.due(dht.now).len(), 2);
         let again: Vec<Query> = (0..12)
             .flat_map(|_| {
                 dht.now += Duration::from_millis(250);
-                dht.providers.due(dht.now)
+                dht.adverts.due(dht.now)
             })
             .collect();
         assert_eq!(again, [Query::Provide(record_key(&topic("ours")))]);

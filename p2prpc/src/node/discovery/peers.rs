@@ -9,7 +9,7 @@ use rand::Rng;
 use super::address_filter::{Scope, filter_proven};
 use super::diagnosing::Names;
 use super::identified::Heard;
-use super::service::Cursor;
+use super::protocol::Cursor;
 use crate::node::networks::{Networks, ip_of};
 
 /// Between two questions for members: doubling, and from the start again when there was news.
@@ -41,7 +41,7 @@ pub(super) struct Connected {
     pub(super) leaving: bool,
     /// It is silent: its connections are being closed, whether they know or not.
     pub(super) suspected: bool,
-    pub(super) describing: Describing,
+    pub(super) describing: Handshake,
     pub(super) failures: u32,
     /// Where we reached it, if we dialled it, and where it says that it listens.
     pub(super) addresses: Vec<Multiaddr>,
@@ -51,12 +51,12 @@ pub(super) struct Connected {
     pub(super) at: Option<Multiaddr>,
     dialled: Option<Multiaddr>,
     /// Present while it is a member.
-    pub(super) asking: Option<Asking>,
+    pub(super) asking: Option<Polling>,
 }
 
 /// How far we are with learning who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Describing {
+pub(super) enum Handshake {
     NotYet,
     At(Instant),
     UnderWay,
@@ -80,7 +80,7 @@ impl Connected {
             is_ours: false,
             leaving: false,
             suspected: false,
-            describing: Describing::NotYet,
+            describing: Handshake::NotYet,
             failures: 0,
             addresses: Vec::new(),
             remote: ip_of(remote),
@@ -116,9 +116,9 @@ impl Connected {
 
     /// True if it has to be asked now who it is; then that is under way.
     pub(super) fn starts_describing(&mut self, now: Instant) -> bool {
-        let due = matches!(self.describing, Describing::At(at) if at <= now) && self.supported && !self.leaving;
+        let due = matches!(self.describing, Handshake::At(at) if at <= now) && self.supported && !self.leaving;
         if due {
-            self.describing = Describing::UnderWay;
+            self.describing = Handshake::UnderWay;
         }
         due
     }
@@ -126,7 +126,7 @@ impl Connected {
 
 /// The questions to one member for others.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct Polling {
     cursor: Cursor,
     next: Instant,
     pause: Duration,
@@ -136,13 +136,13 @@ pub(super) struct Asking {
     pages: u32,
 }
 
-impl Asking {
+impl Polling {
     /// The first question is asked at once of one who is asked quickly, and within a few seconds of others, whose answers
     /// are likely the same.
     pub(super) fn new(quick: bool, now: Instant, rng: &mut impl Rng) -> Self {
         let wait = if quick { Duration::ZERO } else { LIST_EVERY.mul_f64(rng.random_range(0.2..1.0)) };
         let pause = if quick { QUICK_LIST } else { LIST_EVERY };
-        Asking { cursor: Cursor::default(), next: now + wait, pause, under_way: false, quick, pages: 0 }
+        Polling { cursor: Cursor::default(), next: now + wait, pause, under_way: false, quick, pages: 0 }
     }
 
     pub(super) fn is_quick(&self) -> bool {
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn asks_often_at_first_and_every_five_seconds_later() {
         let (mut now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(3));
-        let mut asking = Asking::new(true, now, &mut rng);
+        let mut asking = Polling::new(true, now, &mut rng);
         let mut times = Vec::new();
         let start = now;
         while now < start + Duration::from_secs(60) {
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn hears_a_long_answer_out_but_not_an_endless_one() {
         let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(3));
-        let mut asking = Asking::new(true, now, &mut rng);
+        let mut asking = Polling::new(true, now, &mut rng);
         let mut pages = 0;
         while asking.starts(now).is_some() {
             pages += 1;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::Input;
 use super::key::Topic;
-use super::roster::Roster;
+use super::member_log::MemberLog;
 use crate::call::Handle;
 use crate::call::{CallInfo, Context};
 use crate::codec::CodecId;
@@ -162,21 +162,21 @@ pub(in crate::node) trait Membership {
     async fn leaving(&self, cx: &Context);
 }
 
-struct Teller {
-    roster: Arc<Roster>,
+struct MembershipService {
+    member_log: Arc<MemberLog>,
     leaving: mpsc::Sender<PeerId>,
 }
 
-impl Membership for Teller {
+impl Membership for MembershipService {
     async fn describe(&self, cx: &Context, topics: Vec<Topic>) -> Description {
-        let description = self.roster.describe(&cx.peer(), &topics);
+        let description = self.member_log.describe(&cx.peer(), &topics);
         // As many as are told have room.
         let _ = cx.insert_reply_metadata(METHODS, methods_to_text(&description.methods));
         description
     }
 
     async fn list(&self, cx: &Context, topics: Vec<Topic>, since: Cursor) -> Listing {
-        self.roster.list(&cx.peer(), &topics, since, Instant::now())
+        self.member_log.list(&cx.peer(), &topics, since, Instant::now())
     }
 
     async fn leaving(&self, cx: &Context) {
@@ -186,8 +186,8 @@ impl Membership for Teller {
 }
 
 /// The service to be served. Peers that leave come out of the other end of `leaving`.
-pub(super) fn service(roster: Arc<Roster>, leaving: mpsc::Sender<PeerId>) -> Service {
-    MembershipServer::new(Teller { roster, leaving }).into()
+pub(super) fn service(member_log: Arc<MemberLog>, leaving: mpsc::Sender<PeerId>) -> Service {
+    MembershipServer::new(MembershipService { member_log, leaving }).into()
 }
 
 /// A call to a peer's membership service.

@@ -14,7 +14,7 @@ use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
 use super::flapping::Flapping;
 use super::key::Topic;
-use super::service::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
+use super::protocol::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
 use crate::service::{Fingerprint, Service};
 
 /// Members in one answer, and as many that are gone.
@@ -41,7 +41,7 @@ pub(in crate::node) type VisibleServices = Arc<dyn Fn(&PeerId) -> Vec<Service> +
 /// Shared between discovery, which keeps it true, and the internal service, which reads it out.
 ///
 /// Each change has a number, so that one who asks again is told only what is new.
-pub(super) struct Roster {
+pub(super) struct MemberLog {
     topics: Vec<Topic>,
     visible: VisibleServices,
     state: Mutex<State>,
@@ -94,10 +94,10 @@ struct Entry {
     listed: Option<Listed>,
 }
 
-impl Roster {
+impl MemberLog {
     pub(super) fn new(topics: Vec<Topic>, visible: VisibleServices, epoch: u64) -> Self {
         let answers = Mutex::new(Answers { all: None, askers: LruCache::new(MAX_ASKERS) });
-        Roster { topics, visible, state: Mutex::new(State { epoch, ..State::default() }), answers }
+        MemberLog { topics, visible, state: Mutex::new(State { epoch, ..State::default() }), answers }
     }
 
     pub(super) fn topics(&self) -> &[Topic] {
@@ -254,9 +254,9 @@ impl State {
     }
 }
 
-impl fmt::Debug for Roster {
+impl fmt::Debug for MemberLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roster").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("MemberLog").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -267,9 +267,9 @@ mod tests {
 
     const NEW: Cursor = Cursor { epoch: 0, version: 0 };
 
-    fn roster(topics: &[&str]) -> Roster {
+    fn log_of(topics: &[&str]) -> MemberLog {
         let visible: VisibleServices = Arc::new(|_| vec![Service::of_test("EchoService")]);
-        Roster::new(topics.iter().map(|name| topic(name)).collect(), visible, 77)
+        MemberLog::new(topics.iter().map(|name| topic(name)).collect(), visible, 77)
     }
 
     fn in_topics(names: &[&str]) -> Arc<[Topic]> {
@@ -286,66 +286,66 @@ mod tests {
 
     #[test]
     fn describes_what_is_shared_and_visible() {
-        let roster = roster(&["a", "b"]);
+        let log = log_of(&["a", "b"]);
         let asker = PeerId::random();
-        let description = roster.describe(&asker, &[topic("b"), topic("c")]);
+        let description = log.describe(&asker, &[topic("b"), topic("c")]);
         assert_eq!(description.shared, [topic("b")]);
         assert_eq!(description.services, ["EchoService"]);
-        let stranger = roster.describe(&asker, &[topic("c")]);
+        let stranger = log.describe(&asker, &[topic("c")]);
         assert!(stranger.shared.is_empty() && stranger.services.is_empty());
     }
 
     #[test]
     fn a_rule_that_panics_shows_nothing() {
         let visible: VisibleServices = Arc::new(|_| panic!("no"));
-        let roster = Roster::new(vec![topic("a")], visible, 1);
-        assert!(roster.describe(&PeerId::random(), &[topic("a")]).services.is_empty());
+        let log = MemberLog::new(vec![topic("a")], visible, 1);
+        assert!(log.describe(&PeerId::random(), &[topic("a")]).services.is_empty());
     }
 
     #[test]
     fn tells_only_what_is_new() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         let (asker, one, two) = (PeerId::random(), PeerId::random(), PeerId::random());
-        roster.connected(asker, in_topics(&["a"]), &somewhere(), Instant::now());
-        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
-        let first = roster.list(&asker, &[topic("a")], NEW, Instant::now());
+        log.connected(asker, in_topics(&["a"]), &somewhere(), Instant::now());
+        log.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
+        let first = log.list(&asker, &[topic("a")], NEW, Instant::now());
         assert_eq!(peers(&first), [one]);
-        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
-        let nothing = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
+        log.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
+        let nothing = log.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert!(nothing.members.is_empty() && nothing.cursor == first.cursor);
-        roster.connected(two, in_topics(&["a"]), &somewhere(), Instant::now());
-        roster.left(one, in_topics(&["a"]));
-        let news = roster.list(&asker, &[topic("a")], first.cursor, Instant::now());
+        log.connected(two, in_topics(&["a"]), &somewhere(), Instant::now());
+        log.left(one, in_topics(&["a"]));
+        let news = log.list(&asker, &[topic("a")], first.cursor, Instant::now());
         assert_eq!(peers(&news), [two]);
         assert_eq!(news.gone, [Blob(one.to_bytes())]);
         let to_a_newcomer =
-            roster.list(&PeerId::random(), &[topic("a")], Cursor { epoch: 5, version: 99 }, Instant::now());
+            log.list(&PeerId::random(), &[topic("a")], Cursor { epoch: 5, version: 99 }, Instant::now());
         assert!(to_a_newcomer.gone.is_empty());
         assert_eq!(to_a_newcomer.members.len(), 2);
     }
 
     #[test]
     fn lists_only_the_connected_of_a_topic_that_both_are_in() {
-        let roster = roster(&["a", "b"]);
+        let log = log_of(&["a", "b"]);
         let (one, two, three) = (PeerId::random(), PeerId::random(), PeerId::random());
-        roster.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
-        roster.connected(two, in_topics(&["a", "b"]), &somewhere(), Instant::now());
-        roster.connected(three, in_topics(&["b"]), &somewhere(), Instant::now());
-        roster.disconnected(&three);
+        log.connected(one, in_topics(&["a"]), &somewhere(), Instant::now());
+        log.connected(two, in_topics(&["a", "b"]), &somewhere(), Instant::now());
+        log.connected(three, in_topics(&["b"]), &somewhere(), Instant::now());
+        log.disconnected(&three);
         let asker = PeerId::random();
-        assert_eq!(peers(&roster.list(&asker, &[topic("b")], NEW, Instant::now())), [two]);
-        assert!(roster.list(&asker, &[topic("c")], NEW, Instant::now()).members.is_empty());
+        assert_eq!(peers(&log.list(&asker, &[topic("b")], NEW, Instant::now())), [two]);
+        assert!(log.list(&asker, &[topic("c")], NEW, Instant::now()).members.is_empty());
     }
 
     #[test]
     fn gives_many_in_pages() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         for _ in 0..600 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
+            log.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
         }
         let (mut cursor, mut pages, mut all) = (NEW, 0, 0);
         loop {
-            let page = roster.list(&PeerId::random(), &[topic("a")], cursor, Instant::now());
+            let page = log.list(&PeerId::random(), &[topic("a")], cursor, Instant::now());
             (pages, all, cursor) = (pages + 1, all + page.members.len(), page.cursor);
             if !page.more {
                 break;
@@ -356,17 +356,17 @@ mod tests {
 
     #[test]
     fn one_who_asks_for_everything_again_and_again_is_told_little() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         for _ in 0..600 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &vec![somewhere().remove(0); 8], Instant::now());
+            log.connected(PeerId::random(), in_topics(&["a"]), &vec![somewhere().remove(0); 8], Instant::now());
         }
         let (asker, other, mut now) = (PeerId::random(), PeerId::random(), Instant::now());
-        let ask = |asker: &PeerId, now| roster.list(asker, &[topic("a")], NEW, now);
+        let ask = |asker: &PeerId, now| log.list(asker, &[topic("a")], NEW, now);
         let full = ask(&asker, now);
         assert_eq!(full.members.len(), PAGE);
         let told = (0..10_000).filter(|_| !ask(&asker, now).members.is_empty()).count();
         assert!(told < 10, "{told}");
-        let nothing = roster.list(&asker, &[topic("a")], full.cursor, now);
+        let nothing = log.list(&asker, &[topic("a")], full.cursor, now);
         assert!(nothing.members.is_empty() && nothing.cursor == full.cursor && !nothing.more, "it may ask again");
         assert!(!ask(&other, now).members.is_empty());
         now += std::time::Duration::from_secs(60);
@@ -376,66 +376,66 @@ mod tests {
     /// A node that comes back every five seconds knows nothing each time.
     #[test]
     fn one_who_is_restarted_often_is_told_all_of_a_group_each_time() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         for _ in 0..50 {
-            roster.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
+            log.connected(PeerId::random(), in_topics(&["a"]), &somewhere(), Instant::now());
         }
         let (asker, start) = (PeerId::random(), Instant::now());
         for restart in 0..100 {
             let now = start + std::time::Duration::from_secs(5 * restart);
-            assert_eq!(roster.list(&asker, &[topic("a")], NEW, now).members.len(), 50, "{restart}");
+            assert_eq!(log.list(&asker, &[topic("a")], NEW, now).members.len(), 50, "{restart}");
         }
     }
 
     #[test]
     fn one_that_comes_and_goes_all_the_time_is_no_news_until_it_has_stayed() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         let (asker, restless, start) = (PeerId::random(), PeerId::random(), Instant::now());
         let (topics, at) = (in_topics(&["a"]), |seconds| start + std::time::Duration::from_secs(seconds));
-        roster.connected(PeerId::random(), topics.clone(), &somewhere(), start);
-        let mut cursor = roster.list(&asker, &topics, NEW, start).cursor;
+        log.connected(PeerId::random(), topics.clone(), &somewhere(), start);
+        let mut cursor = log.list(&asker, &topics, NEW, start).cursor;
         let mut told = 0;
         for restart in 0..40 {
-            roster.left(restless, topics.clone());
-            roster.connected(restless, topics.clone(), &somewhere(), at(5 * restart));
+            log.left(restless, topics.clone());
+            log.connected(restless, topics.clone(), &somewhere(), at(5 * restart));
             // Where it is may change meanwhile, which makes it no news either.
-            roster.connected(restless, topics.clone(), &[], at(5 * restart));
-            let news = roster.list(&asker, &topics, cursor, at(5 * restart));
+            log.connected(restless, topics.clone(), &[], at(5 * restart));
+            let news = log.list(&asker, &topics, cursor, at(5 * restart));
             told += peers(&news).len();
             cursor = news.cursor;
-            let first = roster.list(&PeerId::random(), &topics, NEW, at(5 * restart));
+            let first = log.list(&PeerId::random(), &topics, NEW, at(5 * restart));
             assert!(peers(&first).contains(&restless) && first.members.len() == 2, "a newcomer is told what is there");
         }
         assert_eq!(told, 2);
-        assert!(peers(&roster.list(&asker, &topics, cursor, at(195 + 299))).is_empty());
-        assert_eq!(peers(&roster.list(&asker, &topics, cursor, at(195 + 300))), [restless]);
-        roster.disconnected(&restless);
-        assert!(!peers(&roster.list(&asker, &topics, NEW, at(195 + 300))).contains(&restless));
+        assert!(peers(&log.list(&asker, &topics, cursor, at(195 + 299))).is_empty());
+        assert_eq!(peers(&log.list(&asker, &topics, cursor, at(195 + 300))), [restless]);
+        log.disconnected(&restless);
+        assert!(!peers(&log.list(&asker, &topics, NEW, at(195 + 300))).contains(&restless));
     }
 
     #[test]
     fn many_that_come_and_go_leave_room_for_those_that_stay() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         let (topics, now) = (in_topics(&["a"]), Instant::now());
         for peer in (0..1000).map(|_| PeerId::random()) {
             for _ in 0..3 {
-                roster.disconnected(&peer);
-                roster.connected(peer, topics.clone(), &somewhere(), now);
+                log.disconnected(&peer);
+                log.connected(peer, topics.clone(), &somewhere(), now);
             }
         }
         let steady = PeerId::random();
-        roster.connected(steady, topics.clone(), &somewhere(), now);
-        let first = roster.list(&PeerId::random(), &topics, NEW, now);
+        log.connected(steady, topics.clone(), &somewhere(), now);
+        let first = log.list(&PeerId::random(), &topics, NEW, now);
         assert!(peers(&first).contains(&steady) && first.members.len() == MAX_UNSTEADY + 1);
     }
 
     #[test]
     fn remembers_a_bounded_number_of_the_gone() {
-        let roster = roster(&["a"]);
+        let log = log_of(&["a"]);
         for _ in 0..2 * MAX_GONE {
-            roster.left(PeerId::random(), in_topics(&["a"]));
+            log.left(PeerId::random(), in_topics(&["a"]));
         }
-        let state = roster.state.lock();
+        let state = log.state.lock();
         assert_eq!((state.entries.len(), state.log.len(), state.gone.len()), (MAX_GONE, MAX_GONE, MAX_GONE));
     }
 }

@@ -8,7 +8,7 @@ use rand::seq::IteratorRandom;
 
 use super::Action;
 use super::address_filter::{Scope, Socket, filter};
-use super::dial_budget::Teller;
+use super::dial_budget::Source;
 use super::machine::Discovery;
 
 /// Of two peers that hear of each other at the same time one dials at once and the other waits so long.
@@ -37,18 +37,18 @@ impl Discovery {
         let unwatched =
             self.members.iter().filter(|(peer, _)| !self.connected.contains_key(peer) && !self.redials.contains(peer));
         if let Some((peer, member)) = unwatched.choose(&mut self.rng) {
-            self.hints.add(*peer, Teller::Memory, member.addresses.clone(), now, now);
+            self.candidates.add(*peer, Source::Memory, member.addresses.clone(), now, now);
         }
     }
 
     pub(super) fn dial_former(&mut self, now: Instant) {
-        let helpers = !self.providers.has_peers();
-        let Discovery { former, budget, actions, connected, .. } = self;
-        former.try_due(helpers, now, |peer, addresses| {
+        let helpers = !self.adverts.has_peers();
+        let Discovery { lost, budget, actions, connected, .. } = self;
+        lost.try_due(helpers, now, |peer, addresses| {
             if connected.contains_key(&peer) {
                 return false;
             }
-            let addresses = budget.admit(peer, Teller::Memory, addresses, now);
+            let addresses = budget.admit(peer, Source::Memory, addresses, now);
             let admitted = !addresses.is_empty();
             if admitted {
                 actions.push_back(Action::Dial { peer, addresses });
@@ -58,11 +58,11 @@ impl Discovery {
     }
 
     pub(super) fn dial_hints(&mut self, now: Instant) {
-        let Discovery { hints, budget, actions, .. } = self;
+        let Discovery { candidates, budget, actions, .. } = self;
         if budget.is_exhausted() {
             return;
         }
-        hints.try_due(now, |peer, teller, addresses| {
+        candidates.try_due(now, |peer, teller, addresses| {
             let addresses = budget.admit(peer, teller, addresses, now);
             let admitted = !addresses.is_empty();
             if admitted {
@@ -78,7 +78,7 @@ impl Discovery {
     }
 
     /// `teller` says that `peer` is there. True if that is news.
-    pub(super) fn hint(&mut self, peer: PeerId, teller: Teller, addresses: Vec<Multiaddr>, now: Instant) -> bool {
+    pub(super) fn hint(&mut self, peer: PeerId, teller: Source, addresses: Vec<Multiaddr>, now: Instant) -> bool {
         if peer == self.local || self.is_settled(&peer) {
             return false;
         }
@@ -86,7 +86,7 @@ impl Discovery {
             return false;
         }
         let due = if self.local < peer { now } else { now + AFTER_YOU };
-        self.hints.add(peer, teller, addresses, due, now)
+        self.candidates.add(peer, teller, addresses, due, now)
     }
 
     pub(super) fn provider(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
@@ -96,7 +96,7 @@ impl Discovery {
             self.filtered.add(peer, told);
         }
         if !addresses.is_empty() {
-            self.hint(peer, Teller::Kademlia, addresses, now);
+            self.hint(peer, Source::Kademlia, addresses, now);
         } else if peer != self.local
             && !self.connected.contains_key(&peer)
             && !self.members.contains_key(&peer)
@@ -118,7 +118,7 @@ impl Discovery {
 
     pub(super) fn addresses_wanted(&mut self, peer: PeerId) {
         let addresses = self.addresses_of(&peer);
-        if addresses.is_empty() && self.providers.has_peers() {
+        if addresses.is_empty() && self.adverts.has_peers() {
             self.search(peer, Search { a_call: true, a_hint: false });
         } else {
             self.actions.push_back(Action::AddressesFound { peer, addresses });
@@ -132,7 +132,7 @@ impl Discovery {
             self.actions.push_back(Action::AddressesFound { peer, addresses: addresses.clone() });
         }
         if search.a_hint {
-            self.hint(peer, Teller::Kademlia, addresses, now);
+            self.hint(peer, Source::Kademlia, addresses, now);
         }
     }
 
@@ -155,8 +155,8 @@ impl Discovery {
         if let Some(member) = self.members.get(peer) {
             addresses.extend_from_slice(&member.addresses);
         }
-        addresses.extend_from_slice(self.former.addresses(peer));
-        addresses.extend(self.hints.addresses(peer));
+        addresses.extend_from_slice(self.lost.addresses(peer));
+        addresses.extend(self.candidates.addresses(peer));
         let mut seen = BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
         addresses

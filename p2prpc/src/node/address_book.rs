@@ -8,25 +8,25 @@ use libp2p::{Multiaddr, PeerId};
 use parking_lot::RwLock;
 
 /// Addresses that are kept of one peer.
-const MAX_GIVEN: usize = 8;
+const MAX_ADDRESSES: usize = 8;
 
 /// The addresses of one peer, and when each was given.
-type Given = Vec<(Multiaddr, Instant)>;
+type OfPeer = Vec<(Multiaddr, Instant)>;
 
 /// Every dial to a peer tries these too. Clones share them, so that a call right after an address was given finds it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct GivenAddresses {
-    peers: Arc<RwLock<HashMap<PeerId, Given>>>,
+pub(super) struct AddressBook {
+    peers: Arc<RwLock<HashMap<PeerId, OfPeer>>>,
 }
 
-impl GivenAddresses {
+impl AddressBook {
     /// The oldest of too many is forgotten.
     pub(super) fn add(&self, peer: PeerId, address: Multiaddr) {
         let mut peers = self.peers.write();
         let given = peers.entry(peer).or_default();
         given.retain(|(known, _)| *known != address);
         given.push((address, Instant::now()));
-        if given.len() > MAX_GIVEN {
+        if given.len() > MAX_ADDRESSES {
             given.remove(0);
         }
     }
@@ -48,13 +48,13 @@ mod tests {
 
     #[test]
     fn keeps_the_latest_eight_of_a_peer() {
-        let given = GivenAddresses::default();
+        let book = AddressBook::default();
         let peer = PeerId::random();
         let address = |port: usize| format!("/ip4/127.0.0.1/tcp/{port}").parse::<Multiaddr>().unwrap();
         for port in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 3] {
-            given.add(peer, address(port));
+            book.add(peer, address(port));
         }
-        assert_eq!(given.of(&peer), [3, 10, 9, 8, 7, 6, 5, 4].map(address));
-        assert!(given.of(&PeerId::random()).is_empty());
+        assert_eq!(book.of(&peer), [3, 10, 9, 8, 7, 6, 5, 4].map(address));
+        assert!(book.of(&PeerId::random()).is_empty());
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Why {
 }
 
 #[derive(Debug)]
-struct Lost {
+struct Entry {
     why: Why,
     addresses: Vec<Multiaddr>,
     due: Instant,
@@ -44,18 +44,18 @@ struct Lost {
 }
 
 #[derive(Debug)]
-pub(super) struct Former {
-    table: LruCache<PeerId, Lost>,
+pub(super) struct Lost {
+    table: LruCache<PeerId, Entry>,
     /// Whose turn it is: the one that has waited longest.
     due: BTreeSet<(Instant, PeerId)>,
     helpers: usize,
     eager: Eager,
 }
 
-impl Former {
+impl Lost {
     pub(super) fn new() -> Self {
         let eager = Eager::default();
-        Former { table: LruCache::new_unbounded(), due: BTreeSet::new(), helpers: 0, eager }
+        Lost { table: LruCache::new_unbounded(), due: BTreeSet::new(), helpers: 0, eager }
     }
 
     /// It is looked for from now on.
@@ -76,10 +76,10 @@ impl Former {
         }
         self.helpers += usize::from(why == Why::Helper);
         self.due.insert((due, peer));
-        self.table.insert(peer, Lost { why, addresses, due, failures: 0 });
+        self.table.insert(peer, Entry { why, addresses, due, failures: 0 });
     }
 
-    fn remove_oldest(&mut self, is_one: impl Fn(&Lost) -> bool) {
+    fn remove_oldest(&mut self, is_one: impl Fn(&Entry) -> bool) {
         let oldest = self.table.iter().find(|(_, lost)| is_one(lost)).map(|(peer, _)| *peer);
         if let Some(oldest) = oldest {
             self.remove(&oldest);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     struct Search {
-        former: Former,
+        lost: Lost,
         start: Instant,
         now: Instant,
         rng: SmallRng,
@@ -172,12 +172,12 @@ mod tests {
     impl Search {
         fn new() -> Self {
             let now = Instant::now();
-            Search { former: Former::new(), start: now, now, rng: SmallRng::seed_from_u64(1) }
+            Search { lost: Lost::new(), start: now, now, rng: SmallRng::seed_from_u64(1) }
         }
 
         fn add(&mut self, why: Why) -> PeerId {
             let peer = PeerId::random();
-            self.former.add(peer, why, somewhere(), self.now, &mut self.rng);
+            self.lost.add(peer, why, somewhere(), self.now, &mut self.rng);
             peer
         }
 
@@ -188,13 +188,13 @@ mod tests {
             while self.now < end {
                 let at = self.now - self.start;
                 let mut dialled = Vec::new();
-                self.former.try_due(helpers, self.now, |peer, _| {
+                self.lost.try_due(helpers, self.now, |peer, _| {
                     dialled.push(peer);
                     true
                 });
                 for peer in dialled {
                     dials.push((at, peer));
-                    self.former.failed(&peer, alone, self.now, &mut self.rng);
+                    self.lost.failed(&peer, alone, self.now, &mut self.rng);
                 }
                 self.now += Duration::from_millis(250);
             }
@@ -220,7 +220,7 @@ mod tests {
         let mut search = Search::new();
         search.add(Why::Member);
         search.run(Duration::from_secs(600), false, false);
-        search.former.network_changed(search.now);
+        search.lost.network_changed(search.now);
         let changed = search.now - search.start;
         let dials = search.run(Duration::from_secs(120), false, false);
         assert_eq!(dials[0].0, changed);
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(dials[0].0, Duration::ZERO);
         assert!(dials.len() > 50);
         search.run(Duration::from_secs(60), false, false);
-        assert!(search.former.addresses(&peer).is_empty());
+        assert!(search.lost.addresses(&peer).is_empty());
     }
 
     #[test]
@@ -248,10 +248,10 @@ mod tests {
         let helper = search.add(Why::Helper);
         assert!(search.run(Duration::from_secs(60), false, true).is_empty());
         assert!(!search.run(Duration::from_secs(60), true, true).is_empty());
-        assert_eq!(search.former.helpers, 1);
-        search.former.add(helper, Why::Member, somewhere(), search.now, &mut search.rng);
-        search.former.add(helper, Why::Helper, somewhere(), search.now, &mut search.rng);
-        assert_eq!((search.former.helpers, search.former.table.len()), (0, 1), "a member is more than a helper");
+        assert_eq!(search.lost.helpers, 1);
+        search.lost.add(helper, Why::Member, somewhere(), search.now, &mut search.rng);
+        search.lost.add(helper, Why::Helper, somewhere(), search.now, &mut search.rng);
+        assert_eq!((search.lost.helpers, search.lost.table.len()), (0, 1), "a member is more than a helper");
     }
 
     #[test]
@@ -273,8 +273,8 @@ mod tests {
             search.add(Why::Member);
             search.add(Why::Helper);
         }
-        assert_eq!(search.former.table.len(), MAX_FORMER);
-        assert_eq!(search.former.due.len(), MAX_FORMER);
-        assert!(search.former.helpers <= MAX_HELPERS);
+        assert_eq!(search.lost.table.len(), MAX_FORMER);
+        assert_eq!(search.lost.due.len(), MAX_FORMER);
+        assert!(search.lost.helpers <= MAX_HELPERS);
     }
 }
