@@ -315,12 +315,13 @@ async fn members_that_vanish_make_nobody_dial_where_they_said_they_were() {
     assert!(all.is_ok(), "{} of {CROWD} are members in time", node.members().len());
     theirs.shutdown_background();
     drop(crowd);
-    let before = knocked();
+    let (before, begun) = (knocked(), Instant::now());
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let dialled = knocked() - before;
-    eprintln!("{dialled} dials in 1.5 s of {CROWD} members with {ADDRESSES} addresses each");
-    // Sixteen at once and one a second to each socket, and no more than four addresses each.
-    assert!(dialled <= ADDRESSES * 18, "{dialled} dials");
+    let (dialled, seconds) = (knocked() - before, begun.elapsed().as_secs_f64());
+    eprintln!("{dialled} dials in {seconds:.1} s of {CROWD} members with {ADDRESSES} addresses each");
+    // Sixteen at once and one a second to each socket; and what the crowd itself had begun, in queries of the DHT.
+    let most = ADDRESSES as f64 * (16.0 + seconds) + CROWD as f64;
+    assert!((dialled as f64) < most, "{dialled} dials, and {most:.0} may be");
     echoes(&node).await;
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use libp2p::PeerId;
@@ -17,13 +18,10 @@ use super::queue::{MAX_RESENDS, Queued, Waiting, lost_too_often, too_late};
 use super::session_config::{Counters, SessionConfig};
 use super::single::{Single, Substream};
 use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Request};
-use crate::clock::{later, now};
+use crate::clock::now;
 use crate::error::{ErrorKind, RpcError};
 use crate::service::{Fingerprint, PeerMethods};
 use crate::sync::Mutex;
-
-/// How often calls that wait for room are looked at, beside each time that room is made.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) struct PeerSession {
     me: Weak<PeerSession>,
@@ -315,15 +313,15 @@ impl PeerSession {
         self.flush();
     }
 
-    /// Send what waits, as far as there is a stream and room.
-    pub(super) fn flush(&self) {
-        self.flush_with(None);
+    /// Send what waits, as far as there is a stream and room. True if the rest waits for room among the bytes in flight to all peers.
+    pub(super) fn flush(&self) -> bool {
+        self.flush_with(None)
     }
 
     /// The same; the first call that takes a substream of its own can have this one.
-    fn flush_with(&self, mut substream: Option<Substream>) {
+    fn flush_with(&self, mut substream: Option<Substream>) -> bool {
         let (mut failed, mut singles) = (Vec::new(), Vec::new());
-        let mut open = false;
+        let (mut open, mut blocked) = (false, false);
         {
             let mut waiting = self.waiting.lock();
             let in_gorpc = self.dialect() == Some(Dialect::Gorpc);
@@ -345,6 +343,10 @@ impl PeerSession {
                         failed.extend(waiting.queue.pop_front().map(|call| (call.call, error)));
                     }
                     Err(Refused::NoRoomYet) => break,
+                    Err(Refused::NoRoomForAll) => {
+                        blocked = true;
+                        break;
+                    }
                     Err(Refused::Gone) => {
                         open = !std::mem::replace(&mut waiting.opening, true);
                         if open {
@@ -368,6 +370,7 @@ impl PeerSession {
         if open && let Some(me) = self.me.upgrade() {
             self.config.opener.open(me);
         }
+        blocked
     }
 
     /// A call that was to go out in gorpc can't any more: it waits for what the peer turns out to speak.
@@ -397,7 +400,8 @@ impl PeerSession {
             let watch = waiting.needs_timer();
             drop(waiting);
             self.keep_deadlines(watch);
-            return self.flush();
+            self.flush();
+            return;
         };
         drop(waiting);
         call.call.complete(Err(refused));
@@ -420,7 +424,6 @@ impl PeerSession {
                 std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.head.deadline <= now);
             waiting.queue = rest;
             let next = waiting.queue.iter().map(|call| call.head.deadline).min();
-            let next = next.map(|next| if waiting.opening { next } else { next.min(later(now, LOOK_AGAIN)) });
             waiting.timer = next.is_some();
             (late, next)
         };
@@ -429,13 +432,25 @@ impl PeerSession {
     }
 }
 
-/// Keeps the deadlines of the calls that wait.
+/// Keeps the deadlines of the calls that wait, and sends them when there is room among the bytes in flight to all peers.
 async fn watch(session: Weak<PeerSession>) {
     loop {
         let Some(session) = session.upgrade() else { return };
+        let room = session.flush().then(|| session.config.wait_for_room());
+        if room.is_some() {
+            session.flush();
+        }
         let Some(next) = session.expire(now()) else { return };
-        let _ = tokio::time::timeout_at(next.into(), session.changed.notified()).await;
-        session.flush();
+        let changed = session.changed.notified();
+        let woken = async {
+            match room {
+                None => changed.await,
+                Some((_waits, made)) => {
+                    futures::future::select(pin!(changed), pin!(made)).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(next.into(), woken).await;
     }
 }
 
@@ -461,7 +476,7 @@ impl Channel for PeerSession {
             match sent {
                 Some(Ok(())) => return,
                 Some(Err(Refused::Failed(error))) => return call.complete(Err(error)),
-                Some(Err(Refused::Gone | Refused::NoRoomYet)) | None => {}
+                Some(Err(Refused::Gone | Refused::NoRoomYet | Refused::NoRoomForAll)) | None => {}
             }
         }
         let (head, metadata, body) = (request.head, request.metadata.clone(), request.payload.to_encoded());

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 use libp2p::PeerId;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::session::PeerSession;
 use crate::limits::Limits;
@@ -33,6 +35,9 @@ pub(crate) struct SessionConfig {
     /// Calls of methods that differ are errors.
     pub(super) strict_methods: bool,
     pub(super) in_flight: CachePadded<Counters>,
+    /// So many wait until there is room among the bytes in flight to all peers.
+    waiting_for_room: AtomicUsize,
+    room: Notify,
     /// Bytes that have come of replies that aren't whole yet, from all peers.
     received_bytes: AtomicUsize,
     closed: AtomicBool,
@@ -46,6 +51,24 @@ pub(crate) struct Counters {
     pub(super) bytes: AtomicUsize,
     /// Own calls in flight; of a node those that wait too.
     pub(super) calls: AtomicUsize,
+    /// A call waits until there is room among the bytes in flight to this peer.
+    pub(super) wanted: AtomicBool,
+}
+
+impl Counters {
+    /// True if a call waits for room that there may be now.
+    pub(super) fn take_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) && self.wanted.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Somebody waits for room among the bytes in flight to all peers, and is woken when some end.
+pub(super) struct WaitsForRoom<'a>(&'a SessionConfig);
+
+impl Drop for WaitsForRoom<'_> {
+    fn drop(&mut self) {
+        self.0.waiting_for_room.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl SessionConfig {
@@ -57,6 +80,8 @@ impl SessionConfig {
             gorpc,
             strict_methods: false,
             in_flight: CachePadded::default(),
+            waiting_for_room: AtomicUsize::new(0),
+            room: Notify::new(),
             received_bytes: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             spawner: Spawner::here(),
@@ -72,6 +97,20 @@ impl SessionConfig {
     /// No call goes out from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether there is room is to be looked at again once this is held: what ends from then on wakes its [`Notified`].
+    pub(super) fn wait_for_room(&self) -> (WaitsForRoom<'_>, Notified<'_>) {
+        self.waiting_for_room.fetch_add(1, Ordering::SeqCst);
+        (WaitsForRoom(self), self.room.notified())
+    }
+
+    /// So many bytes of arguments are in flight no more.
+    pub(super) fn make_room(&self, bytes: usize) {
+        self.in_flight.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        if self.waiting_for_room.load(Ordering::SeqCst) > 0 {
+            self.room.notify_waiters();
+        }
     }
 
     /// So many bytes of a reply have come that isn't whole yet. False past the limit.

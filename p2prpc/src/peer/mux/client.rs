@@ -30,8 +30,10 @@ const MAX_QUEUED: usize = 32 << 20;
 pub(crate) enum Refused {
     /// It takes none any more.
     Gone,
-    /// The bytes in flight leave no room, or the other end hasn't said yet how much it takes.
+    /// The bytes in flight to this peer leave no room, or it hasn't said yet how much it takes.
     NoRoomYet,
+    /// The bytes in flight to all peers leave no room.
+    NoRoomForAll,
     /// The call can't be made.
     Failed(RpcError),
 }
@@ -60,8 +62,10 @@ pub(crate) struct Shared {
     pub(crate) lost: bool,
     /// No deadline of `calls` is earlier.
     pub(crate) next_deadline: Option<Instant>,
-    /// Some call waits for room.
+    /// Some call waits until the other end has said what it takes.
     pub(crate) wanted: bool,
+    /// Some call waits until less waits to be written.
+    pub(crate) was_full: bool,
     /// Calls that were given up while their reply was coming in.
     pub(crate) dropped: Vec<u64>,
 }
@@ -109,6 +113,7 @@ impl ClientStream {
                 lost: false,
                 next_deadline: None,
                 wanted: false,
+                was_full: false,
                 dropped: Vec::new(),
             }),
         }
@@ -287,8 +292,8 @@ impl Shared {
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::Overloaded, detail)));
         }
         // What was cancelled counts no more, and still waits to be written.
-        if self.out.queued_frames().len() >= MAX_QUEUED {
-            self.wanted = true;
+        if self.is_full() {
+            self.was_full = true;
             return Err(Refused::NoRoomYet);
         }
         if bytes > self.peer.message {
@@ -302,23 +307,36 @@ impl Shared {
             );
             return Err(Refused::Failed(RpcError::never_sent(ErrorKind::TooLarge, detail)));
         }
-        let in_flight = self.of_peer.bytes.load(Ordering::Relaxed);
-        let own =
-            in_flight == 0 || in_flight.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer);
-        let all = config.in_flight.bytes.load(Ordering::Relaxed);
-        if !own || (all > 0 && all.saturating_add(bytes) > config.limits.max_bytes) {
-            self.wanted = true;
-            return Err(Refused::NoRoomYet);
+        if !self.fits_peer(bytes, config) {
+            self.of_peer.wanted.store(true, Ordering::SeqCst);
+            // What ended just now didn't see that it is waited for.
+            if !self.fits_peer(bytes, config) {
+                return Err(Refused::NoRoomYet);
+            }
+        }
+        let all = config.in_flight.bytes.load(Ordering::SeqCst);
+        if all > 0 && all.saturating_add(bytes) > config.limits.max_bytes {
+            return Err(Refused::NoRoomForAll);
         }
         Ok(())
+    }
+
+    fn fits_peer(&self, bytes: usize, config: &SessionConfig) -> bool {
+        let in_flight = self.of_peer.bytes.load(Ordering::SeqCst);
+        in_flight == 0 || in_flight.saturating_add(bytes) <= self.peer.bytes.min(config.limits.max_bytes_per_peer)
+    }
+
+    /// Too much waits to be written for one more call.
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.queued_frames().len() >= MAX_QUEUED
     }
 
     /// Forget a call.
     pub(crate) fn take(&mut self, id: u64, config: &SessionConfig) -> Option<InFlight> {
         let call = self.calls.remove(id)?;
-        self.of_peer.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        self.of_peer.bytes.fetch_sub(call.bytes, Ordering::SeqCst);
         self.of_peer.calls.fetch_sub(1, Ordering::Relaxed);
-        config.in_flight.bytes.fetch_sub(call.bytes, Ordering::Relaxed);
+        config.make_room(call.bytes);
         config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         Some(call)
     }

@@ -216,7 +216,8 @@ impl Driver {
             for id in shared.dropped.drain(..) {
                 self.replies.forget(id);
             }
-            (std::mem::take(&mut shared.wanted), go_away.is_some(), shared.calls.len())
+            let wanted = std::mem::take(&mut shared.wanted) | shared.of_peer.take_wanted();
+            (wanted, go_away.is_some(), shared.calls.len())
         };
         if retire {
             self.session.retire(stream);
@@ -271,8 +272,11 @@ impl Driver {
             self.alarm.not_after(at.max(later(now, Duration::from_millis(1))));
         }
         let mut late = Vec::new();
+        let written;
         {
             let mut shared = stream.shared.lock();
+            written = shared.was_full && !shared.is_full();
+            shared.was_full &= !written;
             if shared.lost && !more {
                 return Some(End::Lost("it was closed".into()));
             }
@@ -325,15 +329,15 @@ impl Driver {
                 }
             }
         }
-        let flush = !late.is_empty();
-        self.gave_up |= flush;
-        if flush {
+        let timed_out = !late.is_empty();
+        self.gave_up |= timed_out;
+        if timed_out {
             stream.connection().note_unanswered(now);
         }
         for (slot, error) in late {
             slot.complete(Err(error));
         }
-        if flush {
+        if timed_out || written {
             self.session.flush();
         }
         None

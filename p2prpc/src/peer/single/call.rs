@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
@@ -16,9 +15,6 @@ use crate::codec::gorpc::Gorpc;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::peer::queue::{MAX_RESENDS, Queued, lost_too_often, too_late};
 use crate::peer::session::PeerSession;
-
-/// How often a call that waits for bytes in flight to end looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What has to be so however the task ends, aborted or by a panic too.
 struct Task {
@@ -116,21 +112,30 @@ impl InFlight {
     /// Waits until they fit. A call that is alone fits always.
     async fn reserve(session: &Arc<PeerSession>, bytes: usize) -> Self {
         let config = session.config();
+        let reserved = || {
+            let fits = |held: usize| {
+                (held == 0 || held.saturating_add(bytes) <= config.limits.max_bytes)
+                    .then_some(held.saturating_add(bytes))
+            };
+            let taken = config.in_flight.bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits);
+            taken.is_ok().then(|| InFlight { session: session.clone(), bytes })
+        };
+        if let Some(reserved) = reserved() {
+            return reserved;
+        }
         loop {
-            let before = config.in_flight.bytes.fetch_add(bytes, Ordering::Relaxed);
-            let reserved = InFlight { session: session.clone(), bytes };
-            if before == 0 || before.saturating_add(bytes) <= config.limits.max_bytes {
+            let (_waits, made) = config.wait_for_room();
+            if let Some(reserved) = reserved() {
                 return reserved;
             }
-            drop(reserved);
-            tokio::time::sleep(LOOK_AGAIN).await;
+            made.await;
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.session.config().in_flight.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.session.config().make_room(self.bytes);
     }
 }
 

@@ -62,13 +62,13 @@ async fn answer(mut peer: Peer, frames: usize) {
         .await;
 }
 
-#[test]
-fn each_call_ends_once_and_gives_its_place_back_under_any_schedule() {
+/// Bytes in flight to all peers: one call at a time, or any number.
+fn calls_end(max_bytes: usize) {
     const CALLERS: usize = 3;
     let runtime = without_time();
     let _inside = runtime.enter();
-    model(300, || {
-        let (session, mut asked) = session(Limits { max_calls_per_peer: 2, ..Limits::default() });
+    model(300, move || {
+        let (session, mut asked) = session(Limits { max_calls_per_peer: 2, max_bytes, ..Limits::default() });
         let callers: Vec<_> = (0..CALLERS)
             .map(|_| {
                 let session = session.clone();
@@ -101,4 +101,15 @@ fn each_call_ends_once_and_gives_its_place_back_under_any_schedule() {
         callers.into_iter().for_each(|caller| caller.join().unwrap());
         assert_eq!(session.config().in_use(), (0, 0), "places are given back");
     });
+}
+
+#[test]
+fn each_call_ends_once_and_gives_its_place_back_under_any_schedule() {
+    calls_end(1 << 20);
+}
+
+/// A call that waits for room is woken by the one that makes it, and by nothing else.
+#[test]
+fn calls_that_wait_for_room_are_sent_when_there_is_some_under_any_schedule() {
+    calls_end(1);
 }

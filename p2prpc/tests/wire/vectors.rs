@@ -16,7 +16,7 @@ struct Vector {
 }
 
 fn vectors(list: &str) -> Vec<Vector> {
-    let file: Value = serde_json::from_str(include_str!("fixtures/wire/vectors.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!("../fixtures/wire/vectors.json")).unwrap();
     let vectors: Vec<_> = file[list].as_array().unwrap().iter().map(vector).collect();
     assert!(vectors.len() > 40, "{list}");
     vectors
@@ -190,7 +190,7 @@ fn invalid_vectors_are_refused_for_the_right_reason() {
 #[test]
 fn the_specification_shows_the_vectors_as_they_are() {
     let vectors = vectors("valid");
-    let shown: Vec<_> = include_str!("../docs/wire.md")
+    let shown: Vec<_> = include_str!("../../docs/wire.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.strip_suffix("` |")?.split_once("` | `"))
         .collect();
@@ -204,7 +204,7 @@ fn the_specification_shows_the_vectors_as_they_are() {
 #[test]
 fn every_reason_to_refuse_has_a_vector() {
     let invalid = vectors("invalid");
-    let variants: Vec<_> = include_str!("../src/wire/error.rs")
+    let variants: Vec<_> = include_str!("../../src/wire/error.rs")
         .lines()
         .skip_while(|line| !line.starts_with("pub enum WireError"))
         .take_while(|line| *line != "}")

@@ -101,10 +101,10 @@ struct Fixtures {
 impl Fixtures {
     fn new(codec: CodecId) -> Self {
         let text = match codec {
-            CodecId::BINCODE => include_str!("fixtures/codec/bincode.txt"),
-            CodecId::MESSAGEPACK => include_str!("fixtures/codec/messagepack.txt"),
-            CodecId::POSTCARD => include_str!("fixtures/codec/postcard.txt"),
-            CodecId::JSON => include_str!("fixtures/codec/json.txt"),
+            CodecId::BINCODE => include_str!("../fixtures/codec/bincode.txt"),
+            CodecId::MESSAGEPACK => include_str!("../fixtures/codec/messagepack.txt"),
+            CodecId::POSTCARD => include_str!("../fixtures/codec/postcard.txt"),
+            CodecId::JSON => include_str!("../fixtures/codec/json.txt"),
             other => panic!("no fixtures for {other}"),
         };
         let mut lines = BTreeMap::new();

@@ -85,7 +85,7 @@ fn the_sender_refuses_a_method_the_receiver_would_refuse() {
 #[test]
 fn a_method_name_may_have_every_character_that_the_specification_allows() {
     let point = |text: &str| u32::from_str_radix(text.strip_prefix("U+").unwrap(), 16).unwrap();
-    let refused: Vec<_> = include_str!("../docs/wire.md")
+    let refused: Vec<_> = include_str!("../../docs/wire.md")
         .lines()
         .filter(|line| line.starts_with("| U+"))
         .flat_map(|line| line.split('|').nth(1).unwrap().split(", "))

@@ -1,0 +1,4 @@
+//! `docs/wire.md`, held against the code: its rules and its vectors.
+
+mod rules;
+mod vectors;

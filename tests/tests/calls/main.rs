@@ -1,0 +1,15 @@
+//! Calls between peers: what they give, when they end, and what they leave.
+
+mod cancel;
+mod connections;
+mod deadline;
+mod endings;
+mod errors;
+mod grace;
+mod idle;
+mod limits;
+mod local;
+mod multicall;
+mod runtimes;
+mod self_calls;
+mod unary;
