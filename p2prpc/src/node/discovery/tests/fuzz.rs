@@ -148,12 +148,12 @@ impl Scene {
                 self.now += Duration::from_millis((*millis).into());
                 Input::Tick
             }
-            Event::Connected { peer: of, place, outbound } => Input::Connected {
-                peer: peer(*of),
-                address: place.address()?,
-                outbound: *outbound,
-                first: self.connected.insert(peer(*of)),
-            },
+            Event::Connected { peer: of, place, outbound } => {
+                let address = place.address()?;
+                // What was dialled is an address.
+                let outbound = *outbound && Scope::of(&address).is_some();
+                Input::Connected { peer: peer(*of), address, outbound, first: self.connected.insert(peer(*of)) }
+            }
             Event::Disconnected(of) => {
                 self.connected.remove(&peer(*of)).then_some(Input::Disconnected { peer: peer(*of) })?
             }
