@@ -61,7 +61,7 @@ impl PeerSession {
         self.peer
     }
 
-    pub(super) fn config(&self) -> &SessionConfig {
+    pub(super) fn config(&self) -> &Arc<SessionConfig> {
         &self.config
     }
 
@@ -313,13 +313,21 @@ impl PeerSession {
         self.flush();
     }
 
-    /// Send what waits, as far as there is a stream and room. True if the rest waits for room among the bytes in flight to all peers.
-    pub(super) fn flush(&self) -> bool {
-        self.flush_with(None)
+    /// Send what waits, as far as there is a stream and room.
+    pub(super) fn flush(&self) {
+        self.flush_with(None);
     }
 
     /// The same; the first call that takes a substream of its own can have this one.
-    fn flush_with(&self, mut substream: Option<Substream>) -> bool {
+    fn flush_with(&self, substream: Option<Substream>) {
+        if self.send_waiting(substream) {
+            // Who watches has to wait for room from now on.
+            self.changed.notify_one();
+        }
+    }
+
+    /// True if the rest waits for room among the bytes in flight to all peers.
+    fn send_waiting(&self, mut substream: Option<Substream>) -> bool {
         let (mut failed, mut singles) = (Vec::new(), Vec::new());
         let (mut open, mut blocked) = (false, false);
         {
@@ -436,9 +444,9 @@ impl PeerSession {
 async fn watch(session: Weak<PeerSession>) {
     loop {
         let Some(session) = session.upgrade() else { return };
-        let room = session.flush().then(|| session.config.wait_for_room());
+        let room = session.send_waiting(None).then(|| session.config.wait_for_room());
         if room.is_some() {
-            session.flush();
+            session.send_waiting(None);
         }
         let Some(next) = session.expire(now()) else { return };
         let changed = session.changed.notified();

@@ -62,16 +62,18 @@ async fn answer(mut peer: Peer, frames: usize) {
         .await;
 }
 
-/// Bytes in flight to all peers: one call at a time, or any number.
-fn calls_end(max_bytes: usize) {
+/// Callers of so many peers, and what may be in flight to each and to all.
+fn calls_end(peers: usize, limits: Limits) {
     const CALLERS: usize = 3;
     let runtime = without_time();
     let _inside = runtime.enter();
     model(300, move || {
-        let (session, mut asked) = session(Limits { max_calls_per_peer: 2, max_bytes, ..Limits::default() });
+        let (first, mut asked) = session(Limits { max_calls_per_peer: 2, ..limits.clone() });
+        let shared = || PeerSession::new(PeerId::random(), first.config().clone());
+        let sessions: Vec<_> = std::iter::once(first.clone()).chain((1..peers).map(|_| shared())).collect();
         let callers: Vec<_> = (0..CALLERS)
-            .map(|_| {
-                let session = session.clone();
+            .map(|n| {
+                let session = sessions[n % peers].clone();
                 thread::spawn(move || {
                     let calling = Calling::over(session, mpsc::unbounded_channel().1);
                     for _ in 0..2 {
@@ -89,27 +91,35 @@ fn calls_end(max_bytes: usize) {
         // It goes on until the last caller has its answer, and ends with the schedule.
         shuttle::future::spawn(async move {
             while let Some(asking) = asked.recv().await {
-                let (ours, theirs) = tokio::io::duplex(4096);
-                let stream = asking.attach(&Connection::of_test(1), ours.compat());
-                drop(asking);
-                answer(Peer::new(theirs), thread_rng().gen_range(0..8)).await;
-                if thread_rng().gen_bool(0.5) {
-                    stream.iter().for_each(|stream| stream.lose());
-                }
+                shuttle::future::spawn(async move {
+                    let (ours, theirs) = tokio::io::duplex(4096);
+                    let stream = asking.attach(&Connection::of_test(1), ours.compat());
+                    drop(asking);
+                    answer(Peer::new(theirs), thread_rng().gen_range(0..8)).await;
+                    if thread_rng().gen_bool(0.5) {
+                        stream.iter().for_each(|stream| stream.lose());
+                    }
+                });
             }
         });
         callers.into_iter().for_each(|caller| caller.join().unwrap());
-        assert_eq!(session.config().in_use(), (0, 0), "places are given back");
+        assert_eq!(first.config().in_use(), (0, 0), "places are given back");
     });
 }
 
 #[test]
 fn each_call_ends_once_and_gives_its_place_back_under_any_schedule() {
-    calls_end(1 << 20);
+    calls_end(1, Limits::default());
 }
 
 /// A call that waits for room is woken by the one that makes it, and by nothing else.
 #[test]
 fn calls_that_wait_for_room_are_sent_when_there_is_some_under_any_schedule() {
-    calls_end(1);
+    calls_end(1, Limits { max_bytes: 1, ..Limits::default() });
+}
+
+/// One that has waited for room to its own peer, and finds that others have taken the rest meanwhile.
+#[test]
+fn calls_that_wait_for_room_of_both_kinds_are_sent_under_any_schedule() {
+    calls_end(2, Limits { max_bytes: 1, max_bytes_per_peer: 1, ..Limits::default() });
 }
