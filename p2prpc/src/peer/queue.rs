@@ -63,6 +63,11 @@ impl Queued {
     pub(super) fn request(&self) -> Request<'_> {
         Request { head: self.head, metadata: &self.metadata, payload: Payload::Encoded(&self.body) }
     }
+
+    /// Of its arguments, as they go out natively.
+    pub(super) fn bytes(&self) -> usize {
+        Payload::Encoded(&self.body).natively().map_or(0, <[u8]>::len)
+    }
 }
 
 pub(super) fn too_late() -> RpcError {

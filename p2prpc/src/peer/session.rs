@@ -326,16 +326,21 @@ impl PeerSession {
         }
     }
 
-    /// True if the rest waits for room among the bytes in flight to all peers.
+    /// True if some of the rest wait for room among the bytes in flight to all peers.
     fn send_waiting(&self, mut substream: Option<Substream>) -> bool {
         let (mut failed, mut singles) = (Vec::new(), Vec::new());
         let (mut open, mut blocked) = (false, false);
         {
             let mut waiting = self.waiting.lock();
             let in_gorpc = self.dialect() == Some(Dialect::Gorpc);
-            while let Some(next) = waiting.queue.front() {
-                if in_gorpc {
-                    singles.extend(waiting.queue.pop_front());
+            if in_gorpc {
+                singles.extend(waiting.queue.drain(..));
+            }
+            // Where a large one has no room a smaller one behind it may have some.
+            let (mut at, mut too_large) = (0, usize::MAX);
+            while let Some(next) = waiting.queue.get(at) {
+                if next.bytes() >= too_large {
+                    at += 1;
                     continue;
                 }
                 let sent = match &*self.current.load() {
@@ -344,16 +349,15 @@ impl PeerSession {
                 };
                 match sent {
                     Ok(()) => {
-                        waiting.queue.pop_front();
+                        waiting.queue.remove(at);
                         self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
                     }
                     Err(Refused::Failed(error)) => {
-                        failed.extend(waiting.queue.pop_front().map(|call| (call.call, error)));
+                        failed.extend(waiting.queue.remove(at).map(|call| (call.call, error)));
                     }
-                    Err(Refused::NoRoomYet) => break,
-                    Err(Refused::NoRoomForAll) => {
-                        blocked = true;
-                        break;
+                    Err(refused @ (Refused::NoRoomYet | Refused::NoRoomForAll)) => {
+                        blocked |= matches!(refused, Refused::NoRoomForAll);
+                        too_large = next.bytes();
                     }
                     Err(Refused::Gone) => {
                         open = !std::mem::replace(&mut waiting.opening, true);

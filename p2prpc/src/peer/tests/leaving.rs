@@ -87,6 +87,35 @@ async fn bytes_under_way_on_the_stream_that_was_left_count_for_the_peer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_calls_pass_large_ones_that_wait_for_room_wherever_they_wait() {
+    static BODY: [u8; 50_000] = [1; 50_000];
+    for limits in [
+        Limits { max_bytes_per_peer: 64 * 1024, ..Limits::default() },
+        Limits { max_bytes: 64 * 1024, ..Limits::default() },
+    ] {
+        let mut calling = Calling::new(limits);
+        // All of them are there before the stream.
+        let _first = calling.call(&BODY, LONG);
+        let large = calling.call(&BODY, LONG);
+        let small = calling.call(b"x", LONG);
+        let (mut peer, _) = calling.accept(PIPE).await;
+        peer.hello().await;
+        let mut requests = 0;
+        while requests < 2 {
+            let got = peer.answer().await;
+            requests += u32::from(matches!(got, Some(Got::Request { .. })));
+            assert!(got.is_some(), "the small one waits");
+        }
+        peer.respond(2, b"y").await;
+        assert_eq!(small.reply().await, b"y");
+        peer.respond(1, b"z").await;
+        while !matches!(peer.answer().await, Some(Got::Request { id: 3, .. })) {}
+        peer.respond(3, b"w").await;
+        assert_eq!(large.reply().await, b"w");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_after_a_silence_and_one_that_is_not_answered_ask_for_a_sign_of_life() {
     let mut calling = Calling::new(Limits::default());
     let call = calling.call(b"x", Duration::from_secs(2));
