@@ -7,8 +7,7 @@ use libp2p::PeerId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::Format;
-use crate::codec::{self, CodecError};
+use crate::codec::{self, CodecError, Format};
 use crate::printable::{cut, printable};
 
 /// Whether the handler can have run when a call ends in an error.

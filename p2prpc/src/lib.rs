@@ -82,11 +82,16 @@ mod clock;
 #[cfg(feature = "serde")]
 mod durations;
 mod error;
+mod fingerprint;
 #[cfg(feature = "gorpc")]
 pub mod gorpc;
 mod limits;
 mod members;
+#[cfg(feature = "node")]
+mod membership;
 mod metadata;
+#[cfg(feature = "node")]
+mod networks;
 mod peer;
 pub use client::many as multicall;
 #[cfg(feature = "node")]
@@ -116,14 +121,15 @@ pub use codec::CodecId;
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
 pub use limits::Limits;
 pub use members::{Member, Snapshot};
+#[cfg(feature = "node")]
+pub use membership::{Acquaintance, Diagnosis, Reached, Relation, rendezvous_key};
 pub use metadata::{InvalidMetadata, Metadata};
 #[cfg(feature = "serde")]
 pub use node::NodeConfig;
 #[cfg(feature = "node")]
 pub use node::{
-    Acquaintance, ConnectError, ConnectionInfo, Diagnosis, Direction, Events, Identity, IdentityError, IntoAddress,
-    InvalidAddress, InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, Reached, Relation, StartError,
-    Transport, rendezvous_key,
+    ConnectError, ConnectionInfo, Direction, Events, Identity, IdentityError, IntoAddress, InvalidAddress,
+    InvalidIdentity, Node, NodeBuilder, NodeEvent, Reachability, StartError, Transport,
 };
 #[cfg(feature = "pnet")]
 pub use node::{PreSharedKey, PreSharedKeyError};
@@ -146,9 +152,10 @@ pub mod prelude {
 pub mod __private {
     pub use crate::client::{AtAPeer, Client};
     pub use crate::error::{OwnError, Wraps};
+    pub use crate::fingerprint::fnv1a;
     pub use crate::service::{
-        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, fnv1a,
-        is_large, method, run, run_fallible,
+        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, is_large,
+        method, run, run_fallible,
     };
     pub use serde;
 

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::fingerprint::Fingerprint;
 use libp2p::PeerId;
 use tokio::sync::watch;
-
-use crate::service::Fingerprint;
 
 /// A peer of a rendezvous.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The page on the architecture speaks of what is there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn page() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).expect("the page")
@@ -27,4 +27,63 @@ fn each_directory_has_a_row() {
             assert!(page.contains(&room), "{room} has no row");
         }
     }
+}
+
+/// The rows of the table of modules, from the top, each with its modules.
+fn rows(page: &str) -> Vec<Vec<&str>> {
+    let table = page.lines().skip_while(|line| !line.starts_with("| modules of")).skip(2);
+    let rows = table.map_while(|line| line.strip_prefix("| ")?.split_once(" | "));
+    rows.map(|(modules, _)| modules.split(", ").map(|name| name.trim_matches('`')).collect()).collect()
+}
+
+/// The code of a file without its comments and its tests.
+fn code_of(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).expect("a source");
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        let is_test =
+            path.file_stem().is_some_and(|stem| ["tests", "fuzz", "fuzzing"].iter().any(|test| stem == *test));
+        if is_test {
+            continue;
+        } else if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn imports_point_down_the_table() {
+    let (src, page) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), page());
+    let rows = rows(&page);
+    let row_of = |module: &str| rows.iter().position(|modules| modules.contains(&module));
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let (mut seen, mut upward) = (0, Vec::new());
+    for file in files {
+        let path = file.strip_prefix(&src).expect("within src");
+        let module = path.iter().next().and_then(|first| Path::new(first).file_stem()?.to_str()).expect("a name");
+        if ["lib", "docs"].contains(&module) {
+            continue;
+        }
+        let row = row_of(module).unwrap_or_else(|| panic!("`{module}` has no row"));
+        for import in code_of(&file).split("crate::").skip(1) {
+            let end = import.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(import.len());
+            // What begins otherwise is a macro's or what lib.rs has of one of the modules.
+            if let Some(to) = row_of(&import[..end]) {
+                seen += 1;
+                if to < row {
+                    upward.push(format!("{} uses `{}`", path.display(), &import[..end]));
+                }
+            }
+        }
+    }
+    assert!(seen > 300, "only {seen} imports");
+    assert!(upward.is_empty(), "{upward:#?}");
 }

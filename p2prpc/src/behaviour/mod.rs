@@ -62,8 +62,8 @@ use crate::limits::Limits;
 use crate::service::Service;
 use crate::wire::PROTOCOL_SUFFIX;
 
-use crate::server::Layers;
 pub use crate::server::ServeError;
+use crate::service::Layers;
 pub(crate) use core::Core;
 pub(crate) use directory::{Directory, Resolver};
 pub use handler::{FromHandler, Handler, ToHandler};

@@ -8,8 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use libp2p::PeerId;
 
-use super::{Answer, Formats, MethodNames, PendingCall, UnreadReplies};
-use crate::codec::CodecId;
+use super::{Answer, Formats, PendingCall, UnreadReplies};
+use crate::codec::{CodecId, MethodNames};
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
 

@@ -1,5 +1,7 @@
 //! The way from a client into the network, whoever drives it.
 
+#[cfg(feature = "node")]
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,8 +31,9 @@ struct Shared {
     /// No other handle of this process has it, now or later.
     number: u64,
     network: OnceLock<Weak<dyn Network>>,
+    /// What the node keeps with its handles.
     #[cfg(feature = "node")]
-    control: OnceLock<crate::node::WeakControl>,
+    of_node: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// The way that was last found on this thread.
@@ -56,7 +59,7 @@ impl Handle {
             number,
             network: OnceLock::new(),
             #[cfg(feature = "node")]
-            control: OnceLock::new(),
+            of_node: OnceLock::new(),
         };
         Handle { shared: Arc::new(shared), deadline: None }
     }
@@ -66,15 +69,16 @@ impl Handle {
         let _ = self.shared.network.set(network);
     }
 
-    /// Say of which node this handle is.
+    /// Keep this for the node. Only the first is kept.
     #[cfg(feature = "node")]
-    pub(crate) fn set_control(&self, control: crate::node::WeakControl) {
-        let _ = self.shared.control.set(control);
+    pub(crate) fn keep(&self, of_node: impl Any + Send + Sync) {
+        let _ = self.shared.of_node.set(Box::new(of_node));
     }
 
+    /// What was kept, if it is of this type.
     #[cfg(feature = "node")]
-    pub(crate) fn control(&self) -> Option<&crate::node::WeakControl> {
-        self.shared.control.get()
+    pub(crate) fn kept<T: Any>(&self) -> Option<&T> {
+        self.shared.of_node.get()?.downcast_ref()
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Instant) -> Self {

@@ -9,7 +9,7 @@ mod pending;
 pub(crate) use channel::{CallHead, Channel, Encoded, Found, Payload, Request, Route, Ticket, not_named};
 pub(crate) use context::ReplyMetadata;
 pub use context::{CallInfo, Context, Dialect};
-pub(crate) use format::{Format, Formats, MethodNames};
+pub(crate) use format::Formats;
 pub use handle::Handle;
 pub(crate) use handle::{CallDefaults, DEFAULT_TIMEOUT, Network};
 pub(crate) use pending::{Answer, PendingCall, Place, RawReply, RawResult, UnreadReplies, resend_delay};

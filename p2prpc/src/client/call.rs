@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::CallOptions;
 use crate::call::{
-    Answer, CallHead, Channel, Encoded, Format, Formats, Found, MethodNames, Network, Payload, RawReply, RawResult,
-    Request, Route, Ticket, UnreadReplies, not_named, resend_delay,
+    Answer, CallHead, Channel, Encoded, Formats, Found, Network, Payload, RawReply, RawResult, Request, Route, Ticket,
+    UnreadReplies, not_named, resend_delay,
 };
 use crate::clock::{self, Timer};
-use crate::codec::{CodecError, CodecId};
+use crate::codec::{CodecError, CodecId, Format, MethodNames};
 use crate::error::sealed::FromReply;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::MESSAGE_LIMIT;

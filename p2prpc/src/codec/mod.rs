@@ -65,6 +65,7 @@ mod bounded;
 #[cfg(any(feature = "bincode", feature = "messagepack", feature = "postcard", feature = "json", feature = "gorpc"))]
 mod budget;
 mod error;
+mod format;
 #[cfg(test)]
 mod fuzz;
 #[cfg(feature = "gorpc")]
@@ -86,6 +87,7 @@ mod postcard;
 #[cfg(feature = "bincode")]
 use self::bincode::Bincode;
 pub use self::error::CodecError;
+pub(crate) use self::format::{Format, MethodNames};
 pub use self::id::CodecId;
 #[cfg(feature = "json")]
 use self::json::Json;

@@ -4,13 +4,13 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{identify, memory_connection_limits};
 
-use super::connection_limits::ConnectionLimits;
-use super::discovery::Scope;
-use super::identify::Identify;
-use super::kademlia::Kademlia;
+use super::dht::kademlia::Kademlia;
+use super::net::connection_limits::ConnectionLimits;
+use super::net::identify::Identify;
 #[cfg(feature = "mdns")]
-use super::mdns::Nearby;
+use super::net::mdns::Nearby;
 use crate::behaviour::Behaviour;
+use crate::membership::Scope;
 
 /// No new connections once this part of the machine's memory is taken by this process.
 const MAX_MEMORY: f64 = 0.85;

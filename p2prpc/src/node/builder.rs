@@ -11,20 +11,20 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 
 use super::Node;
-use super::address::{IntoAddress, InvalidAddress, ListenAddress, check_dialable};
-use super::admission::{Admission, Direction};
 use super::error::StartError;
 use super::identity::Identity;
+use super::net::address::{IntoAddress, InvalidAddress, ListenAddress, check_dialable};
+use super::net::admission::{Admission, Direction};
 #[cfg(feature = "pnet")]
-use super::private_network::PreSharedKey;
-use super::reachability::Reachability;
-use super::resolver::name_in;
+use super::net::private_network::PreSharedKey;
+use super::net::reachability::Reachability;
+use super::net::resolver::name_in;
 use crate::behaviour::InvalidProtocol;
 use crate::call::CallInfo;
 use crate::call::Handle;
 use crate::codec::CodecId;
 use crate::limits::Limits;
-use crate::server::Layers;
+use crate::service::Layers;
 use crate::service::Service;
 
 const DEFAULT_PROTOCOL: &str = "/p2prpc";

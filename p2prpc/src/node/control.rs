@@ -6,10 +6,10 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::CONNECT_WITHIN;
-use super::address::{self, IntoAddress, InvalidAddress};
-use super::address_book::AddressBook;
 use super::error::ConnectError;
 use super::event::{Announcer, Events};
+use super::net::address::{self, IntoAddress, InvalidAddress};
+use super::net::address_book::AddressBook;
 use super::swarm::Command;
 use crate::call::Handle;
 use crate::clock;
@@ -24,7 +24,7 @@ pub(super) struct Control {
 }
 
 /// The same, and keeps nothing open.
-pub(crate) struct WeakControl {
+pub(super) struct WeakControl {
     announcer: Weak<Announcer>,
     address_book: AddressBook,
     commands: mpsc::WeakUnboundedSender<Command>,
@@ -113,6 +113,6 @@ impl Handle {
         self.network()?;
         let none = || RpcError::never_sent(ErrorKind::NotSupported, "this is the handle of a Behaviour, not of a node");
         let ended = || RpcError::never_sent(ErrorKind::Closed, "it was shut down or dropped");
-        self.control().ok_or_else(none)?.upgrade().ok_or_else(ended)
+        self.kept::<WeakControl>().ok_or_else(none)?.upgrade().ok_or_else(ended)
     }
 }

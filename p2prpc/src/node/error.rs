@@ -4,8 +4,8 @@ use std::io;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::address::InvalidAddress;
 use super::identity::IdentityError;
+use super::net::address::InvalidAddress;
 use crate::behaviour::InvalidProtocol;
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};

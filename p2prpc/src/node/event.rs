@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::diagnosis::Relation;
+use crate::membership::Relation;
 
 /// Events that a receiver may be behind before it misses some.
 const BACKLOG: usize = 1024;

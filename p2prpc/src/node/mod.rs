@@ -1,43 +1,18 @@
-//! A node, with everything it needs to be found and to be called: transports, identity, discovery.
+//! A node, with everything it needs to be found and to be called: transports, identity, membership.
 
-mod address;
-mod address_book;
-mod admission;
 mod behaviour;
 mod builder;
-mod closed_port;
 #[cfg(feature = "serde")]
 mod config;
-mod connection_limits;
-mod connections;
 mod control;
-mod diagnosis;
-mod dial;
+mod dht;
 mod discovered;
-mod discovery;
 mod error;
 mod event;
-mod first_bytes;
-mod handshakes;
-mod identify;
 mod identity;
-mod interfaces;
-mod kademlia;
-mod listen;
-#[cfg(feature = "mdns")]
-mod mdns;
-mod named;
-mod networks;
+mod net;
 mod peer_cache;
-#[cfg(feature = "pnet")]
-mod private_network;
-#[cfg(feature = "pnet")]
-mod private_stream;
-mod reachability;
-mod resolver;
-mod staggered;
 mod swarm;
-mod transport;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -55,29 +30,27 @@ use crate::call::Handle;
 use crate::clock;
 use crate::error::{ErrorKind, RpcError};
 use crate::members::Snapshot;
+use crate::membership::Diagnosis;
 use crate::server::ServeError;
 use crate::service::Service;
 
-pub use address::{IntoAddress, InvalidAddress};
-pub use admission::Direction;
 pub use builder::NodeBuilder;
 #[cfg(feature = "serde")]
 pub use config::NodeConfig;
-pub use connections::{ConnectionInfo, Transport};
-pub use diagnosis::{Acquaintance, Diagnosis, Reached, Relation};
-pub use discovery::rendezvous_key;
 pub use error::{ConnectError, StartError};
 pub use event::{Events, NodeEvent};
 pub use identity::{Identity, IdentityError, InvalidIdentity};
+pub use net::address::{IntoAddress, InvalidAddress};
+pub use net::admission::Direction;
+pub use net::connections::{ConnectionInfo, Transport};
 #[cfg(feature = "pnet")]
-pub use private_network::{PreSharedKey, PreSharedKeyError};
-pub use reachability::Reachability;
+pub use net::private_network::{PreSharedKey, PreSharedKeyError};
+pub use net::reachability::Reachability;
 
-use address_book::AddressBook;
-use admission::Admission;
-use control::Control;
-pub(crate) use control::WeakControl;
+use control::{Control, WeakControl};
 use event::Announcer;
+use net::address_book::AddressBook;
+use net::admission::Admission;
 use swarm::{Command, Driver};
 
 /// A dial ends after 10 s; names are resolved before.
@@ -140,7 +113,7 @@ impl Node {
         let local = builder.identity.get_or_insert_with(Identity::generate).peer_id();
         let control =
             Control { announcer: Arc::new(Announcer::new(local)), address_book: AddressBook::default(), commands };
-        handle.set_control(WeakControl::of(&control));
+        handle.keep(WeakControl::of(&control));
         let (ends, ended) = watch::channel(());
         let driver = Driver::start(builder, &control, received).await?;
         Ok(Node {
@@ -244,7 +217,7 @@ impl Node {
     /// # }
     /// ```
     pub fn connections(&self) -> BTreeMap<PeerId, Vec<ConnectionInfo>> {
-        self.core.upgrade().map(|core| connections::connections(&core)).unwrap_or_default()
+        self.core.upgrade().map(|core| net::connections::connections(&core)).unwrap_or_default()
     }
 
     /// What happens at this node: first what holds now (addresses, bootstrap peers out of reach or connected, members), then all events from now on.

@@ -14,7 +14,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::task::{JoinError, JoinHandle};
 
-use super::discovery::MAX_REMEMBERED;
+use crate::membership::MAX_REMEMBERED;
 
 const HEADER: &str = "p2prpc peers 1";
 /// A file of ours is never larger than this.

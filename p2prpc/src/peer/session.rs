@@ -20,7 +20,7 @@ use super::single::{Single, Substream};
 use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Request};
 use crate::clock::now;
 use crate::error::{ErrorKind, RpcError};
-use crate::service::{Fingerprint, PeerMethods};
+use crate::fingerprint::{Fingerprint, PeerMethods};
 use crate::sync::Mutex;
 
 pub(crate) struct PeerSession {
@@ -340,7 +340,7 @@ impl PeerSession {
             let (mut at, mut too_large) = (0, usize::MAX);
             while let Some(next) = waiting.queue.get(at) {
                 if next.bytes() >= too_large {
-                    at += 1;
+                    at = at.saturating_add(1);
                     continue;
                 }
                 let sent = match &*self.current.load() {

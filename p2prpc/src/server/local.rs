@@ -11,10 +11,10 @@ use tokio::task::AbortHandle;
 use super::{Admitted, Arriving, Refusal, Server};
 use crate::blocking::BlockingPlaces;
 use crate::call::{
-    Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Format, Handle, Network, PendingCall, Place, RawReply, Request,
+    Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Handle, Network, PendingCall, Place, RawReply, Request,
 };
 use crate::clock::now;
-use crate::codec::CodecId;
+use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::limits::{BytesPermit, Limits, PeerAccount};
 use crate::members::{Member, Members};

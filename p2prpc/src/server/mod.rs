@@ -2,7 +2,6 @@
 
 mod guarded;
 mod large;
-mod layer;
 mod local;
 mod refusal;
 mod refused;
@@ -18,14 +17,14 @@ use parking_lot::RwLock;
 
 use crate::blocking::BlockingPlaces;
 use crate::call::Handle;
-use crate::call::{CallInfo, Context, Format};
+use crate::call::{CallInfo, Context};
+use crate::codec::Format;
 use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
 use crate::metadata::Metadata;
-use crate::service::{Incoming, Service};
+use crate::service::{Incoming, Layers, Service};
 
 pub(crate) use guarded::Guarded;
 pub(crate) use large::LARGE_BODY;
-pub(crate) use layer::Layers;
 pub(crate) use local::{LocalChannel, LocalNetwork, delivery_of};
 pub(crate) use refusal::Refusal;
 pub(crate) use router::{MethodEntry, Router};
@@ -224,7 +223,7 @@ impl Server {
         let layered = !layers.is_empty() || !entry.service.layers().is_empty();
         let told = layered.then(|| info.clone());
         let peer = info.peer();
-        let cx = Context::new(info, deadline, self.handle.clone(), local, format.dialect());
+        let cx = Context::new(info, deadline, self.handle.clone(), local, format.into());
         let max_reply = max_reply.min(self.limits.max_message);
         let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply };
         let handler = Guarded::new(entry.descriptor().full_name, peer, || {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::call::{Context, Format, MethodNames, ReplyMetadata};
-use crate::codec::CodecError;
+use crate::call::{Context, ReplyMetadata};
+use crate::codec::{CodecError, Format, MethodNames};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, Wraps};
 use crate::limits::{MESSAGE_LIMIT, PeerAccount};

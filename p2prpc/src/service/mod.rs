@@ -1,7 +1,7 @@
 //! What a service is, once its type is erased: names, and a way to call each method.
 
-mod fingerprint;
 mod incoming;
+mod layer;
 mod values;
 
 use std::any::Any;
@@ -12,15 +12,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::CallInfo;
+use crate::codec::MethodNames;
 use crate::error::Failure;
-use crate::server::Layers;
+use crate::fingerprint::{Fingerprint, fnv1a};
 
-pub use fingerprint::fnv1a;
-pub(crate) use fingerprint::{Fingerprint, PeerMethods};
 pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
 pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
 #[cfg(test)]
 pub(crate) use incoming::{PROBE, fallible, infallible};
+pub(crate) use layer::Layers;
 pub use values::{Argument, Here, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};
 
@@ -85,6 +85,26 @@ pub const fn method(
     fingerprint: u64,
 ) -> MethodDescriptor {
     MethodDescriptor { name, full_name, docs, spawn, fingerprint }
+}
+
+impl From<&MethodDescriptor> for Fingerprint {
+    fn from(method: &MethodDescriptor) -> Self {
+        (fnv1a(method.full_name), method.fingerprint)
+    }
+}
+
+impl MethodNames {
+    pub(crate) const fn of<M: Method>() -> &'static Self {
+        const {
+            &MethodNames {
+                full: M::NAME,
+                gorpc: M::GORPC,
+                gorpc_strict: M::GORPC_STRICT,
+                key: fnv1a(M::NAME),
+                fingerprint: M::FINGERPRINT,
+            }
+        }
+    }
 }
 
 /// A service of any type, ready to be served: what `serve` takes. It comes from a generated server, `EchoServiceServer::new(Echo).into()`.

@@ -1,7 +1,7 @@
 //! What discovery wants done.
 
 use super::Driver;
-use crate::node::discovery::{Action, Input, say_leaving};
+use crate::membership::{Action, Input, say_leaving};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, action: Action) {

@@ -9,7 +9,7 @@ use libp2p::swarm::{ConnectionError, ConnectionId};
 
 use super::Driver;
 use crate::clock::now;
-use crate::node::discovery::Input;
+use crate::membership::Input;
 
 /// A connection that has lasted so long was let in, even if nothing came on it.
 const LASTS: Duration = Duration::from_secs(1);

@@ -9,10 +9,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{Connected, Driver};
 use crate::behaviour::MAX_DIALS_OF_PEER;
-use crate::node::dial;
-use crate::node::discovery::{DialFailure, Input};
+use crate::membership::{DialFailure, Input};
+use crate::networks::bare;
 use crate::node::error::ConnectError;
-use crate::node::staggered::bare;
+use crate::node::net::dial;
 use crate::peer::NOT_ADMITTED;
 
 /// Addresses that are dialled together.

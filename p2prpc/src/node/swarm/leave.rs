@@ -7,8 +7,8 @@ use futures::StreamExt;
 use libp2p::PeerId;
 
 use super::Driver;
-use crate::node::address::Kind;
-use crate::node::discovery::Input;
+use crate::membership::Input;
+use crate::node::net::address::Kind;
 
 /// How long members may take to hear that we go.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(500);

@@ -23,20 +23,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::address::Kind;
 use super::behaviour::NodeBehaviour;
-use super::diagnosis::Diagnosis;
-use super::discovery::{Discovery, Input, Question};
 use super::error::ConnectError;
 use super::event::Announcer;
-use super::interfaces::Interfaces;
-use super::networks::Networks;
+use super::net::address::Kind;
+use super::net::interfaces::Interfaces;
+use super::net::resolver::Resolver;
+use super::net::staggered::Dials;
 use super::peer_cache::PeerCache;
-use super::resolver::Resolver;
-use super::staggered::Dials;
 use crate::behaviour::Core;
 use crate::call::Handle;
-use crate::server::Layers;
+use crate::membership::Diagnosis;
+use crate::membership::{Discovery, Input, Question};
+use crate::networks::Networks;
+use crate::service::Layers;
 
 use admitted::Fresh;
 use connect::Connecting;

@@ -8,10 +8,10 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::Driver;
 use crate::behaviour::Event;
-use crate::node::closed_port;
-use crate::node::discovery::Input;
+use crate::membership::Input;
 use crate::node::event::NodeEvent;
-use crate::node::interfaces::{Change, local_ip};
+use crate::node::net::closed_port;
+use crate::node::net::interfaces::{Change, local_ip};
 
 const ADDRESS_GONE: &str = "its local address is gone";
 const PORT_CLOSED: &str = "it is silent, and nobody listens at the other end any more";

@@ -18,27 +18,28 @@ use super::admitted::Fresh;
 use super::connect::Connecting;
 use super::{Command, Driver};
 use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
-use crate::node::address::{InvalidAddress, ListenAddress};
+use crate::membership::{Discovery, DiscoveryConfig, GorpcName, VisibleServices};
+use crate::networks::Networks;
 use crate::node::behaviour::NodeBehaviour;
 use crate::node::builder::NodeBuilder;
-use crate::node::connection_limits::{ConnectionLimits, Quiet};
 use crate::node::control::Control;
+use crate::node::dht::ProviderStore;
+use crate::node::dht::kademlia::Kademlia;
 use crate::node::discovered::Discovered;
-use crate::node::discovery::{Discovery, DiscoveryConfig, GorpcName, ProviderStore, VisibleServices};
 use crate::node::error::StartError;
 use crate::node::event::Announcer;
-use crate::node::handshakes::Handshakes;
 use crate::node::identity::Identity;
-use crate::node::interfaces::Interfaces;
-use crate::node::kademlia::Kademlia;
-use crate::node::listen;
-use crate::node::networks::Networks;
+use crate::node::net::address::{InvalidAddress, ListenAddress};
+use crate::node::net::connection_limits::{ConnectionLimits, Quiet};
+use crate::node::net::handshakes::Handshakes;
+use crate::node::net::interfaces::Interfaces;
+use crate::node::net::listen;
+use crate::node::net::reachability::Reachability;
+use crate::node::net::resolver::{Resolver, Told};
+use crate::node::net::staggered::Dials;
+use crate::node::net::transport::{self, Secured};
 use crate::node::peer_cache::PeerCache;
-use crate::node::reachability::Reachability;
-use crate::node::resolver::{Resolver, Told};
-use crate::node::staggered::Dials;
-use crate::node::transport::{self, Secured};
-use crate::server::Layers;
+use crate::service::Layers;
 
 /// A connection that nothing uses and nobody pins ends after this.
 const IDLE_CONNECTION: Duration = Duration::from_secs(10);
@@ -118,7 +119,7 @@ impl Driver {
             builder.protocol.clone(),
             scope,
             #[cfg(feature = "mdns")]
-            crate::node::mdns::Nearby::new(local, builder.mdns).map_err(StartError::Network)?,
+            crate::node::net::mdns::Nearby::new(local, builder.mdns).map_err(StartError::Network)?,
         );
         let config = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_CONNECTION)

@@ -9,8 +9,7 @@ use hashbrown::HashMap;
 
 use super::cancelled::Cancelled;
 use super::server::{ServerStream, answer_at_once, body_len, error_frame, size};
-use crate::call::Format;
-use crate::codec::CodecId;
+use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind};
 use crate::limits::BytesPermit;
 use crate::metadata::Metadata;

@@ -13,8 +13,8 @@ use libp2p::PeerId;
 use tokio::time::timeout;
 
 use super::reader::{Reading, Unread};
-use crate::call::Format;
 use crate::clock::now;
+use crate::codec::Format;
 use crate::codec::gorpc::Gorpc;
 use crate::error::ErrorKind;
 use crate::limits::{BytesPermit, PeerAccount};

@@ -24,8 +24,8 @@ use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
-use crate::call::{CallHead, Channel, Handle, MethodNames, Payload, PendingCall, RawReply, RawResult, Request};
-use crate::codec::CodecId;
+use crate::call::{CallHead, Channel, Handle, Payload, PendingCall, RawReply, RawResult, Request};
+use crate::codec::{CodecId, MethodNames};
 use crate::error::RpcError;
 use crate::limits::{Limits, PeerAccount};
 use crate::metadata::Metadata;
