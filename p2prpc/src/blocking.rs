@@ -4,10 +4,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use crate::accounts::{CallPermit, PeerAccount};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-
-use crate::limits::{CallPermit, PeerAccount};
 
 /// Pieces of blocking work at once, for each processor.
 pub(crate) const BLOCKING_A_CORE: usize = 4;
@@ -85,7 +84,8 @@ mod tests {
     use libp2p::PeerId;
 
     use super::*;
-    use crate::limits::{Accounts, Limits};
+    use crate::accounts::Accounts;
+    use crate::limits::Limits;
 
     #[tokio::test]
     async fn work_counts_until_it_is_done_though_nobody_waits_for_it() {

@@ -75,6 +75,7 @@ pub mod wire;
 )]
 mod wire;
 
+mod accounts;
 mod blocking;
 mod call;
 mod client;
@@ -97,6 +98,7 @@ pub use client::many as multicall;
 #[cfg(feature = "node")]
 mod node;
 mod panics;
+mod prefix;
 mod printable;
 mod runtime;
 mod scratch;

@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::accepted::Accepted;
+use crate::accounts::PeerAccount;
 use crate::blocking::BlockingPlaces;
 use crate::call::{CallDefaults, Channel, Dialect, Formats, Handle, Network};
 use crate::codec::CodecId;
-use crate::limits::{Limits, PeerAccount};
+use crate::limits::Limits;
 #[cfg(feature = "node")]
 use crate::members::Member;
 use crate::members::Members;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::PeerAccount;
 use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::PeerAccount;
 use crate::peer::{Connection, ConnectionKey, Duplex, PeerSession, Single, serve_gorpc};
 use crate::server::Server;
 

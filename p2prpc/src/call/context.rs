@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::Mutex;
 
+use crate::accounts::Accounts;
 use crate::blocking::BlockingPlaces;
 use crate::call::{DEFAULT_TIMEOUT, Handle};
 use crate::clock::{after, now};
-use crate::limits::{Accounts, Limits};
+use crate::limits::Limits;
 use crate::metadata::{InvalidMetadata, Metadata};
 
 /// What a peer speaks.

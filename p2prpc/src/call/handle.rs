@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
+use crate::accounts::PeerAccount;
 use crate::blocking::BlockingPlaces;
 use crate::call::{Channel, Context, Formats, Found, Route};
 use crate::codec::CodecId;
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::PeerAccount;
 use crate::members::{Members, Snapshot};
 
 /// What a client is made from: a weak, cheap to clone reference to a running node or [`Behaviour`](crate::Behaviour).

@@ -18,8 +18,8 @@ use super::member_log::PAGE;
 use super::peers::{Handshake, Polling};
 use super::protocol::{Description, Listing};
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::Prefix;
 use crate::members::Member;
+use crate::prefix::Prefix;
 
 /// Members past this are not taken.
 const MAX_MEMBERS: usize = 16_384;

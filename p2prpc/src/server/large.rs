@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{Admitted, Guarded, Server};
+use crate::accounts::{CallPermit, PeerAccount};
 use crate::codec::Format;
-use crate::limits::{CallPermit, PeerAccount};
 
 /// A longer body is decoded on a thread for blocking work. A message of 64 KiB and its own few bytes is not.
 pub(crate) const LARGE_BODY: usize = 65 * 1024;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::{Admitted, Arriving, Refusal, Server};
+use crate::accounts::{BytesPermit, PeerAccount};
 use crate::blocking::BlockingPlaces;
 use crate::call::{
     Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Handle, Network, PendingCall, Place, RawReply, Request,
@@ -16,7 +17,7 @@ use crate::call::{
 use crate::clock::now;
 use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::limits::{BytesPermit, Limits, PeerAccount};
+use crate::limits::Limits;
 use crate::members::{Member, Members};
 use crate::runtime::Spawner;
 use crate::service::{NO_ROOM, Outcome, Reply, Service};

@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 use libp2p::PeerId;
 use parking_lot::RwLock;
 
+use crate::accounts::{Accounts, CallPermit, PeerAccount};
 use crate::blocking::BlockingPlaces;
 use crate::call::Handle;
 use crate::call::{CallInfo, Context};
 use crate::codec::Format;
-use crate::limits::{Accounts, CallPermit, Limits, PeerAccount};
+use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::service::{Incoming, Layers, Service};
 

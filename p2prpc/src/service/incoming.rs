@@ -9,11 +9,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::accounts::PeerAccount;
 use crate::call::{Context, ReplyMetadata};
 use crate::codec::{CodecError, Format, MethodNames};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, Wraps};
-use crate::limits::{MESSAGE_LIMIT, PeerAccount};
+use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::scratch::Scratch;

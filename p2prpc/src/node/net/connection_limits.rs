@@ -21,7 +21,7 @@ use super::address_book::AddressBook;
 use super::admission::{Admission, Direction};
 use super::staggered::Dials;
 use crate::behaviour::Core;
-use crate::limits::Prefix;
+use crate::prefix::Prefix;
 
 /// Connections that one peer may have with us, both directions.
 pub(in crate::node) const MAX_PER_PEER: usize = 4;

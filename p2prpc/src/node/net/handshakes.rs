@@ -7,13 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::prefix::Prefix;
 use futures::future::{AbortHandle, Abortable};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, TransportEvent};
 use libp2p::{Multiaddr, PeerId, Transport};
 use parking_lot::Mutex;
-
-use crate::limits::Prefix;
 
 /// Inbound connections whose handshake is under way.
 pub(in crate::node) const MAX_SETTING_UP: usize = 128;

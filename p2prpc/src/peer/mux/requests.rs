@@ -8,10 +8,10 @@ use futures::FutureExt;
 use hashbrown::HashMap;
 
 use super::cancelled::Cancelled;
-use super::server::{ServerStream, answer_at_once, body_len, error_frame, size};
+use super::server::{ServerStream, answer_at_once, error_frame, size};
+use crate::accounts::{BytesPermit, ReplyPermit};
 use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind};
-use crate::limits::BytesPermit;
 use crate::metadata::Metadata;
 use crate::peer::mux::reassembly::Reassembly;
 use crate::peer::mux::send_queue::Writer;
@@ -46,6 +46,8 @@ pub(crate) struct Requests {
     pub(crate) time: Instant,
     /// For so long nothing more is to be read.
     pub(crate) rest: Option<Duration>,
+    /// The replies that the writer has.
+    pub(crate) replies: ReplyPermit,
     useless: Useless,
     cancelled: Cancelled,
 }
@@ -65,6 +67,7 @@ impl<T: Into<String>> From<T> for Fault {
 
 impl Requests {
     pub(crate) fn new(stream: Arc<ServerStream>) -> Self {
+        let replies = stream.account.replies();
         let pardoned = stream.server.limits().bytes_of_a_peer() as u64;
         Requests {
             router: stream.server.router(),
@@ -77,6 +80,7 @@ impl Requests {
             max_message: size(Hello::default().max_message),
             time: clock(),
             rest: None,
+            replies,
             useless: Useless::new(pardoned, clock()),
             cancelled: Cancelled::new(clock()),
         }
@@ -264,11 +268,10 @@ impl Requests {
             entry.note_first_poll(self.time.saturating_duration_since(began), self.time);
             if let Some(outcome) = polled {
                 drop((handler, bytes));
-                stream.account.reply_queued(body_len(&outcome));
-                drop(permit);
-                if let Some(large) = answer_at_once(writer, id, outcome) {
+                if let Some(large) = answer_at_once(writer, &mut self.replies, id, outcome) {
                     stream.shared.lock().queue(id, large);
                 }
+                drop(permit);
                 return;
             }
             None

@@ -44,8 +44,6 @@ pub(crate) struct Bulk<T> {
 #[derive(Debug)]
 pub(crate) struct SendQueue<T> {
     frames: Vec<u8>,
-    /// Bytes of reply bodies in `frames`.
-    reserved: usize,
     /// Large bodies that have begun: they take turns.
     bulk: VecDeque<Bulk<T>>,
     /// Large bodies that wait for the other end's limit to leave room.
@@ -62,7 +60,6 @@ impl<T> Default for SendQueue<T> {
     fn default() -> Self {
         SendQueue {
             frames: Vec::new(),
-            reserved: 0,
             bulk: VecDeque::new(),
             held: VecDeque::new(),
             bulk_bytes: 0,
@@ -81,15 +78,6 @@ impl<T> SendQueue<T> {
 
     pub(crate) fn queued_frames(&self) -> &[u8] {
         &self.frames
-    }
-
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.reserved = self.reserved.saturating_add(bytes);
-    }
-
-    /// Bytes of reply bodies among the frames that were never handed to the writer.
-    pub(crate) fn take_reserved(&mut self) -> usize {
-        std::mem::take(&mut self.reserved)
     }
 
     /// A body whose head is queued already, or that needs no room at the other end.
@@ -183,7 +171,6 @@ impl<T> SendQueue<T> {
     pub(crate) fn refill(&mut self, writer: &mut Writer) -> Option<Bulk<T>> {
         if !self.frames.is_empty() {
             std::mem::swap(&mut self.frames, &mut writer.buffer);
-            writer.reserve(std::mem::take(&mut self.reserved));
             return None;
         }
         let mut bulk = self.bulk.pop_front()?;
@@ -210,8 +197,6 @@ pub(crate) struct Writer {
     at: usize,
     /// What follows the buffer: the rest of a chunk of a large body, which is written from where it is.
     chunk: Bytes,
-    /// Bytes of reply bodies that are given back once the buffer is written.
-    reserved: usize,
     blocked: Option<(Instant, usize)>,
     flushed: bool,
     begun: bool,
@@ -230,10 +215,6 @@ impl Writer {
             self.at = 0;
         }
         &mut self.buffer
-    }
-
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.reserved = self.reserved.saturating_add(bytes);
     }
 
     /// Add a frame with a chunk of a large body.
@@ -280,11 +261,6 @@ impl Writer {
     pub(crate) fn rest(&mut self) -> &[u8] {
         self.frames();
         self.buffer.get(self.at..).unwrap_or_default()
-    }
-
-    /// Bytes of reply bodies that have been written, or never will be.
-    pub(crate) fn take_reserved(&mut self) -> usize {
-        std::mem::take(&mut self.reserved)
     }
 
     /// Write the buffer. Ready once it is empty.

@@ -16,10 +16,11 @@ use tokio::task::AbortHandle;
 use super::codes::{code_of, delivery_to_wire};
 use super::send_queue::{BULK_FROM, Bulk, SendQueue, Writer};
 use super::server_task;
+use crate::accounts::{BytesPermit, CallPermit, PeerAccount, ReplyPermit};
 use crate::clock::now;
 use crate::codec::Format;
 use crate::error::{Delivery, ErrorKind};
-use crate::limits::{BytesPermit, CallPermit, MESSAGE_LIMIT, PeerAccount};
+use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::scratch::Scratch;
 use crate::server::{Admitted, Guarded, MethodEntry, Server, delivery_of};
@@ -42,7 +43,9 @@ pub(crate) struct ServerStream {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) out: SendQueue<()>,
+    pub(super) out: SendQueue<ReplyPermit>,
+    /// The replies among the frames of `out`.
+    pub(super) replies: ReplyPermit,
     pub(super) running: HashMap<u64, Running>,
     /// No deadline of `running` is earlier.
     pub(super) next_deadline: Option<Instant>,
@@ -72,12 +75,14 @@ impl ServerStream {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let defaults = Hello::default();
+        let replies = account.replies();
         let stream = Arc::new(ServerStream {
             peer,
             server,
             account,
             shared: Mutex::new(Shared {
                 out: SendQueue::default(),
+                replies,
                 running: HashMap::new(),
                 next_deadline: None,
                 go_away: None,
@@ -201,9 +206,8 @@ impl ServerStream {
             if shared.running.remove(&id).is_none() {
                 return;
             }
-            self.account.reply_queued(body_len(&outcome));
-            drop(permit);
             shared.queue(id, outcome);
+            drop(permit);
             shared.out.take_waker()
         };
         if let Some(waker) = waker {
@@ -228,12 +232,11 @@ impl Shared {
         }
     }
 
-    /// Queue an answer whose body is accounted for.
+    /// Queue an answer.
     pub(crate) fn queue(&mut self, id: u64, outcome: Outcome) {
         let metadata = wire_metadata(outcome.metadata.as_deref());
         match outcome.reply {
             Reply::Value(body) if body.len() > self.max_message => {
-                self.out.reserve(body.len());
                 too_large(self.out.frames(), id, self.max_message);
             }
             Reply::Value(body) if body.len() > BULK_FROM => {
@@ -243,14 +246,15 @@ impl Shared {
                 self.queue_bulk(id, application_head(id, &metadata, body.len()), body);
             }
             reply => {
-                self.out.reserve(reply_len(&reply));
+                self.replies.add(reply.body_len().unwrap_or_default());
                 small_answer(self.out.frames(), id, reply, &metadata);
             }
         }
     }
 
     fn queue_bulk(&mut self, id: u64, head: Vec<u8>, body: Scratch) {
-        let bulk = Bulk { id, head: Some(head), body: body.into_bytes(), sent: 0, of: () };
+        let of = self.replies.apart(body.len());
+        let bulk = Bulk { id, head: Some(head), body: body.into_bytes(), sent: 0, of };
         self.out.hold_bulk(bulk, self.max_bytes);
     }
 }
@@ -290,14 +294,6 @@ impl Future for Call {
 
 pub(crate) fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-fn reply_len(reply: &Reply) -> usize {
-    reply.body_len().unwrap_or_default()
-}
-
-pub(crate) fn body_len(outcome: &Outcome) -> usize {
-    reply_len(&outcome.reply)
 }
 
 fn wire_metadata(metadata: Option<&Metadata>) -> MetadataBuf {
@@ -359,11 +355,17 @@ fn application<'a>(id: u64, metadata: &'a MetadataBuf, len: usize, chunk: &'a [u
 }
 
 /// Answer into the writer's own buffer, without a lock, if the answer is small. Gives back what isn't.
-pub(crate) fn answer_at_once(writer: &mut Writer, id: u64, outcome: Outcome) -> Option<Outcome> {
-    if body_len(&outcome) > BULK_FROM {
+pub(crate) fn answer_at_once(
+    writer: &mut Writer,
+    replies: &mut ReplyPermit,
+    id: u64,
+    outcome: Outcome,
+) -> Option<Outcome> {
+    let bytes = outcome.reply.body_len().unwrap_or_default();
+    if bytes > BULK_FROM {
         return Some(outcome);
     }
-    writer.reserve(body_len(&outcome));
+    replies.add(bytes);
     let metadata = wire_metadata(outcome.metadata.as_deref());
     small_answer(writer.frames(), id, outcome.reply, &metadata);
     None

@@ -15,7 +15,7 @@ use super::server::{ServerStream, error_frame, size};
 use crate::clock::later;
 use crate::error::{Delivery, ErrorKind};
 use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
-use crate::peer::mux::send_queue::{SendQueue, Writer};
+use crate::peer::mux::send_queue::Writer;
 use crate::peer::mux::useless::USELESS;
 use crate::peer::timer::EarliestTimer;
 use crate::peer::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
@@ -219,15 +219,14 @@ impl Driver {
                 self.stream.shared.lock().out.park(cx, true);
                 return Ok(());
             }
-            let reserved = self.writer.take_reserved();
-            if reserved > 0 {
-                self.stream.account.reply_gone(reserved);
-            }
+            self.requests.replies.release();
             let mut shared = self.stream.shared.lock();
-            let max_bytes = shared.max_bytes;
-            if let Some(finished) = shared.out.refill(&mut self.writer) {
-                self.writer.reserve(finished.body.len());
-                shared.out.begin_held(max_bytes);
+            let shared = &mut *shared;
+            let finished = shared.out.refill(&mut self.writer);
+            self.requests.replies.absorb(&mut shared.replies);
+            if let Some(mut finished) = finished {
+                self.requests.replies.absorb(&mut finished.of);
+                shared.out.begin_held(shared.max_bytes);
             }
             if self.writer.is_empty() {
                 shared.out.park(cx, false);
@@ -327,19 +326,14 @@ impl Driver {
 
     /// The stream is no more: stop its handlers and give back what their replies held.
     fn finish(&mut self) {
-        let (running, held) = {
+        let (running, _unwritten) = {
             let mut shared = self.stream.shared.lock();
             shared.closed = true;
-            let held: usize = shared.out.drain_bulk().map(|bulk| bulk.body.len()).sum();
-            let reserved = shared.out.take_reserved().saturating_add(self.writer.take_reserved());
-            let held = held.saturating_add(reserved);
+            self.requests.replies.absorb(&mut shared.replies);
             // This side of the stream may be kept for a while yet.
-            shared.out = SendQueue::default();
-            (std::mem::take(&mut shared.running), held)
+            (std::mem::take(&mut shared.running), std::mem::take(&mut shared.out))
         };
-        if held > 0 {
-            self.stream.account.reply_gone(held);
-        }
+        self.requests.replies.release();
         for running in running.into_values() {
             running.task.abort();
         }

@@ -13,11 +13,11 @@ use libp2p::PeerId;
 use tokio::time::timeout;
 
 use super::reader::{Reading, Unread};
+use crate::accounts::{BytesPermit, PeerAccount};
 use crate::clock::now;
 use crate::codec::Format;
 use crate::codec::gorpc::Gorpc;
 use crate::error::ErrorKind;
-use crate::limits::{BytesPermit, PeerAccount};
 use crate::metadata::Metadata;
 use crate::server::{Admitted, Arriving, LARGE_BODY, Refusal, Server};
 use crate::service::{NO_ROOM, Reply};
@@ -191,8 +191,8 @@ where
             },
             () = tokio::time::sleep_until(deadline.into()) => Reply::Failed(ErrorKind::DeadlineExceeded, String::new()),
         };
-        let account = self.account.clone();
-        let _queued = Queued::new(&account, ended.body_len().unwrap_or_default());
+        let mut replies = self.account.replies();
+        replies.add(ended.body_len().unwrap_or_default());
         drop(permit);
         match ended {
             Reply::Value(body) => self.answer(String::new(), error_type::NON_RPC, &body.0).await,
@@ -280,24 +280,5 @@ async fn hear_out<R: AsyncRead + Unpin>(reading: &mut Reading<R>) {
             Ok(0) | Err(_) => return,
             Ok(read) => heard = read.saturating_add(heard),
         }
-    }
-}
-
-/// The bytes of an answer that waits to be written.
-struct Queued<'a> {
-    account: &'a PeerAccount,
-    bytes: usize,
-}
-
-impl<'a> Queued<'a> {
-    fn new(account: &'a PeerAccount, bytes: usize) -> Self {
-        account.reply_queued(bytes);
-        Queued { account, bytes }
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.account.reply_gone(self.bytes);
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::PeerId;
 
+use crate::accounts::PeerAccount;
 use crate::call::RawResult;
 use crate::error::{ErrorKind, RpcError};
-use crate::limits::PeerAccount;
 use crate::server::Server;
 
 /// What to call.

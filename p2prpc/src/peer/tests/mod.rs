@@ -24,10 +24,11 @@ use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use super::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
+use crate::accounts::PeerAccount;
 use crate::call::{CallHead, Channel, Handle, Payload, PendingCall, RawReply, RawResult, Request};
 use crate::codec::{CodecId, MethodNames};
 use crate::error::RpcError;
-use crate::limits::{Limits, PeerAccount};
+use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::server::Server;
 use peer::{Peer, Reads};

@@ -1,8 +1,9 @@
 //! A peer that calls.
 
 use super::*;
+use crate::accounts::COMING_OVERHEAD;
 use crate::fuzzing::with_paused_clock;
-use crate::limits::{COMING_OVERHEAD, Limits};
+use crate::limits::Limits;
 use crate::peer::tests::Served;
 use crate::peer::tests::service::encoded;
 use crate::wire::{MetadataBuf, Request};
