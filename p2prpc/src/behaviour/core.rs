@@ -22,7 +22,7 @@ use crate::limits::Limits;
 #[cfg(feature = "node")]
 use crate::members::Member;
 use crate::members::Members;
-use crate::peer::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
+use crate::peer::{Connection, Opener, PeerSession, Reports, ServerStream, SessionConfig, serve_native};
 use crate::server::{LocalChannel, Server};
 #[cfg(feature = "node")]
 use crate::service::Service;
@@ -34,6 +34,7 @@ pub(crate) struct Core {
     server: Arc<Server>,
     sessions: Mutex<HashMap<PeerId, Weak<PeerSession>>>,
     session_config: Arc<SessionConfig>,
+    opener: Arc<Commands>,
     formats: Formats,
     members: Members,
     defaults: CallDefaults,
@@ -58,7 +59,9 @@ impl Opener for Commands {
     fn open(&self, session: Arc<PeerSession>) {
         let _ = self.0.send(Command::Open(session));
     }
+}
 
+impl Reports for Commands {
     fn greeted(&self, peer: PeerId) {
         let _ = self.0.send(Command::Greeted(peer));
     }
@@ -87,14 +90,15 @@ impl Core {
         let handle = Handle::unstarted();
         let server = Arc::new(Server::new(local, limits.clone(), handle.clone()));
         let defaults = CallDefaults { timeout, codec, max_message: limits.max_message };
+        let opener = Arc::new(Commands(commands));
         let core = Arc::new(Core {
             local: Arc::new(LocalChannel::new(server.clone())),
             server,
             sessions: Mutex::default(),
             session_config: Arc::new(
-                SessionConfig::new(limits, idle_timeout, gorpc, Box::new(Commands(commands)))
-                    .strict_methods(strict_methods),
+                SessionConfig::new(limits, idle_timeout, gorpc, opener.clone()).strict_methods(strict_methods),
             ),
+            opener,
             formats: Formats::of((!gorpc).then_some(Dialect::Native)),
             members: Members::new(),
             defaults,
@@ -115,7 +119,7 @@ impl Core {
         if let Some(session) = sessions.get(&peer).and_then(Weak::upgrade) {
             return session;
         }
-        let session = PeerSession::new(peer, self.session_config.clone());
+        let session = PeerSession::new(peer, self.session_config.clone(), self.opener.clone());
         // Entries of sessions that are no more go when the table would have to grow.
         if sessions.len() == sessions.capacity() {
             sessions.retain(|_, session| session.strong_count() > 0);
@@ -192,7 +196,7 @@ impl Core {
             return None;
         }
         let account = self.server.accounts().open(peer, remote);
-        let stream = ServerStream::spawn(self.server.clone(), account, peer, io);
+        let stream = serve_native(self.server.clone(), account, peer, io);
         streams.push(connection, stream.clone());
         Some(stream)
     }

@@ -9,6 +9,7 @@ mod session;
 mod session_config;
 mod single;
 mod timer;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ mod tests;
 pub(crate) use connection::{Connection, NOT_ADMITTED, Wanted, by_evidence};
 pub(crate) use mux::client::ClientStream;
 pub(crate) use mux::server::ServerStream;
-pub(crate) use session::PeerSession;
-pub(crate) use session_config::{Opener, SessionConfig};
+pub(crate) use mux::server_task::spawn as serve_native;
+pub(crate) use session::{Opener, PeerSession};
+pub(crate) use session_config::{Reports, SessionConfig};
 pub(crate) use single::{ConnectionKey, Duplex, Single, serve_gorpc};
 pub(crate) use timer::EarliestTimer;
 

@@ -1,8 +1,10 @@
 //! All that a node has with one peer: its connections, the streams that carry calls to it, and the calls that wait for one.
 
+mod owner;
+mod sending;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -12,21 +14,29 @@ use libp2p::PeerId;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
-use super::mux::client::{ByteStream, ClientStream, Refused};
-use super::mux::client_task;
-use super::queue::{MAX_RESENDS, Queued, Waiting, lost_too_often, too_late};
-use super::session_config::{Counters, SessionConfig};
-use super::single::{Single, Substream};
+use super::mux::client::{ByteStream, ClientStream};
+use super::mux::client_shared::Refused;
+use super::mux::client_task::{self, Owner as _};
+use super::queue::{MAX_RESENDS, Queued};
+use super::session_config::{Counters, Reports, SessionConfig};
+use super::single::{ConnectionKey, Single, Substream};
+use super::waiting::Waiting;
 use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Request};
-use crate::clock::now;
 use crate::error::{ErrorKind, RpcError};
 use crate::fingerprint::{Fingerprint, PeerMethods};
 use crate::sync::Mutex;
+
+/// Who opens call streams: the swarm's side.
+pub(crate) trait Opener: Reports {
+    /// See to it that `session` gets a stream ([`PeerSession::attach`]) or hears why not ([`PeerSession::open_failed`]).
+    fn open(&self, session: Arc<PeerSession>);
+}
 
 pub(crate) struct PeerSession {
     me: Weak<PeerSession>,
     peer: PeerId,
     config: Arc<SessionConfig>,
+    opener: Arc<dyn Opener>,
     /// The stream that takes new calls. Changed under the lock of `waiting` only.
     current: ArcSwapOption<ClientStream>,
     waiting: Mutex<Waiting>,
@@ -42,7 +52,7 @@ pub(crate) struct PeerSession {
 }
 
 impl PeerSession {
-    pub(crate) fn new(peer: PeerId, config: Arc<SessionConfig>) -> Arc<Self> {
+    pub(crate) fn new(peer: PeerId, config: Arc<SessionConfig>, opener: Arc<dyn Opener>) -> Arc<Self> {
         Arc::new_cyclic(|me| PeerSession {
             me: me.clone(),
             peer,
@@ -54,6 +64,7 @@ impl PeerSession {
             single: config.gorpc.then(Single::default),
             methods: ArcSwapOption::empty(),
             config,
+            opener,
         })
     }
 
@@ -61,8 +72,14 @@ impl PeerSession {
         self.peer
     }
 
+    #[cfg(test)]
     pub(super) fn config(&self) -> &Arc<SessionConfig> {
         &self.config
+    }
+
+    #[cfg(test)]
+    pub(super) fn opener(&self) -> &Arc<dyn Opener> {
+        &self.opener
     }
 
     pub(crate) fn connected(&self, connection: Arc<Connection>) {
@@ -100,7 +117,7 @@ impl PeerSession {
         let methods = self.methods.load();
         let difference = methods.as_ref().and_then(|methods| methods.difference(method));
         if difference.is_some_and(|difference| difference.is_news) {
-            self.config.opener.method_differs(self.peer, name);
+            self.config.reports.method_differs(self.peer, name);
         }
         difference.is_some()
     }
@@ -143,13 +160,20 @@ impl PeerSession {
     }
 
     /// The last connection has ended: the peer may speak another dialect when it comes back.
-    pub(super) fn forget_dialect(&self) {
+    fn forget_dialect(&self) {
         let Some(single) = &self.single else { return };
         {
             let _waiting = self.waiting.lock();
             single.set_dialect(None);
         }
         self.flush();
+    }
+
+    /// A connection is no more.
+    pub(crate) fn single_disconnected(&self, key: ConnectionKey) {
+        if self.single().is_some_and(|single| single.disconnected(key)) {
+            self.forget_dialect();
+        }
     }
 
     /// True if new calls go out on this connection.
@@ -273,196 +297,6 @@ impl PeerSession {
         for call in calls {
             call.call.complete(Err(error.clone()));
         }
-    }
-
-    /// `stream` takes no new calls any more.
-    pub(super) fn retire(&self, stream: &Arc<ClientStream>) {
-        let given_up = {
-            let mut waiting = self.waiting.lock();
-            if !self.current.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, stream)) {
-                return;
-            }
-            self.current.store(None);
-            waiting.drain(stream.clone());
-            waiting.count_lost_stream()
-        };
-        self.fail(given_up, &lost_too_often());
-    }
-
-    /// `stream` is no more; these calls of it were never sent.
-    pub(super) fn ended(&self, stream: &Arc<ClientStream>, unsent: Vec<Queued>) {
-        self.retire(stream);
-        let (refused, watch) = {
-            let mut waiting = self.waiting.lock();
-            waiting.draining.retain(|other| !Arc::ptr_eq(other, stream));
-            // Whoever has given up meanwhile has found the call nowhere.
-            let unsent: VecDeque<Queued> =
-                unsent.into_iter().filter(|call| call.call.set_place(Place::Queued)).collect();
-            self.config.in_flight.calls.fetch_add(unsent.len(), Ordering::Relaxed);
-            if self.config.is_closed() {
-                (unsent, false)
-            } else {
-                for call in unsent.into_iter().rev() {
-                    waiting.queue.push_front(call);
-                }
-                (VecDeque::new(), waiting.needs_timer())
-            }
-        };
-        self.keep_deadlines(watch);
-        self.fail(refused, &RpcError::never_sent(ErrorKind::Closed, ""));
-        self.flush();
-    }
-
-    /// Send what waits, as far as there is a stream and room.
-    pub(super) fn flush(&self) {
-        self.flush_with(None);
-    }
-
-    /// The same; the first call that takes a substream of its own can have this one.
-    fn flush_with(&self, substream: Option<Substream>) {
-        if self.send_waiting(substream) {
-            // Who watches has to wait for room from now on.
-            self.changed.notify_one();
-        }
-    }
-
-    /// True if some of the rest wait for room among the bytes in flight to all peers.
-    fn send_waiting(&self, mut substream: Option<Substream>) -> bool {
-        let (mut failed, mut singles) = (Vec::new(), Vec::new());
-        let (mut open, mut blocked) = (false, false);
-        {
-            let mut waiting = self.waiting.lock();
-            let in_gorpc = self.dialect() == Some(Dialect::Gorpc);
-            if in_gorpc {
-                singles.extend(waiting.queue.drain(..));
-            }
-            // Where a large one has no room a smaller one behind it may have some.
-            let (mut at, mut too_large) = (0, usize::MAX);
-            while let Some(next) = waiting.queue.get(at) {
-                if next.bytes() >= too_large {
-                    at = at.saturating_add(1);
-                    continue;
-                }
-                let sent = match &*self.current.load() {
-                    Some(stream) => stream.submit(&next.request(), &next.call, next.resends, &self.config),
-                    None => Err(Refused::Gone),
-                };
-                match sent {
-                    Ok(()) => {
-                        waiting.queue.remove(at);
-                        self.config.in_flight.calls.fetch_sub(1, Ordering::Relaxed);
-                    }
-                    Err(Refused::Failed(error)) => {
-                        failed.extend(waiting.queue.remove(at).map(|call| (call.call, error)));
-                    }
-                    Err(refused @ (Refused::NoRoomYet | Refused::NoRoomForAll)) => {
-                        blocked |= matches!(refused, Refused::NoRoomForAll);
-                        too_large = next.bytes();
-                    }
-                    Err(Refused::Gone) => {
-                        open = !std::mem::replace(&mut waiting.opening, true);
-                        if open {
-                            waiting.lost_opens = 0;
-                        }
-                        break;
-                    }
-                }
-            }
-        }
-        let left = failed.len().saturating_add(singles.len());
-        self.config.in_flight.calls.fetch_sub(left, Ordering::Relaxed);
-        for (call, error) in failed {
-            call.complete(Err(error));
-        }
-        if let (Some(me), Some(single)) = (self.me.upgrade(), &self.single) {
-            for call in singles {
-                single.start(&me, call, substream.take());
-            }
-        }
-        if open && let Some(me) = self.me.upgrade() {
-            self.config.opener.open(me);
-        }
-        blocked
-    }
-
-    /// A call that was to go out in gorpc can't any more: it waits for what the peer turns out to speak.
-    pub(super) fn take_back(&self, call: Queued) {
-        self.enqueue(call, usize::MAX);
-    }
-
-    /// The call waits, as one of so many at the most.
-    fn enqueue(&self, call: Queued, most: usize) {
-        // Nobody is dialled for it.
-        if call.head.deadline <= now() {
-            return call.call.complete(Err(too_late()));
-        }
-        let mut waiting = self.waiting.lock();
-        let refused = if self.config.is_closed() {
-            RpcError::never_sent(ErrorKind::Closed, "")
-        } else if waiting.queue.len() >= most {
-            let detail = format!("{most} calls wait to be sent (Limits::max_calls_per_peer)");
-            RpcError::never_sent(ErrorKind::Overloaded, detail)
-        } else {
-            // Its caller may have given it up meanwhile, and finds it nowhere else.
-            if !call.call.set_place(Place::Queued) {
-                return;
-            }
-            self.config.in_flight.calls.fetch_add(1, Ordering::Relaxed);
-            waiting.queue.push_back(call);
-            let watch = waiting.needs_timer();
-            drop(waiting);
-            self.keep_deadlines(watch);
-            self.flush();
-            return;
-        };
-        drop(waiting);
-        call.call.complete(Err(refused));
-    }
-
-    /// Calls have been queued: see to their deadlines.
-    fn keep_deadlines(&self, start: bool) {
-        if start {
-            self.config.spawner.spawn(watch(self.me.clone()));
-        } else {
-            self.changed.notify_one();
-        }
-    }
-
-    /// End what waited too long. Gives when to look again; `None` if nothing waits, so that nobody keeps the link for it.
-    fn expire(&self, now: Instant) -> Option<Instant> {
-        let (late, next) = {
-            let mut waiting = self.waiting.lock();
-            let (late, rest): (VecDeque<_>, VecDeque<_>) =
-                std::mem::take(&mut waiting.queue).into_iter().partition(|call| call.head.deadline <= now);
-            waiting.queue = rest;
-            let next = waiting.queue.iter().map(|call| call.head.deadline).min();
-            waiting.timer = next.is_some();
-            (late, next)
-        };
-        self.fail(late, &too_late());
-        next
-    }
-}
-
-/// Keeps the deadlines of the calls that wait, and sends them when there is room among the bytes in flight to all peers.
-async fn watch(session: Weak<PeerSession>) {
-    loop {
-        let Some(session) = session.upgrade() else { return };
-        let room = session.send_waiting(None).then(|| session.config.wait_for_room());
-        if room.is_some() {
-            session.send_waiting(None);
-        }
-        let Some(next) = session.expire(now()) else { return };
-        let changed = session.changed.notified();
-        let woken = async {
-            match room {
-                None => changed.await,
-                Some((_waits, made)) => {
-                    futures::future::select(pin!(changed), pin!(made)).await;
-                }
-            }
-        };
-        let _ = tokio::time::timeout_at(next.into(), woken).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the sessions of a node share: limits, counters, and whoever opens streams for them.
+//! What the sessions of a node share: limits, counters, and who hears what they find.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,14 +9,11 @@ use libp2p::PeerId;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::session::PeerSession;
 use crate::limits::Limits;
 use crate::runtime::Spawner;
 
-/// Who opens call streams: the swarm's side.
-pub(crate) trait Opener: Send + Sync + 'static {
-    /// See to it that `session` gets a stream ([`PeerSession::attach`]) or hears why not ([`PeerSession::open_failed`]).
-    fn open(&self, session: Arc<PeerSession>);
+/// Who hears what calls tell of a peer.
+pub(crate) trait Reports: Send + Sync + 'static {
     /// This peer has shown that it speaks the protocol. (When a stream is negotiated it may not have: negotiation can be lazy.)
     fn greeted(&self, peer: PeerId);
     /// This peer has answered a call in gorpc.
@@ -29,7 +26,7 @@ pub(crate) trait Opener: Send + Sync + 'static {
 pub(crate) struct SessionConfig {
     pub(crate) limits: Limits,
     pub(crate) idle_timeout: Duration,
-    pub(crate) opener: Box<dyn Opener>,
+    pub(crate) reports: Arc<dyn Reports>,
     /// Peers may speak gorpc.
     pub(super) gorpc: bool,
     /// Calls of methods that differ are errors.
@@ -72,11 +69,11 @@ impl Drop for WaitsForRoom<'_> {
 }
 
 impl SessionConfig {
-    pub(crate) fn new(limits: Limits, idle_timeout: Duration, gorpc: bool, opener: Box<dyn Opener>) -> Self {
+    pub(crate) fn new(limits: Limits, idle_timeout: Duration, gorpc: bool, reports: Arc<dyn Reports>) -> Self {
         SessionConfig {
             limits,
             idle_timeout,
-            opener,
+            reports,
             gorpc,
             strict_methods: false,
             in_flight: CachePadded::default(),
@@ -138,21 +135,5 @@ impl SessionConfig {
     pub(super) fn in_use(&self) -> (usize, usize) {
         let bytes = self.in_flight.bytes.load(Ordering::Relaxed) + self.received_bytes.load(Ordering::Relaxed);
         (self.calls_under_way(), bytes)
-    }
-}
-
-#[cfg(test)]
-impl PeerSession {
-    /// One that nobody opens streams for.
-    pub(crate) fn of_test() -> Arc<Self> {
-        struct Nobody;
-        impl Opener for Nobody {
-            fn open(&self, _: Arc<PeerSession>) {}
-            fn greeted(&self, _: PeerId) {}
-            fn answered_in_gorpc(&self, _: PeerId) {}
-            fn method_differs(&self, _: PeerId, _: &'static str) {}
-        }
-        let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), false, Box::new(Nobody));
-        PeerSession::new(PeerId::random(), Arc::new(config))
     }
 }

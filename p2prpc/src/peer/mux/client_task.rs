@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures::AsyncWriteExt;
 use hashbrown::HashMap;
+use libp2p::PeerId;
 use libp2p::core::upgrade::NegotiationError;
 
-use super::client::{ByteStream, ClientStream, PeerLimits, hello};
+use super::client::{ByteStream, ClientStream};
+use super::client_shared::PeerLimits;
+use super::handshake::hello;
 use super::replies::Replies;
 use super::unsent;
 use crate::call::{Answer, PendingCall};
@@ -18,7 +21,8 @@ use crate::clock::later;
 use crate::error::{ErrorKind, RpcError};
 use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
 use crate::peer::mux::send_queue::Writer;
-use crate::peer::session::PeerSession;
+use crate::peer::queue::Queued;
+use crate::peer::session_config::SessionConfig;
 use crate::peer::timer::EarliestTimer;
 use crate::peer::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, NOT_ADMITTED, SHRINK_AFTER, now};
 use crate::scratch::Scratch;
@@ -50,10 +54,22 @@ enum Written {
 }
 
 /// Drive `stream` until it ends.
-pub(crate) async fn drive(session: Arc<PeerSession>, stream: Arc<ClientStream>) {
-    let replies = Replies::new(session.clone(), stream.clone());
+/// Whose stream it is.
+pub(crate) trait Owner: Send + Sync {
+    fn peer(&self) -> PeerId;
+    fn config(&self) -> &Arc<SessionConfig>;
+    /// There may be room for calls that wait.
+    fn flush(&self);
+    /// The stream takes no new calls any more.
+    fn retire(&self, stream: &Arc<ClientStream>);
+    /// The stream is no more; these calls of it were never sent.
+    fn ended(&self, stream: &Arc<ClientStream>, unsent: Vec<Queued>);
+}
+
+pub(crate) async fn drive(owner: Arc<dyn Owner>, stream: Arc<ClientStream>) {
+    let replies = Replies::new(owner.config().clone(), stream.clone());
     let mut driver = Driver {
-        session,
+        owner,
         received: RecvBuffer::default(),
         alarm: EarliestTimer::default(),
         replies,
@@ -73,7 +89,7 @@ pub(crate) async fn drive(session: Arc<PeerSession>, stream: Arc<ClientStream>) 
         End::Broken(rule) => {
             let mut farewell = Vec::new();
             if matches!(written, Written::Nothing) {
-                let _ = wire::encode_hello(&mut farewell, &hello(&driver.session.config().limits));
+                let _ = wire::encode_hello(&mut farewell, &hello(&driver.owner.config().limits));
             }
             wire::encode_go_away(&mut farewell, 0, GoAwayReason::ProtocolError, &rule);
             let _ = tokio::time::timeout(LINGER, async {
@@ -90,7 +106,7 @@ pub(crate) async fn drive(session: Arc<PeerSession>, stream: Arc<ClientStream>) 
 }
 
 struct Driver {
-    session: Arc<PeerSession>,
+    owner: Arc<dyn Owner>,
     received: RecvBuffer,
     alarm: EarliestTimer,
     replies: Replies,
@@ -191,10 +207,10 @@ impl Driver {
         let mut completed: Vec<(Arc<PendingCall>, Answer)> = Vec::new();
         let (flush, retire, under_way) = {
             let mut shared = stream.shared.lock();
-            let config = self.session.config();
+            let config = self.owner.config();
             if let Some(hello) = self.replies.hello.take() {
                 shared.peer = PeerLimits::of(&hello, true);
-                config.opener.greeted(self.session.peer());
+                config.reports.greeted(self.owner.peer());
             }
             for (id, answer) in self.replies.done.drain(..) {
                 if let Some(call) = shared.take(id, config) {
@@ -220,14 +236,14 @@ impl Driver {
             (wanted, go_away.is_some(), shared.calls.len())
         };
         if retire {
-            self.session.retire(stream);
+            self.owner.retire(stream);
         }
         let many = completed.len() > 1 && completed.len().saturating_add(under_way) >= BATCH_FROM;
         for (slot, answer) in completed {
             slot.complete(answer);
         }
         if flush {
-            self.session.flush();
+            self.owner.flush();
         }
         many
     }
@@ -284,7 +300,7 @@ impl Driver {
                 return Some(End::Lost("the peer left too many calls on older streams without an answer".into()));
             }
             if shared.next_deadline.is_some_and(|next| next <= now) {
-                let config = self.session.config();
+                let config = self.owner.config();
                 let ids: Vec<u64> =
                     shared.calls.iter().filter(|(_, call)| call.head.deadline <= now).map(|(id, _)| id).collect();
                 for id in ids {
@@ -319,7 +335,7 @@ impl Driver {
                 } else {
                     self.alarm.not_after(shrink_at);
                 }
-                let at = since.checked_add(self.session.config().idle_timeout);
+                let at = since.checked_add(self.owner.config().idle_timeout);
                 if at.is_some_and(|at| now >= at) {
                     shared.taking = false;
                     return Some(End::Done);
@@ -338,7 +354,7 @@ impl Driver {
             slot.complete(Err(error));
         }
         if timed_out || written {
-            self.session.flush();
+            self.owner.flush();
         }
         None
     }
@@ -355,7 +371,7 @@ impl Driver {
             let mut pipe = stream.pipe.lock();
             let mut shared = stream.shared.lock();
             shared.taking = false;
-            let config = self.session.config();
+            let config = self.owner.config();
             let shared = &mut *shared;
             let ids: Vec<u64> = shared.calls.iter().map(|(id, _)| id).collect();
             let mut calls: HashMap<u64, _> = HashMap::with_capacity(ids.len());
@@ -385,7 +401,7 @@ impl Driver {
         for call in lost.into_values() {
             call.call.complete(Err(error.clone()));
         }
-        self.session.ended(stream, unsent);
+        self.owner.ended(stream, unsent);
         (io, written)
     }
 }

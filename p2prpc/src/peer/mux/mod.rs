@@ -2,8 +2,10 @@
 
 mod cancelled;
 pub(super) mod client;
+pub(super) mod client_shared;
 pub(super) mod client_task;
 mod codes;
+mod handshake;
 mod in_flight;
 mod pipe;
 mod reassembly;
@@ -12,6 +14,6 @@ mod replies;
 mod requests;
 mod send_queue;
 pub(super) mod server;
-mod server_task;
+pub(super) mod server_task;
 mod unsent;
 mod useless;

@@ -5,7 +5,7 @@ use std::task::Context;
 
 use futures::{AsyncRead, AsyncWrite};
 
-use super::client::Shared;
+use super::client_shared::Shared;
 use crate::peer::mux::send_queue::Writer;
 use crate::sync::Mutex;
 

@@ -14,12 +14,12 @@ use crate::peer::mux::codes::{error_of, failed_by_go_away};
 use crate::peer::mux::reassembly::Reassembly;
 use crate::peer::mux::useless::{USELESS, Useless};
 use crate::peer::now;
-use crate::peer::session::PeerSession;
+use crate::peer::session_config::SessionConfig;
 use crate::wire::{ErrorCode, ErrorReply, Frame, Hello, Reply};
 
 /// What came and is not yet handed to callers.
 pub(crate) struct Replies {
-    session: Arc<PeerSession>,
+    config: Arc<SessionConfig>,
     pub(crate) stream: Arc<ClientStream>,
     pub(crate) last_id: u64,
     pub(crate) partials: HashMap<u64, Reassembly<Coming>>,
@@ -54,9 +54,9 @@ impl Coming {
 }
 
 impl Replies {
-    pub(crate) fn new(session: Arc<PeerSession>, stream: Arc<ClientStream>) -> Self {
+    pub(crate) fn new(config: Arc<SessionConfig>, stream: Arc<ClientStream>) -> Self {
         Replies {
-            session,
+            config,
             stream,
             last_id: 0,
             partials: HashMap::new(),
@@ -121,7 +121,7 @@ impl Replies {
         let Reply { id, metadata, body_len, chunk } = reply;
         self.first_answer(id)?;
         let len = usize::try_from(body_len).unwrap_or(usize::MAX);
-        let Limits { max_message, max_bytes_per_peer, .. } = self.session.config().limits;
+        let Limits { max_message, max_bytes_per_peer, .. } = self.config.limits;
         if len > max_message {
             let detail = format!("the reply has {body_len} bytes, Limits::max_message is {max_message}");
             self.failed(id, RpcError::answered(ErrorKind::TooLarge, detail));
@@ -133,8 +133,8 @@ impl Replies {
         } else if self.partial_bytes.saturating_add(len) > max_bytes_per_peer.max(len) {
             let detail = format!("the peer sent more than {max_bytes_per_peer} bytes of replies at once");
             self.failed(id, RpcError::answered(ErrorKind::Overloaded, detail));
-        } else if !self.session.config().receive(chunk.len()) {
-            self.session.config().let_go(chunk.len());
+        } else if !self.config.receive(chunk.len()) {
+            self.config.let_go(chunk.len());
             self.failed(id, self.too_much());
         } else {
             self.partial_bytes = self.partial_bytes.saturating_add(len);
@@ -155,7 +155,7 @@ impl Replies {
 
     /// So many bytes of a body have been put where it is collected.
     pub(crate) fn received(&mut self, id: u64, bytes: usize, whole: bool) {
-        let fits = self.session.config().receive(bytes);
+        let fits = self.config.receive(bytes);
         if (whole || !fits)
             && let Some(partial) = self.forget(id)
         {
@@ -172,13 +172,12 @@ impl Replies {
     pub(crate) fn forget(&mut self, id: u64) -> Option<Reassembly<Coming>> {
         let partial = self.partials.remove(&id)?;
         self.partial_bytes = self.partial_bytes.saturating_sub(partial.announced());
-        self.session.config().let_go(partial.received());
+        self.config.let_go(partial.received());
         Some(partial)
     }
 
     fn too_much(&self) -> RpcError {
-        let detail =
-            format!("all peers together sent more than {} bytes at once", self.session.config().limits.max_bytes);
+        let detail = format!("all peers together sent more than {} bytes at once", self.config.limits.max_bytes);
         RpcError::answered(ErrorKind::Overloaded, detail)
     }
 }
@@ -186,6 +185,6 @@ impl Replies {
 impl Drop for Replies {
     fn drop(&mut self) {
         let received = self.partials.values().map(Reassembly::received).sum();
-        self.session.config().let_go(received);
+        self.config.let_go(received);
     }
 }

@@ -8,14 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::{AsyncRead, AsyncWrite};
 use hashbrown::HashMap;
 use libp2p::PeerId;
 use tokio::task::AbortHandle;
 
 use super::codes::{code_of, delivery_to_wire};
 use super::send_queue::{BULK_FROM, Bulk, SendQueue, Writer};
-use super::server_task;
 use crate::accounts::{BytesPermit, CallPermit, PeerAccount, ReplyPermit};
 use crate::clock::now;
 use crate::codec::Format;
@@ -68,15 +66,10 @@ pub(super) struct Running {
 }
 
 impl ServerStream {
-    /// Answer calls on `io` until it ends. It has to be told when its connection ends ([`ServerStream::lose`]): not every
-    /// substream notices.
-    pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, peer: PeerId, io: S) -> Arc<Self>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) fn new(server: Arc<Server>, account: Arc<PeerAccount>, peer: PeerId) -> Self {
         let defaults = Hello::default();
         let replies = account.replies();
-        let stream = Arc::new(ServerStream {
+        ServerStream {
             peer,
             server,
             account,
@@ -94,9 +87,7 @@ impl ServerStream {
             }),
             unwritten: AtomicBool::new(false),
             works_last: AtomicBool::new(false),
-        });
-        tokio::spawn(server_task::drive(stream.clone(), io));
-        stream
+        }
     }
 
     /// Take no more calls: those under way are answered.

@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
 
-use super::client::hello;
+use super::handshake::hello;
 use super::requests::{Fault, Requests};
 use super::server::{ServerStream, error_frame, size};
+use crate::accounts::PeerAccount;
 use crate::clock::later;
 use crate::error::{Delivery, ErrorKind};
 use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
@@ -20,6 +22,7 @@ use crate::peer::mux::useless::USELESS;
 use crate::peer::timer::EarliestTimer;
 use crate::peer::{FRAMES_A_TURN, HELLO_TIMEOUT, LINGER, MOVE_TIMEOUT, SHRINK_AFTER, now};
 use crate::scratch::Scratch;
+use crate::server::Server;
 use crate::wire::{self, GoAwayReason};
 
 /// No request is read while more bytes of replies wait to be written.
@@ -36,7 +39,18 @@ enum End {
     Broken(GoAwayReason, String),
 }
 
-pub(crate) async fn drive<S>(stream: Arc<ServerStream>, mut io: S)
+/// Answer calls on `io` until it ends. The stream has to be told when its connection ends ([`ServerStream::lose`]): not every
+/// substream notices.
+pub(crate) fn spawn<S>(server: Arc<Server>, account: Arc<PeerAccount>, peer: PeerId, io: S) -> Arc<ServerStream>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = Arc::new(ServerStream::new(server, account, peer));
+    tokio::spawn(drive(stream.clone(), io));
+    stream
+}
+
+async fn drive<S>(stream: Arc<ServerStream>, mut io: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

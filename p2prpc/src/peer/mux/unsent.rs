@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::client::InFlight;
+use super::client_shared::InFlight;
 use super::send_queue::{SendQueue, Writer};
 use crate::call::Encoded;
 use crate::metadata::Metadata;

@@ -5,20 +5,19 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::AbortHandle;
 
-use super::Single;
 use super::gorpc_client::{self, GoCall};
 use super::permits::{Permit, Turn};
 use super::substreams::Substream;
+use super::{Owner, Single};
 use crate::call::{Answer, Dialect, not_named};
 use crate::clock::now;
 use crate::codec::gorpc::Gorpc;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::peer::queue::{MAX_RESENDS, Queued, lost_too_often, too_late};
-use crate::peer::session::PeerSession;
 
 /// What has to be so however the task ends, aborted or by a panic too.
 struct Task {
-    session: Arc<PeerSession>,
+    owner: Arc<dyn Owner>,
     id: u64,
     /// `None` once the call is somebody else's.
     call: Option<Queued>,
@@ -28,13 +27,13 @@ impl Task {
     /// The call, if nobody has given it up meanwhile. It is somebody else's from now on.
     fn resign(&mut self) -> Option<Queued> {
         let call = self.call.take()?;
-        self.session.single()?.resign(self.id).then_some(call)
+        self.owner.single()?.resign(self.id).then_some(call)
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.session.config().in_flight.calls.fetch_sub(1, Ordering::Relaxed);
+        self.owner.config().in_flight.calls.fetch_sub(1, Ordering::Relaxed);
         if let Some(call) = self.resign() {
             let error = RpcError::may_have_run(ErrorKind::Internal, "the task of the call has ended");
             call.call.complete(Err(error));
@@ -44,24 +43,24 @@ impl Drop for Task {
 
 /// `None` without a runtime: the call has ended then.
 pub(super) fn spawn(
-    session: &Arc<PeerSession>,
+    owner: &Arc<dyn Owner>,
     id: u64,
     call: Queued,
     turn: Turn,
     substream: Option<Substream>,
 ) -> Option<AbortHandle> {
-    session.config().in_flight.calls.fetch_add(1, Ordering::Relaxed);
-    let task = Task { session: session.clone(), id, call: Some(call) };
-    session.config().spawner.spawn(run(task, turn, substream)).map(|task| task.abort_handle())
+    owner.config().in_flight.calls.fetch_add(1, Ordering::Relaxed);
+    let task = Task { owner: owner.clone(), id, call: Some(call) };
+    owner.config().spawner.spawn(run(task, turn, substream)).map(|task| task.abort_handle())
 }
 
 async fn run(mut task: Task, turn: Turn, substream: Option<Substream>) {
-    let session = task.session.clone();
-    let (Some(single), Some(call)) = (session.single(), &task.call) else { return };
+    let owner = task.owner.clone();
+    let (Some(single), Some(call)) = (owner.single(), &task.call) else { return };
     let (head, deadline) = (call.head, call.head.deadline.into());
     let ready = tokio::select! {
         biased;
-        ready = tokio::time::timeout_at(deadline, prepare(&session, single, call, turn, substream)) => {
+        ready = tokio::time::timeout_at(deadline, prepare(&owner, single, call, turn, substream)) => {
             ready.unwrap_or_else(|_| Err(too_late()))
         }
         () = single.closing.cancelled() => Err(RpcError::never_sent(ErrorKind::Closed, "")),
@@ -69,13 +68,13 @@ async fn run(mut task: Task, turn: Turn, substream: Option<Substream>) {
     let answer = match ready {
         Ok(Ready::Elsewhere) => {
             if let Some(call) = task.resign() {
-                session.take_back(call);
+                owner.take_back(call);
             }
             return;
         }
         Ok(Ready::Here(outgoing)) => {
             let connection = outgoing.substream.connection.clone();
-            let answer = tokio::time::timeout_at(deadline, make(&session, single, outgoing, head.again)).await;
+            let answer = tokio::time::timeout_at(deadline, make(&*owner, single, outgoing, head.again)).await;
             answer.unwrap_or_else(|_| {
                 connection.note_unanswered(now());
                 Err(RpcError::may_have_run(ErrorKind::DeadlineExceeded, "no answer came in time")).into()
@@ -104,21 +103,21 @@ struct Outgoing {
 
 /// Bytes of arguments in flight.
 struct InFlight {
-    session: Arc<PeerSession>,
+    owner: Arc<dyn Owner>,
     bytes: usize,
 }
 
 impl InFlight {
     /// Waits until they fit. A call that is alone fits always.
-    async fn reserve(session: &Arc<PeerSession>, bytes: usize) -> Self {
-        let config = session.config();
+    async fn reserve(owner: &Arc<dyn Owner>, bytes: usize) -> Self {
+        let config = owner.config();
         let reserved = || {
             let fits = |held: usize| {
                 (held == 0 || held.saturating_add(bytes) <= config.limits.max_bytes)
                     .then_some(held.saturating_add(bytes))
             };
             let taken = config.in_flight.bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits);
-            taken.is_ok().then(|| InFlight { session: session.clone(), bytes })
+            taken.is_ok().then(|| InFlight { owner: owner.clone(), bytes })
         };
         if let Some(reserved) = reserved() {
             return reserved;
@@ -135,13 +134,13 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.session.config().make_room(self.bytes);
+        self.owner.config().make_room(self.bytes);
     }
 }
 
 /// Waits for all that the call needs. Nothing of it is sent before.
 async fn prepare(
-    session: &Arc<PeerSession>,
+    owner: &Arc<dyn Owner>,
     single: &Single,
     call: &Queued,
     turn: Turn,
@@ -150,10 +149,10 @@ async fn prepare(
     let (service, method) = call.head.method.gorpc.ok_or_else(not_named)?;
     let args = call.body.in_gorpc(call.head.method)?;
     let Some(permit) = turn.come().await else { return Err(RpcError::never_sent(ErrorKind::Closed, "")) };
-    let bytes = InFlight::reserve(session, args.len()).await;
+    let bytes = InFlight::reserve(owner, args.len()).await;
     let mut lost = 0_u8;
     let substream = loop {
-        if session.dialect() != Some(Dialect::Gorpc) {
+        if owner.dialect() != Some(Dialect::Gorpc) {
             return Ok(Ready::Elsewhere);
         }
         let opened = match substream.take() {
@@ -170,7 +169,7 @@ async fn prepare(
         // Whoever lost the last connection is about to say that the dialect isn't known any more.
         tokio::task::yield_now().await;
     };
-    let max_reply = session.config().limits.max_message;
+    let max_reply = owner.config().limits.max_message;
     let call = GoCall { service, method, args, max_reply };
     Ok(Ready::Here(Outgoing { call, substream, _permit: permit, _bytes: bytes }))
 }
@@ -181,7 +180,7 @@ async fn open(single: &Single) -> Result<Option<Substream>, RpcError> {
     opening.await.map_or(Ok(None), |opened| opened.map(Some))
 }
 
-async fn make(session: &PeerSession, single: &Single, outgoing: Outgoing, again: bool) -> Answer {
+async fn make(owner: &dyn Owner, single: &Single, outgoing: Outgoing, again: bool) -> Answer {
     let Outgoing { call, substream: Substream { io, connection, lost, left }, _permit, _bytes } = outgoing;
     connection.note_call(now());
     let result = tokio::select! {
@@ -193,9 +192,10 @@ async fn make(session: &PeerSession, single: &Single, outgoing: Outgoing, again:
         }
     };
     match &result {
-        Err(error) if error.kind() == ErrorKind::NotSupported => session.mistaken(),
+        Err(error) if error.kind() == ErrorKind::NotSupported => owner.mistaken(),
         Err(error) if error.delivery() != Delivery::Answered => {}
-        _ => session.note_answer(single),
+        _ if single.note_answer() => owner.config().reports.answered_in_gorpc(owner.peer()),
+        _ => {}
     }
     Answer { gorpc: Gorpc::AVAILABLE, ..result.into() }
 }

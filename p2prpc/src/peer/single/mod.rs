@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
+use libp2p::PeerId;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::queue::Queued;
-use super::session::PeerSession;
+use super::session_config::SessionConfig;
 use crate::call::{Dialect, Place};
 use crate::error::{ErrorKind, RpcError};
 use crate::sync::Mutex;
@@ -72,6 +73,19 @@ struct Tasks {
     last_id: u64,
     /// `None` for one that is being spawned.
     running: HashMap<u64, Option<AbortHandle>>,
+}
+
+/// Whose calls these are.
+pub(crate) trait Owner: Send + Sync {
+    fn peer(&self) -> PeerId;
+    fn config(&self) -> &Arc<SessionConfig>;
+    fn single(&self) -> Option<&Single>;
+    /// What the peer speaks, if that is known.
+    fn dialect(&self) -> Option<Dialect>;
+    /// What was taken for its dialect was a guess that it has refused.
+    fn mistaken(&self);
+    /// A call that was to go out in gorpc can't any more: it waits for what the peer turns out to speak.
+    fn take_back(&self, call: Queued);
 }
 
 /// One call that is being served.
@@ -123,7 +137,7 @@ impl Single {
     }
 
     /// True if it was the last one.
-    fn disconnected(&self, key: ConnectionKey) -> bool {
+    pub(crate) fn disconnected(&self, key: ConnectionKey) -> bool {
         let last = self.substreams.disconnected(key);
         if last {
             self.answered.store(false, Ordering::Relaxed);
@@ -186,7 +200,7 @@ impl Single {
     }
 
     /// Make a call, on this substream if one is there already.
-    pub(super) fn start(&self, session: &Arc<PeerSession>, call: Queued, substream: Option<Substream>) {
+    pub(super) fn start(&self, owner: &Arc<dyn Owner>, call: Queued, substream: Option<Substream>) {
         let turn = match self.queue_up(call.head.nested) {
             Ok(turn) => turn,
             Err(error) => return call.call.complete(Err(error)),
@@ -202,7 +216,7 @@ impl Single {
             tasks.running.insert(id, None);
             id
         };
-        let spawned = call::spawn(session, id, call, turn, substream);
+        let spawned = call::spawn(owner, id, call, turn, substream);
         let mut tasks = self.tasks.lock();
         match (tasks.running.get_mut(&id), spawned) {
             (Some(running), Some(task)) => *running = Some(task),
@@ -229,26 +243,16 @@ impl Single {
         self.tasks.lock().running.remove(&id).is_some()
     }
 
+    /// The peer has answered. True if it is the first time since it is connected.
+    pub(super) fn note_answer(&self) -> bool {
+        !self.answered.swap(true, Ordering::Relaxed)
+    }
+
     fn queue_up(&self, nested: bool) -> Result<Turn, RpcError> {
         let permits = if nested { &self.nested } else { &self.outer };
         permits.queue_up().ok_or_else(|| {
             let detail = format!("{MAX_WAITING} calls wait to be sent to this gorpc peer");
             RpcError::never_sent(ErrorKind::Overloaded, detail)
         })
-    }
-}
-
-impl PeerSession {
-    /// A connection is no more.
-    pub(crate) fn single_disconnected(&self, key: ConnectionKey) {
-        if self.single().is_some_and(|single| single.disconnected(key)) {
-            self.forget_dialect();
-        }
-    }
-
-    fn note_answer(&self, single: &Single) {
-        if !single.answered.swap(true, Ordering::Relaxed) {
-            self.config().opener.answered_in_gorpc(self.peer());
-        }
     }
 }

@@ -44,7 +44,7 @@ async fn connect(mut asked: mpsc::UnboundedReceiver<Arc<PeerSession>>, served: A
             let _ = timeout(lives, tokio::io::copy_bidirectional(&mut far, &mut theirs)).await;
         });
         session.attach(&Connection::of_test(1), near.compat());
-        ServerStream::spawn(served.server.clone(), served.account.clone(), served.session.peer(), ours.compat());
+        serve_native(served.server.clone(), served.account.clone(), served.session.peer(), ours.compat());
     }
 }
 

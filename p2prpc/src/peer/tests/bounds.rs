@@ -264,7 +264,7 @@ async fn answers_to_all_peers_together_wait_for_room() {
         let (session, _) = session(Limits::default());
         let account = served.server.accounts().open(session.peer(), None);
         let (ours, theirs) = tokio::io::duplex(1024);
-        ServerStream::spawn(served.server.clone(), account.clone(), session.peer(), ours.compat());
+        serve_native(served.server.clone(), account.clone(), session.peer(), ours.compat());
         let mut peer = Peer::new(theirs);
         peer.hello().await;
         for id in 1..=2 {

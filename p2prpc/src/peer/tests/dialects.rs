@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+use super::super::single::Owner as _;
 use super::peer::Got;
 use super::*;
 use crate::call::{Dialect, Encoded, Place, Ticket};
@@ -24,8 +25,9 @@ struct Either {
 impl Either {
     fn new() -> Self {
         let (asks, asked) = mpsc::unbounded_channel();
-        let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), true, Box::new(Asks(asks)));
-        let session = PeerSession::new(PeerId::random(), Arc::new(config));
+        let opener = Arc::new(Asks(asks));
+        let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), true, opener.clone());
+        let session = PeerSession::new(PeerId::random(), Arc::new(config), opener);
         let on = Connection::of_test(1);
         session.connected(on.clone());
         let (key, _lost) = session.single().unwrap().connected(on.clone());

@@ -23,7 +23,7 @@ use libp2p::PeerId;
 use tokio::sync::mpsc;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 
-use super::{Connection, Opener, PeerSession, ServerStream, SessionConfig};
+use super::{Connection, Opener, PeerSession, Reports, ServerStream, SessionConfig, serve_native};
 use crate::accounts::PeerAccount;
 use crate::call::{CallHead, Channel, Handle, Payload, PendingCall, RawReply, RawResult, Request};
 use crate::codec::{CodecId, MethodNames};
@@ -43,7 +43,9 @@ impl Opener for Asks {
     fn open(&self, session: Arc<PeerSession>) {
         let _ = self.0.send(session);
     }
+}
 
+impl Reports for Asks {
     fn greeted(&self, _: PeerId) {}
 
     fn answered_in_gorpc(&self, _: PeerId) {}
@@ -53,8 +55,26 @@ impl Opener for Asks {
 
 fn session(limits: Limits) -> (Arc<PeerSession>, mpsc::UnboundedReceiver<Arc<PeerSession>>) {
     let (asks, asked) = mpsc::unbounded_channel();
-    let config = SessionConfig::new(limits, Duration::from_secs(60), false, Box::new(Asks(asks)));
-    (PeerSession::new(PeerId::random(), Arc::new(config)), asked)
+    let opener = Arc::new(Asks(asks));
+    let config = SessionConfig::new(limits, Duration::from_secs(60), false, opener.clone());
+    (PeerSession::new(PeerId::random(), Arc::new(config), opener), asked)
+}
+
+impl PeerSession {
+    /// One that nobody opens streams for.
+    pub(crate) fn of_test() -> Arc<Self> {
+        struct Nobody;
+        impl Opener for Nobody {
+            fn open(&self, _: Arc<PeerSession>) {}
+        }
+        impl Reports for Nobody {
+            fn greeted(&self, _: PeerId) {}
+            fn answered_in_gorpc(&self, _: PeerId) {}
+            fn method_differs(&self, _: PeerId, _: &'static str) {}
+        }
+        let config = SessionConfig::new(Limits::default(), Duration::from_secs(60), false, Arc::new(Nobody));
+        PeerSession::new(PeerId::random(), Arc::new(config), Arc::new(Nobody))
+    }
 }
 
 /// A node that serves, and a peer that has opened a call stream to it.
@@ -82,14 +102,14 @@ impl Served {
         let account = server.accounts().open(session.peer(), None);
         let (ours, theirs) = tokio::io::duplex(pipe);
         let (io, reads) = peer::counted(ours.compat());
-        let stream = ServerStream::spawn(server.clone(), account.clone(), session.peer(), io);
+        let stream = serve_native(server.clone(), account.clone(), session.peer(), io);
         Served { server, account, stream, session, probe, reads, peer: Peer::new(theirs) }
     }
 
     /// Another stream of the same peer.
     fn another(&self, pipe: usize) -> Peer {
         let (ours, theirs) = tokio::io::duplex(pipe);
-        ServerStream::spawn(self.server.clone(), self.account.clone(), self.session.peer(), ours.compat());
+        serve_native(self.server.clone(), self.account.clone(), self.session.peer(), ours.compat());
         Peer::new(theirs)
     }
 }

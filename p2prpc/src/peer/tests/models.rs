@@ -69,7 +69,7 @@ fn calls_end(peers: usize, limits: Limits) {
     let _inside = runtime.enter();
     model(300, move || {
         let (first, mut asked) = session(Limits { max_calls_per_peer: 2, ..limits.clone() });
-        let shared = || PeerSession::new(PeerId::random(), first.config().clone());
+        let shared = || PeerSession::new(PeerId::random(), first.config().clone(), first.opener().clone());
         let sessions: Vec<_> = std::iter::once(first.clone()).chain((1..peers).map(|_| shared())).collect();
         let callers: Vec<_> = (0..CALLERS)
             .map(|n| {

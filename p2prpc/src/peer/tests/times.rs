@@ -301,8 +301,9 @@ async fn a_server_that_does_not_read_is_left_after_thirty_seconds() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_time_that_no_clock_has_never_ends() {
     let (asks, _asked) = mpsc::unbounded_channel();
-    let config = SessionConfig::new(Limits::default(), Duration::MAX, false, Box::new(Asks(asks)));
-    let session = PeerSession::new(PeerId::random(), Arc::new(config));
+    let opener = Arc::new(Asks(asks));
+    let config = SessionConfig::new(Limits::default(), Duration::MAX, false, opener.clone());
+    let session = PeerSession::new(PeerId::random(), Arc::new(config), opener);
     let (ours, theirs) = tokio::io::duplex(1024);
     session.attach(&Connection::of_test(1), ours.compat());
     let mut peer = Peer::new(theirs);
