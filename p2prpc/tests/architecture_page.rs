@@ -62,24 +62,31 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 fn imports_point_down_the_table() {
     let (src, page) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), page());
     let rows = rows(&page);
-    let row_of = |module: &str| rows.iter().position(|modules| modules.contains(&module));
+    // `node/net` is below `node`. A peer's sessions stand on its streams, and both on what else there is of a peer.
+    let row_of = |path: &str| {
+        let path = if path.starts_with("peer/") { "peer" } else { path };
+        let holds =
+            |row: &Vec<&str>| row.iter().any(|module| path == *module || path.starts_with(&format!("{module}/")));
+        rows.iter().rposition(holds)
+    };
     let mut files = Vec::new();
     sources(&src, &mut files);
     let (mut seen, mut upward) = (0, Vec::new());
     for file in files {
-        let path = file.strip_prefix(&src).expect("within src");
-        let module = path.iter().next().and_then(|first| Path::new(first).file_stem()?.to_str()).expect("a name");
-        if ["lib", "docs"].contains(&module) {
+        let path = file.strip_prefix(&src).expect("within src").with_extension("");
+        let path = path.to_str().expect("a name").trim_end_matches("/mod");
+        if ["lib", "docs"].contains(&path) {
             continue;
         }
-        let row = row_of(module).unwrap_or_else(|| panic!("`{module}` has no row"));
-        for import in code_of(&file).split("crate::").skip(1) {
-            let end = import.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(import.len());
+        let row = row_of(path).unwrap_or_else(|| panic!("`{path}` has no row"));
+        for import in code_of(&file).replace("in crate::", "").split("crate::").skip(1) {
+            let end = import.find(|c: char| !c.is_ascii_lowercase() && c != '_' && c != ':').unwrap_or(import.len());
+            let imported = import[..end].replace("::", "/");
             // What begins otherwise is a macro's or what lib.rs has of one of the modules.
-            if let Some(to) = row_of(&import[..end]) {
+            if let Some(to) = row_of(&imported) {
                 seen += 1;
                 if to < row {
-                    upward.push(format!("{} uses `{}`", path.display(), &import[..end]));
+                    upward.push(format!("{path} uses {imported}"));
                 }
             }
         }

@@ -8,7 +8,7 @@ use hashlink::LruCache;
 use libp2p::PeerId;
 
 use super::key::Topic;
-use super::protocol::Listed;
+use super::messages::Listed;
 
 /// One that comes so often within a minute is no news to others for a while.
 const MAX_JOINS: u32 = 3;

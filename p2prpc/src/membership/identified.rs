@@ -2,13 +2,9 @@
 
 use std::time::Instant;
 
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use libp2p::{Multiaddr, StreamProtocol};
 
-use super::Action;
-use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
-use super::diagnosing::Names;
-use super::machine::Discovery;
 
 /// What a peer says of itself is taken so often at once, and then every five seconds. Of what comes before that the last word
 /// is taken, when its time has come: each costs others too, who are told where their members are.
@@ -33,71 +29,17 @@ impl Heard {
     }
 
     /// What is to be taken now of it.
-    fn say(&mut self, said: Said, now: Instant) -> Option<Said> {
+    pub(super) fn say(&mut self, said: Said, now: Instant) -> Option<Said> {
         self.waiting = Some(said);
         self.due(now)
     }
 
-    fn due(&mut self, now: Instant) -> Option<Said> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<Said> {
         if self.waiting.is_none() || !self.leave.has_one(now) {
             return None;
         }
         self.leave.take();
         self.waiting.take()
-    }
-}
-
-impl Discovery {
-    pub(super) fn identified(&mut self, peer: PeerId, said: Said, now: Instant) {
-        let Some(connected) = self.connected.get_mut(&peer) else { return };
-        if let Some(said) = connected.said.say(said, now) {
-            self.take(peer, &said, now);
-        }
-    }
-
-    pub(super) fn take_what_was_said(&mut self, now: Instant) {
-        let due: Vec<(PeerId, Said)> = self
-            .connected
-            .iter_mut()
-            .filter_map(|(peer, connected)| connected.said.due(now).map(|said| (*peer, said)))
-            .collect();
-        for (peer, said) in due {
-            self.take(peer, &said, now);
-        }
-    }
-
-    fn take(&mut self, peer: PeerId, said: &Said, now: Instant) {
-        let speaks_kad = said.protocols.contains(&self.kad_protocol);
-        self.take_addresses(peer, &said.listen_addresses, speaks_kad, now);
-        if let Some(connected) = self.connected.get_mut(&peer) {
-            connected.names = Names::of(&said.protocols, &self.application);
-        }
-        let in_gorpc = self.gorpc.as_ref().is_some_and(|gorpc| gorpc.is_in(&said.protocols));
-        self.speaks_gorpc(peer, in_gorpc, now);
-        self.tell_of_stranger(peer);
-    }
-
-    fn take_addresses(&mut self, peer: PeerId, listen_addresses: &[Multiaddr], speaks_kad: bool, now: Instant) {
-        let Some(connected) = self.connected.get_mut(&peer) else { return };
-        connected.identified = true;
-        connected.listens_at(peer, listen_addresses, &self.networks);
-        let addresses = connected.addresses.clone();
-        if speaks_kad {
-            // A peer gives away the user's own words for it only as far as it would be believed itself.
-            let addresses = addresses.iter().filter(|address| Scope::of(address).is_some()).cloned().collect();
-            self.actions.push_back(Action::SetKadAddresses { peer, addresses });
-            if !connected.addresses.is_empty() {
-                self.adverts.peer_came(peer, now);
-            }
-        } else if self.adverts.peer_went(&peer) {
-            self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
-        }
-        if let Some(member) = self.members.get_mut(&peer) {
-            member.addresses.clone_from(&addresses);
-            self.remembered.add(peer, &addresses, &self.networks);
-            let topics = member.topics.clone();
-            self.member_log.connected(peer, topics, &addresses, now);
-        }
     }
 }
 

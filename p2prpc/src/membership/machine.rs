@@ -1,5 +1,12 @@
 //! Discovery itself: takes what happened to the part it is for, and decides whom to dial.
 
+mod diagnosing;
+mod dialing;
+mod identifying;
+mod lifecycle;
+mod network_change;
+mod refusals;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +23,17 @@ use super::address_filter::{Scope, filter};
 use super::adverts::{Adverts, Query};
 use super::bootstrap::Bootstrap;
 use super::candidates::Candidates;
-use super::diagnosing::Filtered;
 use super::dial_budget::{DialBudget, Source};
-use super::dialing::{PROBE_EVERY, Search};
 use super::failure_detector::{Redial, Redials, SILENT_AFTER, own_stall};
 use super::identified::Said;
 use super::key::{Topic, topic};
-use super::lifecycle::{Departure, Membership};
 use super::lost::{Lost, Why};
+use super::member::{Departure, Membership};
 use super::member_log::MemberLog;
 use super::peers::{Connected, Handshake};
 use super::protocol::{self, Question, What};
-use super::refusals::Blocked;
 use super::remembered::Remembered;
+use super::strangers::Filtered;
 use super::{Action, DialFailure, DiscoveryConfig, GorpcName, Input};
 use crate::networks::{Networks, ip_of};
 use crate::service::Service;
@@ -40,6 +45,20 @@ const MAX_REDIALLED: usize = 4;
 const START_OVER_EVERY: Duration = Duration::from_secs(20);
 /// Our own network works as long as somebody was heard within this: pings come every 5 s.
 const HEARD_WITHIN: Duration = Duration::from_secs(10);
+
+/// One of the members that nobody keeps connected here is dialled this often. As all nodes do it, one that is gone is
+/// noticed by somebody soon, and told.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// Whom the user has blocked, and where they were: to be sought when they are unblocked.
+type Blocked = BTreeMap<PeerId, Vec<Multiaddr>>;
+
+/// Who wants to know where a peer is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Search {
+    a_call: bool,
+    a_hint: bool,
+}
 
 /// The state machine.
 pub(crate) struct Discovery {

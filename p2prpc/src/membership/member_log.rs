@@ -14,7 +14,7 @@ use super::address_filter::Scope;
 use super::bucket::{Bucket, Rate};
 use super::flapping::Flapping;
 use super::key::Topic;
-use super::protocol::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
+use super::messages::{Blob, Cursor, Description, Listed, Listing, MAX_METHODS};
 use crate::fingerprint::Fingerprint;
 use crate::service::Service;
 

@@ -10,23 +10,22 @@ mod adverts;
 mod bootstrap;
 mod bucket;
 mod candidates;
-mod diagnosing;
 mod diagnosis;
 mod dial_budget;
-mod dialing;
 mod eager;
 mod failure_detector;
 mod flapping;
 mod identified;
 mod key;
-mod lifecycle;
 mod lost;
 mod machine;
+mod member;
 mod member_log;
+mod messages;
 mod peers;
 mod protocol;
-mod refusals;
 mod remembered;
+mod strangers;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -48,7 +47,8 @@ pub use key::rendezvous_key;
 pub(crate) use key::{Topic, record_key, topic};
 pub(crate) use machine::Discovery;
 pub(crate) use member_log::VisibleServices;
-pub(crate) use protocol::{Description, Listing, Question, say_leaving};
+pub(crate) use messages::{Description, Listing};
+pub(crate) use protocol::{Question, say_leaving};
 pub(crate) use remembered::MAX_REMEMBERED;
 
 /// What discovery has to know from the start.

@@ -7,9 +7,9 @@ use libp2p::{Multiaddr, PeerId};
 use rand::Rng;
 
 use super::address_filter::{Scope, filter_proven};
-use super::diagnosing::Names;
 use super::identified::Heard;
-use super::protocol::Cursor;
+use super::messages::Cursor;
+use super::strangers::Names;
 use crate::networks::{Networks, ip_of};
 
 /// Between two questions for members: doubling, and from the start again when there was news.

@@ -1,6 +1,5 @@
 //! What nodes ask each other about who is there: the internal service `p2prpc-membership`.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use futures::StreamExt;
 use libp2p::PeerId;
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
 use super::Input;
 use super::key::Topic;
 use super::member_log::MemberLog;
+use super::messages::{Cursor, Description, Listing};
 use crate::call::Handle;
 use crate::call::{CallInfo, Context};
 use crate::codec::CodecId;
@@ -33,78 +31,6 @@ const GOODBYES_AT_ONCE: usize = 256;
 /// The service's name on the wire.
 const NAME: &str = "p2prpc-membership";
 
-/// Bytes that are read and written in one piece.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Blob(pub(super) Vec<u8>);
-
-impl fmt::Debug for Blob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl Serialize for Blob {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Blob;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(Blob(bytes.to_vec()))
-            }
-
-            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
-                Ok(Blob(bytes))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Blob, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = seq.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(Blob(bytes))
-            }
-        }
-
-        deserializer.deserialize_byte_buf(Bytes)
-    }
-}
-
-/// How far an asker has heard one teller out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Cursor {
-    pub(super) epoch: u64,
-    pub(super) version: u64,
-}
-
-/// A node's word about itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Description {
-    /// Which of the asker's rendezvous it is in too.
-    pub(super) shared: Vec<Topic>,
-    /// The services that the asker may call.
-    pub(super) services: Vec<String>,
-    /// Rises when services are added.
-    pub(super) version: u64,
-    /// What their methods look like. It travels as [`METHODS`] of the answer: peers that were built before don't know of it.
-    #[serde(skip)]
-    pub(super) methods: Vec<Fingerprint>,
-}
-
-/// The methods of a peer that are told and kept; more aren't compared.
-pub(super) const MAX_METHODS: usize = 256;
-
 /// The metadata of an answer that has them, 16 bytes each, the numbers with the low byte first, in base64.
 const METHODS: &str = "methods";
 
@@ -119,35 +45,6 @@ fn methods_from_text(text: &str) -> Vec<Fingerprint> {
     let bytes = BASE64.decode(text).unwrap_or_default();
     let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
     bytes.chunks_exact(16).map(|pair| (number(&pair[..8]), number(&pair[8..]))).collect()
-}
-
-impl Description {
-    /// What the methods look like, in order and each once, without what is past the bound.
-    pub(super) fn bounded_methods(&self) -> Arc<[Fingerprint]> {
-        let mut methods: Vec<_> = self.methods.iter().take(MAX_METHODS).copied().collect();
-        methods.sort_unstable();
-        methods.dedup_by_key(|(key, _)| *key);
-        methods.into()
-    }
-}
-
-/// A member, and where it can be reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Listed {
-    pub(super) peer: Blob,
-    pub(super) addresses: Vec<Blob>,
-}
-
-/// A node's word about others.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Listing {
-    pub(super) cursor: Cursor,
-    /// True if it knows more than fits: to be asked again from the cursor on.
-    pub(super) more: bool,
-    pub(super) members: Vec<Listed>,
-    pub(super) gone: Vec<Blob>,
-    /// The version of its own description.
-    pub(super) description: u64,
 }
 
 /// Who is there, asked of one who is.
@@ -260,6 +157,7 @@ pub(crate) async fn say_leaving(handle: &Handle, peers: Vec<PeerId>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::messages::MAX_METHODS;
 
     #[test]
     fn no_more_methods_are_kept_of_a_peer_than_the_bound_and_each_once() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 
 use super::dial_budget::Source;
-use super::protocol::{Blob, Cursor, Description, Listed, Listing};
+use super::messages::{Blob, Cursor, Description, Listed, Listing};
 use super::{Action, Input};
 use net::{Net, Setup, address};
 

@@ -13,7 +13,7 @@ use crate::error::RpcError;
 use crate::membership::address_filter::{MAX_ADDRESSES, Scope, filter, may_tell};
 use crate::membership::key::topic;
 use crate::membership::machine::Discovery;
-use crate::membership::protocol::{Blob, Cursor, Description, Listed, Listing};
+use crate::membership::messages::{Blob, Cursor, Description, Listed, Listing};
 use crate::membership::{Action, DialFailure, DiscoveryConfig, Input};
 use crate::networks::{Networks, ip_of};
 use crate::service::Service;

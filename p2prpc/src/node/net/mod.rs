@@ -6,12 +6,10 @@ pub(super) mod admission;
 pub(super) mod closed_port;
 pub(super) mod connection_limits;
 pub(super) mod connections;
-pub(super) mod dial;
 mod first_bytes;
 pub(super) mod handshakes;
 pub(super) mod identify;
 pub(super) mod interfaces;
-pub(super) mod listen;
 #[cfg(feature = "mdns")]
 pub(super) mod mdns;
 mod named;

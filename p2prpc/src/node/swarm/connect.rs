@@ -7,12 +7,12 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{Multiaddr, PeerId};
 
+use super::dial;
 use super::{Connected, Driver};
 use crate::behaviour::MAX_DIALS_OF_PEER;
 use crate::membership::{DialFailure, Input};
 use crate::networks::bare;
 use crate::node::error::ConnectError;
-use crate::node::net::dial;
 use crate::peer::NOT_ADMITTED;
 
 /// Addresses that are dialled together.

@@ -6,10 +6,10 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Multiaddr, identify};
 
 use super::Driver;
+use super::dial;
 use crate::membership::Input;
 use crate::networks::ip_of;
 use crate::node::behaviour::NodeBehaviourEvent;
-use crate::node::net::dial;
 
 /// Of what a peer says of itself, no more is looked at.
 const MAX_SAID: usize = 256;

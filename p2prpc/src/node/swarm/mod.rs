@@ -3,8 +3,10 @@
 mod actions;
 mod admitted;
 mod connect;
+mod dial;
 mod events;
 mod leave;
+mod listen;
 mod network;
 mod start;
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::admitted::Fresh;
 use super::connect::Connecting;
+use super::listen;
 use super::{Command, Driver};
 use crate::behaviour::{Behaviour, Config, Core, InvalidProtocol};
 use crate::membership::{Discovery, DiscoveryConfig, GorpcName, VisibleServices};
@@ -33,7 +34,6 @@ use crate::node::net::address::{InvalidAddress, ListenAddress};
 use crate::node::net::connection_limits::{ConnectionLimits, Quiet};
 use crate::node::net::handshakes::Handshakes;
 use crate::node::net::interfaces::Interfaces;
-use crate::node::net::listen;
 use crate::node::net::reachability::Reachability;
 use crate::node::net::resolver::{Resolver, Told};
 use crate::node::net::staggered::Dials;

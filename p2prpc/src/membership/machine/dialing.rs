@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use libp2p::{Multiaddr, PeerId};
 use rand::seq::IteratorRandom;
 
-use super::Action;
-use super::address_filter::{Scope, Socket, filter};
-use super::dial_budget::Source;
-use super::machine::Discovery;
+use super::{Discovery, PROBE_EVERY, Search};
+use crate::membership::Action;
+use crate::membership::address_filter::{Scope, Socket, filter};
+use crate::membership::dial_budget::Source;
 
 /// Of two peers that hear of each other at the same time one dials at once and the other waits so long.
 const AFTER_YOU: Duration = Duration::from_secs(1);
@@ -17,17 +17,6 @@ const AFTER_YOU: Duration = Duration::from_secs(1);
 const DEPARTED_FOR: Duration = Duration::from_secs(30);
 /// Searches for the addresses of providers that came without.
 const MAX_SEARCHES: usize = 64;
-/// One of the members that nobody keeps connected here is dialled this often. As all nodes do it, one that is gone is
-/// noticed by somebody soon, and told.
-pub(super) const PROBE_EVERY: Duration = Duration::from_secs(2);
-
-/// Who wants to know where a peer is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Search {
-    a_call: bool,
-    a_hint: bool,
-}
-
 impl Discovery {
     pub(super) fn probe(&mut self, now: Instant) {
         if self.next_probe > now {
@@ -78,7 +67,13 @@ impl Discovery {
     }
 
     /// `teller` says that `peer` is there. True if that is news.
-    pub(super) fn hint(&mut self, peer: PeerId, teller: Source, addresses: Vec<Multiaddr>, now: Instant) -> bool {
+    pub(in crate::membership) fn hint(
+        &mut self,
+        peer: PeerId,
+        teller: Source,
+        addresses: Vec<Multiaddr>,
+        now: Instant,
+    ) -> bool {
         if peer == self.local || self.is_settled(&peer) {
             return false;
         }

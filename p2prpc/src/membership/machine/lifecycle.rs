@@ -1,25 +1,24 @@
 //! Who is a member: from a peer's description of itself to its leave.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::Action;
-use super::address_filter::filter;
-use super::bootstrap::backoff;
-use super::dial_budget::Source;
-use super::key::Topic;
-use super::lost::Why;
-use super::machine::Discovery;
-use super::member_log::PAGE;
-use super::peers::{Handshake, Polling};
-use super::protocol::{Description, Listing};
+use super::Discovery;
 use crate::error::{ErrorKind, RpcError};
 use crate::members::Member;
-use crate::prefix::Prefix;
+use crate::membership::Action;
+use crate::membership::address_filter::{Scope, filter};
+use crate::membership::bootstrap::backoff;
+use crate::membership::dial_budget::Source;
+use crate::membership::key::Topic;
+use crate::membership::lost::Why;
+use crate::membership::member::{Departure, Kept, Membership};
+use crate::membership::member_log::PAGE;
+use crate::membership::messages::{Description, Listing};
+use crate::membership::peers::{Handshake, Polling};
 
 /// Members past this are not taken.
 const MAX_MEMBERS: usize = 16_384;
@@ -28,75 +27,10 @@ const MAX_SERVICES: usize = 1024;
 const MAX_NAME: usize = 256;
 /// So many members are asked quickly for news, and every bootstrap peer.
 const QUICK_TELLERS: usize = 3;
-/// Of the members that are kept connected this part, in public networks, may be of one prefix (a quarter),
-const PINNED_OF_A_PREFIX: usize = 4;
-/// and this one such as we haven't dialled (half).
-const PINNED_UNDIALLED: usize = 2;
 /// A peer that isn't one of us is asked again after this, if it is still connected.
 const ASK_STRANGERS_EVERY: Duration = Duration::from_secs(60);
 const DESCRIBE_AGAIN_FIRST: Duration = Duration::from_millis(250);
 const DESCRIBE_AGAIN_LONGEST: Duration = Duration::from_secs(10);
-
-#[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) member: Member,
-    pub(super) topics: Arc<[Topic]>,
-    /// It is one of those that are kept connected.
-    pub(super) pinned: bool,
-    pub(super) addresses: Vec<Multiaddr>,
-    /// Where the last connection to it went, as far as that is an IP.
-    pub(super) seen_at: Option<IpAddr>,
-    /// It is a Go peer: it can't be asked anything.
-    pub(super) gorpc: bool,
-    /// We have dialled it, and it was there.
-    pub(super) dialled: bool,
-}
-
-/// How many of the members that are kept connected are of which kind.
-#[derive(Debug, Default)]
-struct Kept {
-    all: usize,
-    of_prefix: HashMap<Prefix, usize>,
-    undialled: usize,
-}
-
-impl Kept {
-    fn add(&mut self, member: &Membership) {
-        self.all += 1;
-        if let Some(prefix) = member.prefix() {
-            *self.of_prefix.entry(prefix).or_default() += 1;
-            self.undialled += usize::from(!member.dialled);
-        }
-    }
-
-    /// For one more, of `most`? In public networks at most a quarter are of one prefix, and at most half are such as came to us and weren't
-    /// dialled: whoever has many addresses must not become all that we know.
-    fn has_room(&self, member: &Membership, most: usize) -> bool {
-        let share = |part: usize| (most / part).max(1);
-        let fits = member.prefix().is_none_or(|prefix| {
-            self.of_prefix.get(&prefix).copied().unwrap_or_default() < share(PINNED_OF_A_PREFIX)
-                && (member.dialled || self.undialled < share(PINNED_UNDIALLED))
-        });
-        self.all < most && fits
-    }
-}
-
-impl Membership {
-    fn prefix(&self) -> Option<Prefix> {
-        self.seen_at.and_then(Prefix::of)
-    }
-}
-
-/// How a member went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Departure {
-    /// It said so.
-    Polite,
-    /// Without a word: it may come back.
-    Vanished,
-    /// It isn't one of us any more, or we don't want it.
-    Unwanted,
-}
 
 impl Discovery {
     pub(super) fn described(&mut self, peer: PeerId, answer: Result<Description, RpcError>, now: Instant) {
@@ -368,6 +302,21 @@ impl Discovery {
         }
         if let Some(member) = self.members.get(&peer) {
             self.candidates.add(peer, teller, member.addresses.clone(), now, now);
+        }
+    }
+
+    /// Members that a node after this one could find the others through, in no order. One that left politely is among
+    /// them: the whole group may be going, to come back.
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = (&PeerId, &[Multiaddr])> {
+        self.remembered.iter()
+    }
+
+    /// A node before this one knew this member.
+    pub(super) fn remember(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
+        let addresses = filter(&peer, addresses, Scope::Loopback, &self.networks);
+        if peer != self.local && !addresses.is_empty() {
+            self.remembered.add(peer, &addresses, &self.networks);
+            self.lost.add(peer, Why::Remembered, addresses, now, &mut self.rng);
         }
     }
 }

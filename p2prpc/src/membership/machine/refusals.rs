@@ -1,18 +1,14 @@
 //! Peers that don't want us, and those that we don't want.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 
-use super::lifecycle::Departure;
-use super::lost::Why;
-use super::machine::Discovery;
-use super::{Action, DialFailure};
+use super::Discovery;
+use crate::membership::lost::Why;
+use crate::membership::member::Departure;
+use crate::membership::{Action, DialFailure};
 use crate::peer::NOT_ADMITTED;
-
-/// Whom the user has blocked, and where they were: to be sought when they are unblocked.
-pub(super) type Blocked = BTreeMap<PeerId, Vec<Multiaddr>>;
 
 impl Discovery {
     /// What was dialled is reached.

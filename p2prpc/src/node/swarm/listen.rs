@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::address::{Kind, ListenAddress};
 use crate::node::error::StartError;
+use crate::node::net::address::{Kind, ListenAddress};
 
 /// A turn is over in no time: one that isn't within this is somebody's who keeps it for himself, and isn't waited for.
 const TURN_WITHIN: Duration = Duration::from_secs(2);
@@ -17,13 +17,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Between the look and the taking another one could take it too: libp2p binds TCP with `SO_REUSEPORT`. Only Linux has names of
 /// sockets that end with their process; elsewhere the moment stays.
 #[derive(Debug)]
-pub(in crate::node) struct Turn {
+pub(super) struct Turn {
     #[cfg(target_os = "linux")]
     _name: Option<std::os::unix::net::UnixListener>,
 }
 
 /// The turn to take the port of this address, when it comes.
-pub(in crate::node) async fn turn(listen: &ListenAddress) -> Turn {
+pub(super) async fn turn(listen: &ListenAddress) -> Turn {
     let until = tokio::time::Instant::now() + TURN_WITHIN;
     loop {
         let (turn, taken) = Turn::try_take(listen.socket.port());
@@ -59,7 +59,7 @@ impl Turn {
 /// Fails if another program, or another node of this one, listens on the port already.
 ///
 /// libp2p binds TCP with `SO_REUSEPORT`: it would share the port silently, and each of the two would get some of the connections.
-pub(in crate::node) fn probe(listen: &ListenAddress) -> Result<(), StartError> {
+pub(super) fn probe(listen: &ListenAddress) -> Result<(), StartError> {
     bind(listen).map_err(|error| failed(listen, &error))
 }
 
@@ -84,7 +84,7 @@ fn bind(listen: &ListenAddress) -> io::Result<()> {
     }
 }
 
-pub(in crate::node) fn failed(listen: &ListenAddress, error: &io::Error) -> StartError {
+pub(super) fn failed(listen: &ListenAddress, error: &io::Error) -> StartError {
     let reason = match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!("port {} is in use; choose another, or 0 for any free one", listen.socket.port())

@@ -7,15 +7,15 @@ use libp2p::multiaddr::Protocol;
 use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId, TransportError};
 
-use super::staggered::DialFailure as AddressFailure;
 use crate::membership::DialFailure;
 use crate::networks::bare;
 use crate::networks::ip_of;
 use crate::node::error::ConnectError;
+use crate::node::net::staggered::DialFailure as AddressFailure;
 use crate::printable::{cut, printable};
 
 /// In a few words, without those that libp2p's own layers put around the cause.
-pub(in crate::node) fn reason(error: &DialError) -> String {
+pub(super) fn reason(error: &DialError) -> String {
     match error {
         DialError::NoAddresses => "no address of the peer is known".into(),
         DialError::LocalPeerId { .. } => "this node itself answered".into(),
@@ -36,7 +36,7 @@ pub(in crate::node) fn reason(error: &DialError) -> String {
 }
 
 /// What it tells of the peer, and of our own network.
-pub(in crate::node) fn failure(error: &DialError) -> DialFailure {
+pub(super) fn failure(error: &DialError) -> DialFailure {
     let mut failure = DialFailure { error: reason(error), reasons: reasons(error), ..DialFailure::default() };
     match error {
         DialError::Transport(errors) => {
@@ -105,7 +105,7 @@ fn reasons(error: &DialError) -> Vec<(Multiaddr, String)> {
     }
 }
 
-pub(in crate::node) fn connect_error(address: Multiaddr, error: &DialError) -> ConnectError {
+pub(super) fn connect_error(address: Multiaddr, error: &DialError) -> ConnectError {
     match error {
         // The swarm leaves out addresses that it listens on itself.
         DialError::LocalPeerId { .. } | DialError::NoAddresses => ConnectError::Own { address },
@@ -147,7 +147,7 @@ fn address_failure(error: &TransportError<io::Error>) -> Option<&AddressFailure>
 }
 
 /// The innermost cause, made safe to print: a name server or a peer may have had a word in it.
-pub(in crate::node) fn root(error: &(dyn Error + 'static)) -> String {
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(inner) = innermost.source() {
         innermost = inner;
