@@ -97,33 +97,33 @@ fn is_shared(ip: Ipv4Addr) -> bool {
     first == 100 && second & 0b1100_0000 == 64
 }
 
-/// True if one of scope `teller` may tell us this address.
-pub(crate) fn may_tell(teller: Scope, address: &Multiaddr) -> bool {
-    Scope::of(address).is_some_and(|scope| scope <= teller)
+/// True if one of scope `source` may tell us this address.
+pub(crate) fn may_tell(source: Scope, address: &Multiaddr) -> bool {
+    Scope::of(address).is_some_and(|scope| scope <= source)
 }
 
-/// Those of `addresses` that one of scope `teller` may tell us of `peer`, each once, with the peer's id at its end: the likeliest
+/// Those of `addresses` that one of scope `source` may tell us of `peer`, each once, with the peer's id at its end: the likeliest
 /// ones first, and no more than eight.
 pub(crate) fn filter<'a>(
     peer: &PeerId,
     addresses: impl IntoIterator<Item = &'a Multiaddr>,
-    teller: Scope,
+    source: Scope,
     networks: &Networks,
 ) -> Vec<Multiaddr> {
-    filter_proven(peer, addresses, teller, networks, None)
+    filter_proven(peer, addresses, source, networks, None)
 }
 
 /// The same, where the peer is known to be at an IP.
 pub(crate) fn filter_proven<'a>(
     peer: &PeerId,
     addresses: impl IntoIterator<Item = &'a Multiaddr>,
-    teller: Scope,
+    source: Scope,
     networks: &Networks,
     proven: Option<IpAddr>,
 ) -> Vec<Multiaddr> {
     let mut kept: Vec<Multiaddr> = Vec::new();
     for address in addresses.into_iter().take(MAX_LOOKED_AT) {
-        if !may_tell(teller, address) {
+        if !may_tell(source, address) {
             continue;
         }
         let Ok(address) = address.clone().with_p2p(*peer) else { continue };
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_teller_may_tell_its_own_scope_and_wider() {
+    fn a_source_may_tell_its_own_scope_and_wider() {
         let address = |text: &str| text.parse::<Multiaddr>().unwrap();
         let all = [address("/ip4/203.0.113.1/tcp/1"), address("/ip4/10.0.0.1/tcp/1"), address("/ip4/127.0.0.1/tcp/1")];
         let peer = PeerId::random();

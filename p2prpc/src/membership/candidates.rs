@@ -9,8 +9,8 @@ use libp2p::{Multiaddr, PeerId};
 use super::dial_budget::Source;
 
 /// Candidates that are kept, and of one source.
-const MAX_HINTS: usize = 4096;
-const MAX_HINTS_A_SOURCE: usize = 256;
+const MAX_CANDIDATES: usize = 4096;
+const MAX_CANDIDATES_A_SOURCE: usize = 256;
 /// Sources of one candidate that are kept. Each has addresses of its own, so that none can spoil another's word.
 const MAX_SOURCES: usize = 4;
 /// A candidate is tried so often, with a pause of its own after each failure but the last.
@@ -20,7 +20,7 @@ const BANNED_FOR: Duration = Duration::from_secs(60);
 const MAX_BANNED: usize = 4096;
 /// So many hints of a peer's that came to nothing, beside as many for each good one, and it isn't listened to for a while. Of a group that has
 /// just lost most of itself an honest member says much that is no longer so.
-const MAX_BAD_HINTS: u32 = 8;
+const MAX_BAD_CANDIDATES: u32 = 8;
 const MUTED_FOR: Duration = Duration::from_secs(10 * 60);
 /// Peers whose word is remembered.
 const MAX_WORDS: usize = 4096;
@@ -89,7 +89,7 @@ impl Candidates {
             let news = !addresses.iter().all(is_told);
             if let Some(known) = candidate.told.iter_mut().find(|told| told.source == source) {
                 known.addresses = addresses;
-            } else if candidate.told.len() < MAX_SOURCES && told < MAX_HINTS_A_SOURCE {
+            } else if candidate.told.len() < MAX_SOURCES && told < MAX_CANDIDATES_A_SOURCE {
                 candidate.told.push(Told { source, addresses });
                 *self.a_source.entry(source).or_default() += 1;
             } else {
@@ -102,10 +102,10 @@ impl Candidates {
             }
             return news;
         }
-        if told >= MAX_HINTS_A_SOURCE {
+        if told >= MAX_CANDIDATES_A_SOURCE {
             return false;
         }
-        if self.table.len() >= MAX_HINTS {
+        if self.table.len() >= MAX_CANDIDATES {
             // What has waited longest has been in the way longest.
             let Some((_, oldest)) = self.due.first().copied() else { return false };
             self.remove(&oldest);
@@ -138,7 +138,7 @@ impl Candidates {
     fn is_muted(&self, source: Source, now: Instant) -> bool {
         let Source::Peer(source) = source else { return false };
         let Some(word) = self.word.peek(&source) else { return false };
-        word.bad >= MAX_BAD_HINTS.saturating_mul(word.good.saturating_add(1))
+        word.bad >= MAX_BAD_CANDIDATES.saturating_mul(word.good.saturating_add(1))
             && now.saturating_duration_since(word.last) < MUTED_FOR
     }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_teller_gets_its_turn() {
+    fn a_second_source_gets_its_turn() {
         let mut now = Instant::now();
         let mut candidates = Candidates::new(BTreeSet::new());
         let (peer, first, second) = (PeerId::random(), source(), source());
@@ -294,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn one_teller_cannot_fill_the_table() {
+    fn one_source_cannot_fill_the_table() {
         let now = Instant::now();
         let mut candidates = Candidates::new(BTreeSet::new());
         let liar = source();
         let taken = (0..10_000).filter(|_| candidates.add(PeerId::random(), liar, somewhere(), now, now)).count();
-        assert_eq!(taken, MAX_HINTS_A_SOURCE);
+        assert_eq!(taken, MAX_CANDIDATES_A_SOURCE);
         assert!(candidates.add(PeerId::random(), source(), somewhere(), now, now));
     }
 
@@ -307,12 +307,12 @@ mod tests {
     fn many_sources_cannot_grow_the_table() {
         let now = Instant::now();
         let mut candidates = Candidates::new(BTreeSet::new());
-        for _ in 0..10 * MAX_HINTS {
+        for _ in 0..10 * MAX_CANDIDATES {
             candidates.add(PeerId::random(), source(), somewhere(), now, now);
         }
-        assert_eq!(candidates.table.len(), MAX_HINTS);
-        assert_eq!(candidates.due.len(), MAX_HINTS);
-        assert_eq!(candidates.a_source.len(), MAX_HINTS);
+        assert_eq!(candidates.table.len(), MAX_CANDIDATES);
+        assert_eq!(candidates.due.len(), MAX_CANDIDATES);
+        assert_eq!(candidates.a_source.len(), MAX_CANDIDATES);
         let peers: Vec<PeerId> = candidates.table.keys().copied().collect();
         for peer in &peers {
             candidates.ban(*peer, now);
@@ -334,7 +334,7 @@ mod tests {
         let (now, liar, named) = (Instant::now(), source(), PeerId::random());
         let mut candidates = Candidates::new([named].into());
         let bad = (0..100).filter(|_| comes_to_nothing(&mut candidates, liar, now)).count();
-        assert_eq!(bad, MAX_BAD_HINTS as usize);
+        assert_eq!(bad, MAX_BAD_CANDIDATES as usize);
         assert!(candidates.add(PeerId::random(), source(), somewhere(), now, now), "others are");
         assert!(candidates.add(PeerId::random(), Source::Kademlia, somewhere(), now, now));
         assert!(

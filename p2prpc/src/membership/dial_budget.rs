@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn one_teller_makes_us_dial_twice_a_second() {
+    fn one_source_makes_us_dial_twice_a_second() {
         let mut clock = Clock::new();
         let source = Source::Peer(PeerId::random());
         let mut dials = (0..100).filter(|n| clock.dials(source, &public(*n))).count();

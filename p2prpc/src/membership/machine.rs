@@ -192,7 +192,7 @@ impl Discovery {
             Input::Tick => self.tick(now),
             Input::Connected { peer, address, outbound, first } => {
                 self.connected(peer, &address, outbound, first, now);
-                self.dial_hints(now);
+                self.dial_candidates(now);
             }
             Input::Admitted { peer } => self.admitted(peer),
             Input::Disconnected { peer } => self.disconnected(peer, now),
@@ -211,14 +211,14 @@ impl Discovery {
             Input::Described { peer, answer } => self.described(peer, answer, now),
             Input::Listed { peer, answer } => {
                 self.listed(peer, answer, now);
-                self.dial_hints(now);
+                self.dial_candidates(now);
             }
             Input::PeerIsLeaving { peer } => self.peer_is_leaving(peer, now),
             Input::Providers { peers } => {
                 for (peer, addresses) in peers {
                     self.provider(peer, &addresses, now);
                 }
-                self.dial_hints(now);
+                self.dial_candidates(now);
             }
             Input::ProvidersDone { key } => self.adverts.lookup_done(&key, now, &mut self.rng),
             Input::Provided { key, ok } => self.adverts.provided(&key, ok, now, &mut self.rng),
@@ -226,8 +226,8 @@ impl Discovery {
             Input::PeerLookedUp { peer, addresses } => self.looked_up(peer, &addresses, now),
             Input::SeenNearby { peer, addresses } => {
                 let addresses = filter(&peer, &addresses, Scope::Loopback, &self.networks);
-                self.hint(peer, Source::Network, addresses, now);
-                self.dial_hints(now);
+                self.add_candidate(peer, Source::Network, addresses, now);
+                self.dial_candidates(now);
             }
             Input::OwnAddressesChanged { reachable } => self.adverts.addresses_changed(reachable, now),
             Input::NetworkChanged => self.network_changed(now),
@@ -350,7 +350,7 @@ impl Discovery {
                 self.actions.push_back(Action::ForgetAt { peer, addresses: failure.tried });
             }
         }
-        self.dial_hints(now);
+        self.dial_candidates(now);
     }
 
     /// True if a member could not be dialled for want of a way to where it was last, which says nothing of it.
@@ -390,8 +390,8 @@ impl Discovery {
             self.actions.push_back(Action::Dial { peer, addresses });
         }
         self.redial(now);
-        self.dial_former(now);
-        self.dial_hints(now);
+        self.dial_lost(now);
+        self.dial_candidates(now);
         for query in self.adverts.due(now) {
             self.actions.push_back(match query {
                 Query::Get(key) => Action::GetProviders { key },
@@ -469,8 +469,8 @@ impl Discovery {
     fn ask_those_due(&mut self, now: Instant) {
         if self.next_start_over <= now {
             self.next_start_over = now + START_OVER_EVERY;
-            let tellers = self.connected.values_mut().filter_map(|connected| connected.asking.as_mut());
-            if let Some(asking) = tellers.choose(&mut self.rng) {
+            let asked = self.connected.values_mut().filter_map(|connected| connected.asking.as_mut());
+            if let Some(asking) = asked.choose(&mut self.rng) {
                 asking.start_over();
             }
         }

@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// How far an asker has heard one teller out.
+/// How far an asker has heard one member out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     pub(super) epoch: u64,

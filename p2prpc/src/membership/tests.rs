@@ -294,7 +294,7 @@ fn addresses_for_a_call_come_from_what_is_known_or_from_the_dht() {
     net.start(Setup::default());
     let known = PeerId::random();
     let now = net.now;
-    net.nodes[0].discovery.hint(known, Source::Network, vec![address(9)], now);
+    net.nodes[0].discovery.add_candidate(known, Source::Network, vec![address(9)], now);
     let found = |net: &mut Net, peer: PeerId| {
         net.input(0, Input::AddressesWanted { peer });
         std::mem::take(&mut net.nodes[0].other)

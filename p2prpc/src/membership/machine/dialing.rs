@@ -30,7 +30,7 @@ impl Discovery {
         }
     }
 
-    pub(super) fn dial_former(&mut self, now: Instant) {
+    pub(super) fn dial_lost(&mut self, now: Instant) {
         let helpers = !self.adverts.has_peers();
         let Discovery { lost, budget, actions, connected, .. } = self;
         lost.try_due(helpers, now, |peer, addresses| {
@@ -46,13 +46,13 @@ impl Discovery {
         });
     }
 
-    pub(super) fn dial_hints(&mut self, now: Instant) {
+    pub(super) fn dial_candidates(&mut self, now: Instant) {
         let Discovery { candidates, budget, actions, .. } = self;
         if budget.is_exhausted() {
             return;
         }
-        candidates.try_due(now, |peer, teller, addresses| {
-            let addresses = budget.admit(peer, teller, addresses, now);
+        candidates.try_due(now, |peer, source, addresses| {
+            let addresses = budget.admit(peer, source, addresses, now);
             let admitted = !addresses.is_empty();
             if admitted {
                 actions.push_back(Action::Dial { peer, addresses });
@@ -66,11 +66,11 @@ impl Discovery {
         self.connected.contains_key(peer) || (self.members.contains_key(peer) && !self.redials.contains(peer))
     }
 
-    /// `teller` says that `peer` is there. True if that is news.
-    pub(in crate::membership) fn hint(
+    /// `source` says that `peer` is there. True if that is news.
+    pub(in crate::membership) fn add_candidate(
         &mut self,
         peer: PeerId,
-        teller: Source,
+        source: Source,
         addresses: Vec<Multiaddr>,
         now: Instant,
     ) -> bool {
@@ -81,7 +81,7 @@ impl Discovery {
             return false;
         }
         let due = if self.local < peer { now } else { now + AFTER_YOU };
-        self.candidates.add(peer, teller, addresses, due, now)
+        self.candidates.add(peer, source, addresses, due, now)
     }
 
     pub(super) fn provider(&mut self, peer: PeerId, addresses: &[Multiaddr], now: Instant) {
@@ -91,7 +91,7 @@ impl Discovery {
             self.filtered.add(peer, told);
         }
         if !addresses.is_empty() {
-            self.hint(peer, Source::Kademlia, addresses, now);
+            self.add_candidate(peer, Source::Kademlia, addresses, now);
         } else if peer != self.local
             && !self.connected.contains_key(&peer)
             && !self.members.contains_key(&peer)
@@ -127,7 +127,7 @@ impl Discovery {
             self.actions.push_back(Action::AddressesFound { peer, addresses: addresses.clone() });
         }
         if search.a_hint {
-            self.hint(peer, Source::Kademlia, addresses, now);
+            self.add_candidate(peer, Source::Kademlia, addresses, now);
         }
     }
 

@@ -255,8 +255,8 @@ impl Discovery {
     }
 
     /// A member tells of others.
-    pub(super) fn listed(&mut self, teller: PeerId, answer: Result<Listing, RpcError>, now: Instant) {
-        let Some(connected) = self.connected.get_mut(&teller) else { return };
+    pub(super) fn listed(&mut self, source: PeerId, answer: Result<Listing, RpcError>, now: Instant) {
+        let Some(connected) = self.connected.get_mut(&source) else { return };
         let (scope, described) = (connected.scope, connected.describing);
         let Some(asking) = &mut connected.asking else { return };
         let listing = match answer {
@@ -283,25 +283,25 @@ impl Discovery {
             if believed.is_empty() {
                 self.filtered.add(peer, &addresses);
             }
-            news |= self.hint(peer, Source::Peer(teller), believed, now);
+            news |= self.add_candidate(peer, Source::Peer(source), believed, now);
         }
         for gone in listing.gone.iter().take(PAGE) {
             let Ok(peer) = PeerId::from_bytes(&gone.0) else { continue };
-            self.doubt(peer, Source::Peer(teller), now);
+            self.doubt(peer, Source::Peer(source), now);
         }
-        if let Some(asking) = self.connected.get_mut(&teller).and_then(|connected| connected.asking.as_mut()) {
+        if let Some(asking) = self.connected.get_mut(&source).and_then(|connected| connected.asking.as_mut()) {
             asking.answered(listing.cursor, listing.more, news, now, &mut self.rng);
         }
-        self.ask(teller, now);
+        self.ask(source, now);
     }
 
     /// Somebody says that a member is gone. For one that we are not connected to a dial of our own decides.
-    fn doubt(&mut self, peer: PeerId, teller: Source, now: Instant) {
+    fn doubt(&mut self, peer: PeerId, source: Source, now: Instant) {
         if self.connected.contains_key(&peer) || self.redials.contains(&peer) {
             return;
         }
         if let Some(member) = self.members.get(&peer) {
-            self.candidates.add(peer, teller, member.addresses.clone(), now, now);
+            self.candidates.add(peer, source, member.addresses.clone(), now, now);
         }
     }
 
