@@ -1,5 +1,7 @@
 //! The options of `#[p2p_service(..)]` and `#[rpc(..)]`, and which other attributes are carried onto generated code.
 
+use std::time::Duration;
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::Parser;
@@ -67,7 +69,11 @@ pub(crate) struct MethodOptions {
     pub(crate) name: Option<LitStr>,
     pub(crate) idempotent: bool,
     pub(crate) spawn: bool,
+    pub(crate) timeout: Option<Duration>,
 }
+
+/// The options that `#[rpc(..)]` takes, as they are listed for whoever writes another.
+const METHOD_OPTIONS: &str = "there are `name = \"..\"`, `timeout = \"60s\"`, `idempotent` and `spawn`";
 
 impl MethodOptions {
     /// Reads the `#[rpc(..)]` attributes and takes them out.
@@ -78,7 +84,7 @@ impl MethodOptions {
                 Ok(list) => options.read(list.tokens.clone(), misuses),
                 Err(_) => misuses.at(
                     &attr.meta,
-                    "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`",
+                    "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`, `#[rpc(timeout = \"60s\")]`",
                 ),
             }
         }
@@ -104,9 +110,11 @@ impl MethodOptions {
                 set_flag(&mut self.idempotent, &meta, misuses);
             } else if meta.path().is_ident("spawn") {
                 set_flag(&mut self.spawn, &meta, misuses);
+            } else if meta.path().is_ident("timeout") {
+                let time = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_time(&text)));
+                set_once(&mut self.timeout, time, &meta, misuses);
             } else {
-                misuses
-                    .at(meta.path(), "unknown option of `#[rpc]`: there are `name = \"..\"`, `idempotent` and `spawn`");
+                misuses.at(meta.path(), format!("unknown option of `#[rpc]`: {METHOD_OPTIONS}"));
             }
         }
     }
@@ -131,6 +139,15 @@ fn parse_path(text: &LitStr) -> Result<Path> {
     let wrong =
         |_| Error::new_spanned(text, "`crate` takes the path of the library: `crate = \"my::reexport::p2prpc\"`");
     text.parse_with(Path::parse_mod_style).map_err(wrong)
+}
+
+fn parse_time(text: &LitStr) -> Result<Duration> {
+    let wrong = |reason| Error::new_spanned(text, format!("`timeout` takes a time, as `\"1m 30s\"`: {reason}"));
+    match humantime::parse_duration(&text.value()) {
+        Ok(Duration::ZERO) => Err(wrong("no call is answered in no time".into())),
+        Ok(time) => Ok(time),
+        Err(error) => Err(wrong(error.to_string())),
+    }
 }
 
 fn parse_module(text: &LitStr) -> Result<Ident> {

@@ -1,5 +1,7 @@
 //! A service, once it is known to be a good one: all that is rendered comes from here.
 
+use std::time::Duration;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Attribute, ItemTrait, Path, Type};
 
@@ -44,6 +46,7 @@ pub(crate) struct Method {
     pub(crate) named_at: Span,
     pub(crate) idempotent: bool,
     pub(crate) spawn: bool,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,
     pub(crate) parameters: Vec<Parameter>,

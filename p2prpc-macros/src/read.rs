@@ -129,6 +129,7 @@ fn read_method(service: &ServiceIdent, function: &mut TraitItemFn, misuses: &mut
         named_at,
         idempotent: options.idempotent,
         spawn: options.spawn,
+        timeout: options.timeout,
         doc_text: doc_text(&function.attrs, Span::mixed_site()),
         carried: Carried::from(&function.attrs),
         parameters: signature.parameters,

@@ -11,6 +11,8 @@ use tokio::time::{Instant, advance, sleep};
 trait Sleeper {
     async fn sleep(&self, secs: u64) -> u64;
     async fn remaining(&self, cx: &Context) -> Duration;
+    #[rpc(timeout = "1m 30s")]
+    async fn hibernate(&self, secs: u64) -> u64;
 }
 
 struct Bed;
@@ -19,6 +21,10 @@ impl Sleeper for Bed {
     async fn sleep(&self, secs: u64) -> u64 {
         sleep(Duration::from_secs(secs)).await;
         secs
+    }
+
+    async fn hibernate(&self, secs: u64) -> u64 {
+        self.sleep(secs).await
     }
 
     async fn remaining(&self, cx: &Context) -> Duration {
@@ -54,6 +60,23 @@ async fn calls_and_their_deadlines_are_in_the_time_of_the_test() {
     let replies = client.peers([own; 3]).sleep(6).concurrency(1).await;
     let kinds: Vec<_> = replies.iter().map(|(_, reply)| reply.as_ref().map_err(Failure::kind).copied()).collect();
     assert_eq!(kinds, [Ok(6), Err(ErrorKind::DeadlineExceeded), Err(ErrorKind::DeadlineExceeded)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_may_have_a_timeout_of_its_own_which_clients_and_calls_go_before() {
+    let (client, peer) = local();
+    assert_eq!(peer.hibernate(60).await.unwrap(), 60, "the node's default is 10 s");
+    let replies = client.peers([client.local_peer_id().unwrap()]).hibernate(80).await;
+    assert_eq!(replies.ok().count(), 1, "of calls to many too");
+    let ends_after = async |call: Call<sleeper::Hibernate>| {
+        let began = Instant::now();
+        assert_eq!(call.await.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+        began.elapsed().as_secs()
+    };
+    assert_eq!(ends_after(peer.hibernate(100)).await, 90);
+    assert_eq!(ends_after(peer.hibernate(100).timeout(Duration::from_secs(20))).await, 20);
+    let quick = client.clone().timeout(Duration::from_secs(30)).peer(client.local_peer_id().unwrap());
+    assert_eq!(ends_after(quick.hibernate(100)).await, 30);
 }
 
 #[test]

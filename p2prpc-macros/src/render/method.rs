@@ -178,6 +178,13 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let context = method
         .takes_context()
         .then(|| quote_spanned!(Span::mixed_site()=> const TAKES_CONTEXT: ::core::primitive::bool = true;));
+    let timeout = method.timeout.map(|timeout| {
+        let (seconds, nanos) = (timeout.as_secs(), timeout.subsec_nanos());
+        quote_spanned! {Span::mixed_site()=>
+            const TIMEOUT: ::core::option::Option<::core::time::Duration> =
+                ::core::option::Option::Some(::core::time::Duration::new(#seconds, #nanos));
+        }
+    });
     let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
     let types = method.arguments().map(|argument| &argument.ty);
@@ -191,6 +198,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             #gorpc
             #context
             #strict
+            #timeout
             const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;

@@ -140,7 +140,7 @@ impl<M: Method> Call<M> {
     }
 
     /// Give up after this time, counted from the first poll: the call ends as
-    /// [`ErrorKind::DeadlineExceeded`]. Default 10 s, or what the client says.
+    /// [`ErrorKind::DeadlineExceeded`]. Default: what the client says, or else the method (`#[rpc(timeout = "60s")]`), or else the node: 10 s.
     ///
     /// The time travels with the call and the server keeps it too. In a handler, a call made from its [`Context`](crate::Context)
     /// never outlives the call that the handler answers.
@@ -201,7 +201,8 @@ impl<M: Method> Call<M> {
         let head = CallHead {
             method: MethodNames::of::<M>(),
             codec: options.codec.unwrap_or(defaults.codec),
-            deadline: deadline.unwrap_or_else(|| deadline_of(inherited, options.timeout.unwrap_or(defaults.timeout))),
+            deadline: deadline
+                .unwrap_or_else(|| deadline_of(inherited, options.timeout.or(M::TIMEOUT).unwrap_or(defaults.timeout))),
             again: M::IDEMPOTENT,
             nested: inherited.is_some(),
         };

@@ -81,7 +81,7 @@ impl<M: Method> MultiCall<M> {
         MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY, keeps_going: false }
     }
 
-    /// Give up after this time, for all peers together. Default 10 s, or what the client says.
+    /// Give up after this time, for all peers together. Default as [`Call::timeout`].
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -160,7 +160,7 @@ impl<M: Method> MultiCall<M> {
     fn start(self) -> Running<M> {
         let MultiCall { handle, own, targets, args, mut options, concurrency, .. } = self;
         let network = handle.network();
-        let timeout = match (&network, options.timeout) {
+        let timeout = match (&network, options.timeout.or(M::TIMEOUT)) {
             (_, Some(timeout)) => timeout,
             (Ok(network), None) => network.defaults().timeout,
             (Err(_), None) => Duration::ZERO,

@@ -7,6 +7,7 @@ mod values;
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,6 +41,8 @@ pub trait Method: Send + Sync + 'static {
     const NAME: &'static str;
     /// True if calling twice does no harm, `#[rpc(idempotent)]`: such a call is made again after a lost connection, within its deadline.
     const IDEMPOTENT: bool;
+    /// How long its calls may take unless the client or the call says otherwise, `#[rpc(timeout = "60s")]`; `None` for what holds on the node.
+    const TIMEOUT: Option<Duration> = None;
     /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
     const GORPC: Option<(&'static str, &'static str)> = None;
     /// True if a struct of a Go peer whose fields seem to have other names there is an error: `#[p2p_service(gorpc_strict)]`.
