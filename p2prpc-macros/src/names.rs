@@ -79,6 +79,7 @@ pub(crate) struct ServiceNames {
     pub(crate) client: Ident,
     pub(crate) peer: Ident,
     pub(crate) peers: Ident,
+    pub(crate) any: Ident,
     /// The module of the methods' marker types.
     pub(crate) module: Module,
     /// The type parameter of the server: not the trait's own name.
@@ -136,6 +137,7 @@ impl ServiceNames {
             client: suffixed("Client"),
             peer: suffixed("Peer"),
             peers: suffixed("Peers"),
+            any: suffixed("Any"),
             module,
             local: format_ident!("__P2prpcLocal_{service}", span = span),
             nobody: format_ident!("__P2prpcNobody_{service}", span = span),

@@ -67,6 +67,10 @@ async fn use_it(store: &StoreClient) -> Result<(), Box<dyn std::error::Error>> {
     let (peer, value) = store.get_all("answer".into()).timeout(Duration::from_secs(2)).first_ok().await?;
     println!("{peer} has {value:?}");
 
+    // One after the other, until somebody has it. The next is asked when one has failed, has none, or is slow.
+    let (peer, value) = store.any().get("answer".into()).validate(|_, value| value.is_some()).await?;
+    println!("{peer} has {value:?}");
+
     // All that answered; an error that names each cause if nobody did.
     let found = store.get_all("answer".into()).await.into_ok()?;
     println!("{} of {} have it", found.iter().filter(|(_, value)| value.is_some()).count(), found.len());

@@ -44,7 +44,7 @@
 //! | what the attribute takes and gives | [`p2p_service`] |
 //! | a node with all that belongs to it | `Node`, `NodeBuilder`, `NodeEvent`, `Identity` (feature `node`) |
 //! | calls over a Swarm of your own | [`Behaviour`], [`behaviour::Config`] |
-//! | one call, and a call to many | [`Call`], [`MultiCall`], [`Replies`] |
+//! | one call, a call to many, and to any one of many | [`Call`], [`MultiCall`] with its [`Replies`], [`AnyCall`] |
 //! | how calls end | [`RpcError`], [`ErrorKind`], [`Delivery`], [`CallError`] |
 //! | what a handler knows of its caller | [`Context`], [`CallInfo`], [`Metadata`] |
 //! | what is bounded | [`Limits`], [`docs::limits`] |
@@ -117,7 +117,7 @@ pub use p2prpc_macros::p2p_service;
 pub use behaviour::Behaviour;
 pub use call::Handle;
 pub use call::{CallInfo, Context, Dialect};
-pub use client::many::{MultiCall, Replies};
+pub use client::many::{AnyCall, MultiCall, Replies};
 pub use client::{Call, CallWithMetadata};
 pub use codec::CodecId;
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};

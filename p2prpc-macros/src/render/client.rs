@@ -11,14 +11,15 @@ pub(super) fn render(service: &Service) -> TokenStream {
     let client = render_client(service);
     let peer = render_peer(service);
     let peers = render_peers(service);
+    let any = render_any(service);
     let nobody = render_nobody(service);
-    quote!(#client #peer #peers #nobody)
+    quote!(#client #peer #peers #any #nobody)
 }
 
 fn render_client(service: &Service) -> TokenStream {
     let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, interface, server, local, client, peer, peers) =
-        (visibility(&item.vis), &item.ident, &names.server, &names.local, &names.client, &names.peer, &names.peers);
+    let (vis, interface, server, local) = (visibility(&item.vis), &item.ident, &names.server, &names.local);
+    let (client, peer, peers, any) = (&names.client, &names.peer, &names.peers, &names.any);
     let attributes = item_attributes(service);
     let methods = service.methods.iter().map(|method| render_all_method(service, method));
     let docs = doc(format_args!("Calls `{wire_name}` at peers. Cheap to clone; it keeps no node alive."));
@@ -93,6 +94,19 @@ fn render_client(service: &Service) -> TokenStream {
             #[must_use]
             #vis fn all(&self) -> #peers {
                 #peers { client: ::core::clone::Clone::clone(&self.client), peers: ::core::option::Option::None }
+            }
+
+            /// Call one member after the other until one gives a good answer: those that `all` means, each time another one first.
+            #[must_use]
+            #vis fn any(&self) -> #any {
+                #any { client: ::core::clone::Clone::clone(&self.client), peers: ::core::option::Option::None }
+            }
+
+            /// The same with these peers, in this order.
+            #[must_use]
+            #vis fn any_of(&self, __peers: impl ::core::iter::IntoIterator<Item = #krate::PeerId>) -> #any {
+                let __peers = ::core::iter::FromIterator::from_iter(__peers);
+                #any { client: ::core::clone::Clone::clone(&self.client), peers: ::core::option::Option::Some(__peers) }
             }
 
             /// Let calls give up after this time, unless they say otherwise. Default 10 s.
@@ -180,33 +194,65 @@ fn render_peer(service: &Service) -> TokenStream {
 }
 
 fn render_peers(service: &Service) -> TokenStream {
-    let Service { item, krate, names, wire_name, .. } = service;
-    let (vis, client, peers) = (visibility(&item.vis), &names.client, &names.peers);
-    let attributes = item_attributes(service);
-    let docs =
-        doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
-    let methods = service.methods.iter().map(|method| {
+    let (wire_name, client) = (&service.wire_name, &service.names.client);
+    let docs = format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`.");
+    render_many(service, &service.names.peers, &doc(docs), |method| {
         let Stub { args, multicall, .. } = Stub::of(service, method);
+        (
+            multicall,
+            quote_spanned!(Span::mixed_site()=> call_peers(__peers, #args)),
+            quote_spanned!(Span::mixed_site()=> call_all(#args)),
+        )
+    })
+}
+
+fn render_any(service: &Service) -> TokenStream {
+    let (wire_name, client) = (&service.wire_name, &service.names.client);
+    let docs = format_args!(
+        "The methods of `{wire_name}` at one peer after the other, from `{client}::any` and `{client}::any_of`."
+    );
+    render_many(service, &service.names.any, &doc(docs), |method| {
+        let Stub { args, anycall, .. } = Stub::of(service, method);
+        (
+            anycall,
+            quote_spanned!(Span::mixed_site()=> call_any_of(__peers, #args)),
+            quote_spanned!(Span::mixed_site()=> call_any(#args)),
+        )
+    })
+}
+
+/// The methods at many peers. `stub` gives what one returns, and how these peers or all members are called.
+fn render_many(
+    service: &Service,
+    name: &Ident,
+    docs: &TokenStream,
+    stub: impl Fn(&Method) -> (TokenStream, TokenStream, TokenStream),
+) -> TokenStream {
+    let Service { item, krate, .. } = service;
+    let vis = visibility(&item.vis);
+    let attributes = item_attributes(service);
+    let methods = service.methods.iter().map(|method| {
+        let (returned, of_peers, of_members) = stub(method);
         let body = quote_spanned! {Span::mixed_site()=>
             match &self.peers {
-                ::core::option::Option::Some(__peers) => self.client.call_peers(__peers, #args),
-                ::core::option::Option::None => self.client.call_all(#args),
+                ::core::option::Option::Some(__peers) => self.client.#of_peers,
+                ::core::option::Option::None => self.client.#of_members,
             }
         };
-        render_stub(service, method, &method.names.stub, &multicall, &body)
+        render_stub(service, method, &method.names.stub, &returned, &body)
     });
     quote_spanned! {Span::mixed_site()=>
         #docs
         #attributes
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
-        #vis struct #peers {
+        #vis struct #name {
             client: #krate::__private::Client,
             /// `None` for all members.
             peers: ::core::option::Option<::std::vec::Vec<#krate::PeerId>>,
         }
 
         #attributes
-        impl #peers {
+        impl #name {
             #(#methods)*
         }
     }
@@ -259,6 +305,7 @@ struct Stub {
     args: TokenStream,
     call: TokenStream,
     multicall: TokenStream,
+    anycall: TokenStream,
 }
 
 impl Stub {
@@ -277,6 +324,7 @@ impl Stub {
             args: quote!(#args_type { #(#fields),* }),
             call: quote_spanned!(Span::mixed_site()=> #krate::Call<#module::#marker>),
             multicall: quote_spanned!(Span::mixed_site()=> #krate::MultiCall<#module::#marker>),
+            anycall: quote_spanned!(Span::mixed_site()=> #krate::AnyCall<#module::#marker>),
         }
     }
 }

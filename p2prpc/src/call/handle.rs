@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ struct Shared {
     /// No other handle of this process has it, now or later.
     number: u64,
     network: OnceLock<Weak<dyn Network>>,
+    /// So many calls were made to any member.
+    turns: AtomicUsize,
     /// What the node keeps with its handles.
     #[cfg(feature = "node")]
     of_node: OnceLock<Box<dyn Any + Send + Sync>>,
@@ -58,6 +60,7 @@ impl Handle {
         let shared = Shared {
             number,
             network: OnceLock::new(),
+            turns: AtomicUsize::new(0),
             #[cfg(feature = "node")]
             of_node: OnceLock::new(),
         };
@@ -79,6 +82,11 @@ impl Handle {
     #[cfg(feature = "node")]
     pub(crate) fn kept<T: Any>(&self) -> Option<&T> {
         self.shared.of_node.get()?.downcast_ref()
+    }
+
+    /// A number for each call to any member, so that not the same one is always asked first.
+    pub(crate) fn turn(&self) -> usize {
+        self.shared.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn with_deadline(mut self, deadline: Instant) -> Self {

@@ -1,5 +1,6 @@
 //! One call to many peers: a result for each, always.
 
+mod any;
 mod replies;
 
 use std::collections::VecDeque;
@@ -20,9 +21,11 @@ use crate::clock::{self, Timer};
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, RpcError};
+use crate::panics::caught;
 use crate::runtime::Spawner;
 use crate::service::Method;
 
+pub use any::{AnyAnswer, AnyCall, DEFAULT_HEDGE_AFTER};
 pub use replies::Replies;
 
 /// How many peers are asked at the same time, unless [`MultiCall::concurrency`] says otherwise.
@@ -32,8 +35,19 @@ pub const DEFAULT_CONCURRENCY: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) enum Targets {
     Peers(Arc<[PeerId]>),
-    Members { service: &'static str, rendezvous: Option<Arc<str>> },
+    Members {
+        service: &'static str,
+        rendezvous: Option<Arc<str>>,
+    },
+    /// The same, each time another one first.
+    MembersInTurn {
+        service: &'static str,
+        rendezvous: Option<Arc<str>>,
+    },
 }
+
+/// Which answers are good.
+type IsGood<M> = Arc<dyn Fn(&PeerId, &<M as Method>::Output) -> bool + Send + Sync>;
 
 /// A call to many peers that has not been made yet: set its options, then `.await` it for all results, or take them as
 /// they come from [`replies`](MultiCall::replies).
@@ -64,7 +78,11 @@ pub struct MultiCall<M: Method> {
     args: M::Args,
     options: CallOptions,
     concurrency: usize,
+    hedge_after: Option<Duration>,
+    is_good: Option<IsGood<M>>,
     keeps_going: bool,
+    /// The result that was just given may be the last that is wanted: nobody is asked before the next one is.
+    may_be_enough: bool,
 }
 
 /// What one peer gave.
@@ -78,7 +96,18 @@ impl<M: Method> MultiCall<M> {
         args: M::Args,
         options: CallOptions,
     ) -> Self {
-        MultiCall { handle, own, targets, args, options, concurrency: DEFAULT_CONCURRENCY, keeps_going: false }
+        MultiCall {
+            handle,
+            own,
+            targets,
+            args,
+            options,
+            concurrency: DEFAULT_CONCURRENCY,
+            hedge_after: None,
+            is_good: None,
+            keeps_going: false,
+            may_be_enough: false,
+        }
     }
 
     /// Give up after this time, for all peers together. Default as [`Call::timeout`].
@@ -105,6 +134,13 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
+    /// Only an answer for which this gives true is good. Any other one becomes an error of that peer, [`ErrorKind::BadReply`], answered: for
+    /// [`quorum`](MultiCall::quorum) and [`first_ok`](MultiCall::first_ok) it doesn't count. If it panics the answer isn't good. Default: all are.
+    pub fn validate(mut self, is_good: impl Fn(&PeerId, &M::Output) -> bool + Send + Sync + 'static) -> Self {
+        self.is_good = Some(Arc::new(is_good));
+        self
+    }
+
     /// Let [`quorum`](MultiCall::quorum) and [`first_ok`](MultiCall::first_ok) not cancel the calls that they don't wait for: those go on
     /// until they are answered or the deadline has passed, in a task on the Tokio runtime that the future was polled on. So a write reaches
     /// all replicas, although a majority is enough to go on. Default: they are cancelled.
@@ -126,7 +162,8 @@ impl<M: Method> MultiCall<M> {
     ///
     /// # Errors
     /// All results, if fewer than `n` answered well: an error that says who failed and why, or that nobody was asked.
-    pub async fn quorum(self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+    pub async fn quorum(mut self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+        self.may_be_enough = true;
         let keeps_going = self.keeps_going;
         let mut stream = self.replies();
         let mut good = Vec::new();
@@ -159,6 +196,7 @@ impl<M: Method> MultiCall<M> {
 
     fn start(self) -> Running<M> {
         let MultiCall { handle, own, targets, args, mut options, concurrency, .. } = self;
+        let (hedge_after, is_good, may_be_enough) = (self.hedge_after, self.is_good, self.may_be_enough);
         let network = handle.network();
         let timeout = match (&network, options.timeout.or(M::TIMEOUT)) {
             (_, Some(timeout)) => timeout,
@@ -177,11 +215,34 @@ impl<M: Method> MultiCall<M> {
             (Targets::Members { service, rendezvous }, Ok(network)) => {
                 (select(&network.members().snapshot(), service, rendezvous.as_deref()).into(), None)
             }
-            (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
+            (Targets::MembersInTurn { service, rendezvous }, Ok(network)) => {
+                let mut members = select(&network.members().snapshot(), service, rendezvous.as_deref());
+                let first = handle.turn() % members.len().max(1);
+                members.rotate_left(first);
+                (members.into(), None)
+            }
+            (Targets::Members { .. } | Targets::MembersInTurn { .. }, Err(error)) => (Arc::default(), Some(error)),
         };
         let waiting = asked.iter().copied().collect();
         let (calls, unread, timer) = (FuturesUnordered::new(), Arc::default(), None);
-        Running { handle, own, body, options, deadline, concurrency, asked, failure, waiting, calls, unread, timer }
+        let hedge = hedge_after.map(Hedge::new);
+        Running {
+            handle,
+            own,
+            body,
+            options,
+            deadline,
+            concurrency,
+            hedge,
+            is_good,
+            may_be_enough,
+            asked,
+            failure,
+            waiting,
+            calls,
+            unread,
+            timer,
+        }
     }
 }
 
@@ -253,6 +314,9 @@ struct Running<M: Method> {
     options: CallOptions,
     deadline: Instant,
     concurrency: usize,
+    hedge: Option<Hedge>,
+    is_good: Option<IsGood<M>>,
+    may_be_enough: bool,
     asked: Arc<[PeerId]>,
     /// Why no member could be asked.
     failure: Option<RpcError>,
@@ -281,18 +345,60 @@ impl<M: Method> ReplyStream<M> {
     }
 }
 
+/// One more peer is asked each time that nobody has answered for so long.
+struct Hedge {
+    pause: Duration,
+    timer: Timer,
+}
+
+impl Hedge {
+    fn new(pause: Duration) -> Self {
+        Hedge { pause, timer: Timer::at(clock::after(pause)) }
+    }
+
+    fn start_over(&mut self) {
+        self.timer = Timer::at(clock::after(self.pause));
+    }
+}
+
 impl<M: Method> Running<M> {
     fn start_some(&mut self, body: &Encoded) {
         if self.waiting.is_empty() || clock::now() >= self.deadline {
             return;
         }
-        while self.calls.len() < self.concurrency {
-            let Some(peer) = self.waiting.pop_front() else { return };
-            let (route, own, options) = (self.handle.route_to(peer), self.own.clone(), self.options.clone());
-            let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline, self.unread.clone());
-            // One that is answered at once must not keep the others from being made.
-            self.calls.push(Named(call.begin()));
+        while self.calls.len() < self.concurrency && self.start_one(body) {}
+    }
+
+    fn start_one(&mut self, body: &Encoded) -> bool {
+        let Some(peer) = self.waiting.pop_front() else { return false };
+        let (route, own, options) = (self.handle.route_to(peer), self.own.clone(), self.options.clone());
+        let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline, self.unread.clone());
+        // One that is answered at once must not keep the others from being made.
+        self.calls.push(Named(call.begin()));
+        true
+    }
+
+    /// Nobody has answered for a while: ask one more, and let the context's task be woken for the next one.
+    fn poll_hedge(&mut self, body: &Encoded, cx: &mut Context<'_>) {
+        while !self.waiting.is_empty() && clock::now() < self.deadline {
+            let Some(hedge) = &mut self.hedge else { return };
+            if Pin::new(&mut hedge.timer).poll(cx).is_pending() {
+                return;
+            }
+            hedge.start_over();
+            self.start_one(body);
         }
+    }
+
+    /// What the peer gave, if that is good.
+    fn checked(&self, (peer, result): (PeerId, PeerResult<M>)) -> (PeerId, PeerResult<M>) {
+        let (Some(is_good), Ok(output)) = (&self.is_good, &result) else { return (peer, result) };
+        if caught(|| is_good(&peer, output)).unwrap_or(false) {
+            return (peer, result);
+        }
+        caught(move || drop(result));
+        let error = RpcError::answered(ErrorKind::BadReply, "it isn't what the caller takes for good");
+        (peer, Err(M::Error::from_rpc(error.about(peer, M::NAME))))
     }
 
     /// A waiting peer whose turn didn't come before the deadline.
@@ -318,9 +424,17 @@ impl<M: Method> Running<M> {
             }
         };
         self.start_some(&body);
+        self.poll_hedge(&body, cx);
         match self.calls.poll_next_unpin(cx) {
             Poll::Ready(Some(result)) => {
-                self.start_some(&body);
+                let result = self.checked(result);
+                // One that isn't good is a reason to ask the next now.
+                if let Some(hedge) = &mut self.hedge {
+                    hedge.start_over();
+                }
+                if !self.may_be_enough {
+                    self.start_some(&body);
+                }
                 return Poll::Ready(Some(result));
             }
             Poll::Ready(None) if self.waiting.is_empty() => return Poll::Ready(None),
@@ -357,7 +471,7 @@ impl<M: Method> Stream for ReplyStream<M> {
         match &self.state {
             StreamState::Ready(multicall) => match &multicall.targets {
                 Targets::Peers(peers) => (peers.len(), Some(peers.len())),
-                Targets::Members { .. } => (0, None),
+                Targets::Members { .. } | Targets::MembersInTurn { .. } => (0, None),
             },
             StreamState::Running(running) => {
                 let left = running.waiting.len() + running.calls.len();

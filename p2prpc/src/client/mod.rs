@@ -12,7 +12,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 
 use crate::call::{Handle, Network};
-use crate::client::many::{MultiCall, Targets};
+use crate::client::many::{AnyCall, MultiCall, Targets};
 use crate::codec::CodecId;
 use crate::error::RpcError;
 use crate::members::Member;
@@ -125,6 +125,17 @@ impl Client {
     /// A call to all members.
     pub fn call_all<M: Method>(&self, args: M::Args) -> MultiCall<M> {
         self.multicall(Targets::Members { service: self.service, rendezvous: self.rendezvous.clone() }, args)
+    }
+
+    /// A call to one member after the other.
+    pub fn call_any<M: Method>(&self, args: M::Args) -> AnyCall<M> {
+        let targets = Targets::MembersInTurn { service: self.service, rendezvous: self.rendezvous.clone() };
+        AnyCall::new(self.multicall(targets, args))
+    }
+
+    /// A call to one of these after the other.
+    pub fn call_any_of<M: Method>(&self, peers: &[PeerId], args: M::Args) -> AnyCall<M> {
+        AnyCall::new(self.call_peers(peers, args))
     }
 
     fn multicall<M: Method>(&self, targets: Targets, args: M::Args) -> MultiCall<M> {

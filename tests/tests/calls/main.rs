@@ -1,5 +1,6 @@
 //! Calls between peers: what they give, when they end, and what they leave.
 
+mod any;
 mod cancel;
 mod connections;
 mod deadline;

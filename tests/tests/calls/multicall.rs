@@ -10,7 +10,7 @@ use p2prpc_tests::{Bench, LONG, Peer, WorkbenchClient, WorkbenchServer, connect,
 use serde::{Deserialize, Serialize};
 
 /// A caller that knows so many servers, each with a bench of its own. Nobody is connected.
-async fn swarm(n: usize) -> (Peer, Vec<Peer>, Vec<Bench>) {
+pub(crate) async fn swarm(n: usize) -> (Peer, Vec<Peer>, Vec<Bench>) {
     let benches: Vec<_> = (0..n).map(|_| Bench::new()).collect();
     let servers = join_all(benches.iter().map(|bench| Peer::serving(bench.service()))).await;
     let caller = Peer::start().await;
@@ -20,7 +20,7 @@ async fn swarm(n: usize) -> (Peer, Vec<Peer>, Vec<Bench>) {
     (caller, servers, benches)
 }
 
-fn ids(servers: &[Peer]) -> Vec<PeerId> {
+pub(crate) fn ids(servers: &[Peer]) -> Vec<PeerId> {
     servers.iter().map(Peer::id).collect()
 }
 
