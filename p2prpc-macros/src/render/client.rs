@@ -195,8 +195,9 @@ fn render_peer(service: &Service) -> TokenStream {
 
 fn render_peers(service: &Service) -> TokenStream {
     let (wire_name, client) = (&service.wire_name, &service.names.client);
-    let docs = format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`.");
-    render_many(service, &service.names.peers, &doc(docs), |method| {
+    let docs =
+        doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
+    render_many(service, &service.names.peers, &docs, |method| {
         let Stub { args, multicall, .. } = Stub::of(service, method);
         (
             multicall,
@@ -208,10 +209,10 @@ fn render_peers(service: &Service) -> TokenStream {
 
 fn render_any(service: &Service) -> TokenStream {
     let (wire_name, client) = (&service.wire_name, &service.names.client);
-    let docs = format_args!(
+    let docs = doc(format_args!(
         "The methods of `{wire_name}` at one peer after the other, from `{client}::any` and `{client}::any_of`."
-    );
-    render_many(service, &service.names.any, &doc(docs), |method| {
+    ));
+    render_many(service, &service.names.any, &docs, |method| {
         let Stub { args, anycall, .. } = Stub::of(service, method);
         (
             anycall,

@@ -139,7 +139,7 @@ impl Requests {
         }
         self.last_id = request.id;
         self.useless.request();
-        self.cancelled.request();
+        self.cancelled.request(now);
         let rest = request.body_len.saturating_sub(request.chunk.len() as u64);
         if self.last_taken.is_some_and(|last| request.id > last) {
             return Ok(());
@@ -242,7 +242,7 @@ impl Requests {
         if coming.is_none() && running.is_none() {
             return self.of_no_use(0);
         }
-        self.rest = self.cancelled.cancel(self.time);
+        self.rest = self.cancelled.cancel();
         Ok(())
     }
 
