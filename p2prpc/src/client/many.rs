@@ -2,31 +2,28 @@
 
 mod any;
 mod replies;
+mod reply_stream;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::Stream;
 use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
 
-use crate::call::{Encoded, Handle, Network, UnreadReplies};
-use crate::client::{Call, CallOptions, deadline_of, encode_in, select};
-use crate::clock::{self, Timer};
+use crate::call::{Handle, Network};
+use crate::client::{CallOptions, deadline_of, encode_in, select};
 use crate::codec::CodecId;
-use crate::error::sealed::FromReply;
-use crate::error::{ErrorKind, RpcError};
-use crate::panics::caught;
 use crate::runtime::Spawner;
 use crate::service::Method;
 
 pub use any::{AnyAnswer, AnyCall, DEFAULT_HEDGE_AFTER};
 pub use replies::Replies;
+pub use reply_stream::ReplyStream;
+use reply_stream::{Hedge, Running, StreamState};
 
 /// How many peers are asked at the same time, unless [`MultiCall::concurrency`] says otherwise.
 pub const DEFAULT_CONCURRENCY: usize = 256;
@@ -53,7 +50,7 @@ type IsGood<M> = Arc<dyn Fn(&PeerId, &<M as Method>::Output) -> bool + Send + Sy
 /// they come from [`replies`](MultiCall::replies).
 ///
 /// The arguments are encoded once. One deadline holds for all: a peer that has not been started by then gives
-/// [`ErrorKind::DeadlineExceeded`], never sent. Members are those of the moment of the first poll, without the node
+/// [`ErrorKind::DeadlineExceeded`](crate::ErrorKind::DeadlineExceeded), never sent. Members are those of the moment of the first poll, without the node
 /// itself; if there is none, the result is empty at once (see `wait_for` of the client). If the node is closed or not started it is
 /// empty too, and [`Replies::failure`] says so.
 ///
@@ -110,7 +107,7 @@ impl<M: Method> MultiCall<M> {
         }
     }
 
-    /// Give up after this time, for all peers together. Default as [`Call::timeout`].
+    /// Give up after this time, for all peers together. Default as [`Call::timeout`](crate::Call::timeout).
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -122,7 +119,7 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
-    /// Send a key and a value along, as [`Call::metadata`].
+    /// Send a key and a value along, as [`Call::metadata`](crate::Call::metadata).
     pub fn metadata(mut self, key: impl AsRef<str>, value: impl Into<String>) -> Self {
         self.options.add_metadata(key, value);
         self
@@ -134,7 +131,7 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
-    /// Only an answer for which this gives true is good. Any other one becomes an error of that peer, [`ErrorKind::BadReply`], answered: for
+    /// Only an answer for which this gives true is good. Any other one becomes an error of that peer, [`ErrorKind::BadReply`](crate::ErrorKind::BadReply), answered: for
     /// [`quorum`](MultiCall::quorum) and [`first_ok`](MultiCall::first_ok) it doesn't count. If it panics the answer isn't good. Default: all are.
     pub fn validate(mut self, is_good: impl Fn(&PeerId, &M::Output) -> bool + Send + Sync + 'static) -> Self {
         self.is_good = Some(Arc::new(is_good));
@@ -151,8 +148,8 @@ impl<M: Method> MultiCall<M> {
         self
     }
 
-    /// The results as they come, as a [`Stream`]. Dropping it cancels what is still under way. Replies that wait to be read take up to 64 MiB:
-    /// past that a peer's result is [`ErrorKind::TooLarge`], answered.
+    /// The results as they come, as a [`Stream`](futures::Stream). Dropping it cancels what is still under way. Replies that wait to be read take up to 64 MiB:
+    /// past that a peer's result is [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge), answered.
     pub fn replies(self) -> ReplyStream<M> {
         ReplyStream { state: StreamState::Ready(Box::new(self)) }
     }
@@ -161,7 +158,8 @@ impl<M: Method> MultiCall<M> {
     /// [`keep_going`](MultiCall::keep_going).
     ///
     /// # Errors
-    /// All results, if fewer than `n` answered well: an error that says who failed and why, or that nobody was asked.
+    /// All results, as soon as so many have failed that `n` can't answer well any more: an error that says who failed and why, or that nobody
+    /// was asked. Those that had not answered by then have [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     pub async fn quorum(mut self, n: usize) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
         self.may_be_enough = true;
         let keeps_going = self.keeps_going;
@@ -172,17 +170,24 @@ impl<M: Method> MultiCall<M> {
             match stream.next().await {
                 Some((peer, Ok(output))) => good.push((peer, output)),
                 Some((peer, Err(error))) => bad.push((peer, Err(error))),
-                None => {
-                    let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
-                    return Err(Replies::in_order_of(stream.asked(), stream.failure(), results));
-                }
+                None => break,
+            }
+            if good.len() + stream.left() < n {
+                bad.extend(stream.given_up());
+                break;
             }
         }
-        if keeps_going {
+        let result = if good.len() < n {
+            let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
+            Err(Replies::in_order_of(stream.asked(), stream.failure(), results))
+        } else {
+            Ok(good)
+        };
+        if keeps_going && stream.left() > 0 {
             let rest = async move { while stream.next().await.is_some() {} };
             drop(Spawner::here().spawn(rest));
         }
-        Ok(good)
+        result
     }
 
     /// Waits for the first peer that answers well; the rest is cancelled, unless it is to [`keep_going`](MultiCall::keep_going).
@@ -291,215 +296,5 @@ impl<M: Method> Unpin for AllReplies<M> {}
 impl<M: Method> fmt::Debug for AllReplies<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AllReplies").field("method", &M::NAME).finish_non_exhaustive()
-    }
-}
-
-/// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
-#[must_use = "a stream does nothing until it is polled"]
-pub struct ReplyStream<M: Method> {
-    state: StreamState<M>,
-}
-
-enum StreamState<M: Method> {
-    Ready(Box<MultiCall<M>>),
-    Running(Box<Running<M>>),
-    /// Only while it starts.
-    Starting,
-}
-
-struct Running<M: Method> {
-    handle: Handle,
-    own: Option<Arc<dyn Network>>,
-    body: Result<Encoded, RpcError>,
-    options: CallOptions,
-    deadline: Instant,
-    concurrency: usize,
-    hedge: Option<Hedge>,
-    is_good: Option<IsGood<M>>,
-    may_be_enough: bool,
-    asked: Arc<[PeerId]>,
-    /// Why no member could be asked.
-    failure: Option<RpcError>,
-    /// Those whose turn hasn't come.
-    waiting: VecDeque<PeerId>,
-    calls: FuturesUnordered<Named<M>>,
-    unread: Arc<UnreadReplies>,
-    timer: Option<Timer>,
-}
-
-impl<M: Method> ReplyStream<M> {
-    /// Whom it asks; nobody before it is first polled.
-    fn asked(&self) -> &[PeerId] {
-        match &self.state {
-            StreamState::Running(running) => &running.asked,
-            _ => &[],
-        }
-    }
-
-    /// Why no member could be asked, as soon as that is known: the node is closed, or has not been started.
-    pub fn failure(&self) -> Option<&RpcError> {
-        match &self.state {
-            StreamState::Running(running) => running.failure.as_ref(),
-            _ => None,
-        }
-    }
-}
-
-/// One more peer is asked each time that nobody has answered for so long.
-struct Hedge {
-    pause: Duration,
-    timer: Timer,
-}
-
-impl Hedge {
-    fn new(pause: Duration) -> Self {
-        Hedge { pause, timer: Timer::at(clock::after(pause)) }
-    }
-
-    fn start_over(&mut self) {
-        self.timer = Timer::at(clock::after(self.pause));
-    }
-}
-
-impl<M: Method> Running<M> {
-    fn start_some(&mut self, body: &Encoded) {
-        if self.waiting.is_empty() || clock::now() >= self.deadline {
-            return;
-        }
-        while self.calls.len() < self.concurrency && self.start_one(body) {}
-    }
-
-    fn start_one(&mut self, body: &Encoded) -> bool {
-        let Some(peer) = self.waiting.pop_front() else { return false };
-        let (route, own, options) = (self.handle.route_to(peer), self.own.clone(), self.options.clone());
-        let call = Call::encoded(route, own, peer, body.clone(), options, self.deadline, self.unread.clone());
-        // One that is answered at once must not keep the others from being made.
-        self.calls.push(Named(call.begin()));
-        true
-    }
-
-    /// Nobody has answered for a while: ask one more, and let the context's task be woken for the next one.
-    fn poll_hedge(&mut self, body: &Encoded, cx: &mut Context<'_>) {
-        while !self.waiting.is_empty() && clock::now() < self.deadline {
-            let Some(hedge) = &mut self.hedge else { return };
-            if Pin::new(&mut hedge.timer).poll(cx).is_pending() {
-                return;
-            }
-            hedge.start_over();
-            self.start_one(body);
-        }
-    }
-
-    /// What the peer gave, if that is good.
-    fn checked(&self, (peer, result): (PeerId, PeerResult<M>)) -> (PeerId, PeerResult<M>) {
-        let (Some(is_good), Ok(output)) = (&self.is_good, &result) else { return (peer, result) };
-        if caught(|| is_good(&peer, output)).unwrap_or(false) {
-            return (peer, result);
-        }
-        caught(move || drop(result));
-        let error = RpcError::answered(ErrorKind::BadReply, "it isn't what the caller takes for good");
-        (peer, Err(M::Error::from_rpc(error.about(peer, M::NAME))))
-    }
-
-    /// A waiting peer whose turn didn't come before the deadline.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Option<PeerId> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let deadline = self.deadline;
-        let timer = self.timer.get_or_insert_with(|| Timer::at(deadline));
-        if Pin::new(timer).poll(cx).is_pending() {
-            return None;
-        }
-        self.waiting.pop_front()
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(PeerId, PeerResult<M>)>> {
-        let failed = |peer, error: RpcError| Some((peer, Err(M::Error::from_rpc(error.about(peer, M::NAME)))));
-        let body = match &self.body {
-            Ok(body) => body.clone(),
-            Err(error) => {
-                let error = error.clone();
-                return Poll::Ready(self.waiting.pop_front().and_then(|peer| failed(peer, error)));
-            }
-        };
-        self.start_some(&body);
-        self.poll_hedge(&body, cx);
-        match self.calls.poll_next_unpin(cx) {
-            Poll::Ready(Some(result)) => {
-                let result = self.checked(result);
-                // One that isn't good is a reason to ask the next now.
-                if let Some(hedge) = &mut self.hedge {
-                    hedge.start_over();
-                }
-                if !self.may_be_enough {
-                    self.start_some(&body);
-                }
-                return Poll::Ready(Some(result));
-            }
-            Poll::Ready(None) if self.waiting.is_empty() => return Poll::Ready(None),
-            _ => {}
-        }
-        match self.poll_late(cx) {
-            Some(peer) => {
-                let late = RpcError::never_sent(ErrorKind::DeadlineExceeded, "its turn did not come in time");
-                Poll::Ready(failed(peer, late))
-            }
-            None => Poll::Pending,
-        }
-    }
-}
-
-impl<M: Method> Stream for ReplyStream<M> {
-    type Item = (PeerId, PeerResult<M>);
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match std::mem::replace(&mut self.state, StreamState::Starting) {
-                StreamState::Ready(multicall) => self.state = StreamState::Running(Box::new(multicall.start())),
-                StreamState::Running(mut running) => {
-                    let polled = running.poll_next(cx);
-                    self.state = StreamState::Running(running);
-                    return polled;
-                }
-                StreamState::Starting => return Poll::Ready(None),
-            }
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        match &self.state {
-            StreamState::Ready(multicall) => match &multicall.targets {
-                Targets::Peers(peers) => (peers.len(), Some(peers.len())),
-                Targets::Members { .. } | Targets::MembersInTurn { .. } => (0, None),
-            },
-            StreamState::Running(running) => {
-                let left = running.waiting.len() + running.calls.len();
-                (left, Some(left))
-            }
-            StreamState::Starting => (0, Some(0)),
-        }
-    }
-}
-
-impl<M: Method> Unpin for ReplyStream<M> {}
-
-impl<M: Method> fmt::Debug for ReplyStream<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplyStream")
-            .field("method", &M::NAME)
-            .field("left", &self.size_hint().0)
-            .finish_non_exhaustive()
-    }
-}
-
-struct Named<M: Method>(Call<M>);
-
-impl<M: Method> Future for Named<M> {
-    type Output = (PeerId, PeerResult<M>);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let peer = self.0.peer();
-        Pin::new(&mut self.0).poll(cx).map(|result| (peer, result))
     }
 }

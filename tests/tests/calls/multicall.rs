@@ -176,15 +176,22 @@ async fn a_quorum_that_keeps_going_reaches_the_others_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quorum_that_cannot_be_had_gives_all_results() {
+async fn a_quorum_that_cannot_be_had_any_more_fails_at_once_with_a_result_for_each() {
     let (caller, servers, benches) = swarm(3).await;
-    benches.iter().for_each(Bench::release);
     let mut asked = ids(&servers);
     asked.insert(1, PeerId::random());
-    let client = WorkbenchClient::new(&caller);
-    let all = soon("all", client.peers(asked.clone()).hold("held".into()).quorum(4)).await.unwrap_err();
+    asked.push(PeerId::random());
+    let client = WorkbenchClient::new(&caller).timeout(LONG);
+    benches[0].release();
+    // One is good, one is bad, and three of the rest would be needed.
+    let all = soon("all", client.peers(asked.clone()).hold("held".into()).concurrency(4).quorum(4)).await.unwrap_err();
     assert_eq!(all.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), asked);
-    assert_eq!((all.ok().count(), all.errors().count()), (3, 1));
+    let kinds: Vec<_> = all.errors().map(|(_, error)| (error.kind(), error.delivery())).collect();
+    assert!(kinds.contains(&(ErrorKind::Unreachable, Delivery::NeverSent)), "{kinds:?}");
+    assert!(kinds.contains(&(ErrorKind::Cancelled, Delivery::MayHaveRun)), "{kinds:?}");
+    for bench in &benches {
+        bench.has_seen("it is dropped, or never came", |seen| seen.waiting == 0).await;
+    }
 
     let none = soon("all", client.peers([asked[1]]).hold("held".into()).first_ok()).await.unwrap_err();
     assert_eq!(none.errors().next().unwrap().1.kind(), ErrorKind::Unreachable);
