@@ -104,6 +104,7 @@ fn a_service_becomes_items() {
             "EchoClient",
             "EchoPeer",
             "EchoPeers",
+            "EchoAny",
             "__P2prpcNobody_Echo"
         ]
     );
