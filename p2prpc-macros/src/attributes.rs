@@ -70,10 +70,12 @@ pub(crate) struct MethodOptions {
     pub(crate) idempotent: bool,
     pub(crate) spawn: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_in_flight: Option<u32>,
 }
 
 /// The options that `#[rpc(..)]` takes, as they are listed for whoever writes another.
-const METHOD_OPTIONS: &str = "there are `name = \"..\"`, `timeout = \"60s\"`, `idempotent` and `spawn`";
+const METHOD_OPTIONS: &str =
+    "there are `name = \"..\"`, `timeout = \"60s\"`, `max_in_flight = 3`, `idempotent` and `spawn`";
 
 impl MethodOptions {
     /// Reads the `#[rpc(..)]` attributes and takes them out.
@@ -113,6 +115,9 @@ impl MethodOptions {
             } else if meta.path().is_ident("timeout") {
                 let time = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_time(&text)));
                 set_once(&mut self.timeout, time, &meta, misuses);
+            } else if meta.path().is_ident("max_in_flight") {
+                let most = misuses.note(number(&meta));
+                set_once(&mut self.max_in_flight, most, &meta, misuses);
             } else {
                 misuses.at(meta.path(), format!("unknown option of `#[rpc]`: {METHOD_OPTIONS}"));
             }
@@ -133,6 +138,18 @@ fn string(meta: &Meta) -> Result<LitStr> {
     }
     let key = meta.path().to_token_stream();
     Err(Error::new_spanned(meta, format!("`{key}` takes a string: `{key} = \"..\"`")))
+}
+
+/// At least 1.
+fn number(meta: &Meta) -> Result<u32> {
+    if let Meta::NameValue(pair) = meta
+        && let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = &pair.value
+        && let Ok(number @ 1..) = number.base10_parse()
+    {
+        return Ok(number);
+    }
+    let key = meta.path().to_token_stream();
+    Err(Error::new_spanned(meta, format!("`{key}` takes a number from 1 on: `{key} = 3`")))
 }
 
 fn parse_path(text: &LitStr) -> Result<Path> {

@@ -47,6 +47,7 @@ pub(crate) struct Method {
     pub(crate) idempotent: bool,
     pub(crate) spawn: bool,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_in_flight: Option<u32>,
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,
     pub(crate) parameters: Vec<Parameter>,

@@ -130,6 +130,7 @@ fn read_method(service: &ServiceIdent, function: &mut TraitItemFn, misuses: &mut
         idempotent: options.idempotent,
         spawn: options.spawn,
         timeout: options.timeout,
+        max_in_flight: options.max_in_flight,
         doc_text: doc_text(&function.attrs, Span::mixed_site()),
         carried: Carried::from(&function.attrs),
         parameters: signature.parameters,

@@ -133,11 +133,15 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
             quote!(#args.#field #value)
         }
     });
+    let max_in_flight = match method.max_in_flight {
+        Some(most) => quote!(::core::option::Option::Some(#most)),
+        None => quote!(::core::option::Option::None),
+    };
     let args_pattern = if method.arguments().next().is_some() { quote!(#args) } else { quote!(_) };
     quote_spanned! {site=>
         #(#cfg)*
         let #builder = #builder.method(
-            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, <#method_type as #krate::Method>::FINGERPRINT),
+            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, #max_in_flight, <#method_type as #krate::Method>::FINGERPRINT),
             |__service, __incoming| {
                 let __service = ::core::clone::Clone::clone(__service);
                 #krate::__private::#run::<#method_type, _, _ #error>(__incoming, move |#context, #args_pattern| async move {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use libp2p::PeerId;
 
+use super::quota::MethodPermit;
 use crate::error::ErrorKind;
 use crate::panics::caught;
 use crate::service::{HandlerFuture, Outcome};
@@ -17,17 +18,25 @@ pub(crate) struct Guarded {
     method: &'static str,
     /// Who calls.
     peer: PeerId,
+    /// Given back once the handler is gone.
+    permit: Option<MethodPermit>,
 }
 
 impl Guarded {
-    pub(crate) fn new(method: &'static str, peer: PeerId, make: impl FnOnce() -> HandlerFuture) -> Self {
-        Guarded { handler: caught(make), method, peer }
+    pub(super) fn new(
+        method: &'static str,
+        peer: PeerId,
+        permit: Option<MethodPermit>,
+        make: impl FnOnce() -> HandlerFuture,
+    ) -> Self {
+        Guarded { handler: caught(make), method, peer, permit }
     }
 
     /// Drop the handler now.
     fn clear(&mut self) {
         let handler = self.handler.take();
         caught(move || drop(handler));
+        self.permit = None;
     }
 }
 

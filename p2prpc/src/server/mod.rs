@@ -3,6 +3,7 @@
 mod guarded;
 mod large;
 mod local;
+mod quota;
 mod refusal;
 mod refused;
 mod router;
@@ -31,6 +32,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use router::{MethodEntry, Router};
 
 use large::Large;
+use quota::MethodPermit;
 use refused::Refused;
 
 /// Services whose names begin so are p2prpc's own: the rule of the node isn't asked for them, and nobody else may serve one.
@@ -97,6 +99,7 @@ pub(crate) struct Admitted {
     info: CallInfo,
     pub(crate) deadline: Instant,
     pub(crate) permit: CallPermit,
+    method_permit: Option<MethodPermit>,
     local: bool,
 }
 
@@ -200,6 +203,7 @@ impl Server {
         if self.leaving.load(Ordering::Acquire) {
             return Err(Refusal::Leaving);
         }
+        let method_permit = MethodPermit::take(entry, peer).map_err(|()| Refusal::NoRoomInMethod)?;
         let permit = if whole { account.admit() } else { account.admit_coming() };
         let permit = permit.ok_or(Refusal::NoRoom)?;
         let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
@@ -208,7 +212,7 @@ impl Server {
         }
         let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         let local = info.peer() == self.local;
-        Ok(Admitted { entry: entry.clone(), layers, info, deadline, permit, local })
+        Ok(Admitted { entry: entry.clone(), layers, info, deadline, permit, method_permit, local })
     }
 
     /// Decode the arguments and make the handler. Nothing of it can panic outwards.
@@ -220,14 +224,14 @@ impl Server {
         account: &Arc<PeerAccount>,
         max_reply: usize,
     ) -> (Guarded, CallPermit, Instant) {
-        let Admitted { entry, layers, info, deadline, permit, local } = call;
+        let Admitted { entry, layers, info, deadline, permit, method_permit, local } = call;
         let layered = !layers.is_empty() || !entry.service.layers().is_empty();
         let told = layered.then(|| info.clone());
         let peer = info.peer();
         let cx = Context::new(info, deadline, self.handle.clone(), local, format.into());
         let max_reply = max_reply.min(self.limits.max_message);
         let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply };
-        let handler = Guarded::new(entry.descriptor().full_name, peer, || {
+        let handler = Guarded::new(entry.descriptor().full_name, peer, method_permit, || {
             let handler = entry.service.call(entry.method, incoming);
             match &told {
                 None => handler,

@@ -12,6 +12,8 @@ pub(crate) enum Refusal {
     Leaving,
     /// Too many calls are in flight.
     NoRoom,
+    /// Too many calls of the method are in flight.
+    NoRoomInMethod,
     /// Too many bytes are in flight.
     NoRoomForBytes,
     /// Its deadline had passed when it came.
@@ -28,7 +30,7 @@ impl Refusal {
         match self {
             Refusal::NoService | Refusal::NoMethod | Refusal::Denied => ErrorKind::NotServed,
             Refusal::Leaving => ErrorKind::ShuttingDown,
-            Refusal::NoRoom | Refusal::NoRoomForBytes => ErrorKind::Overloaded,
+            Refusal::NoRoom | Refusal::NoRoomInMethod | Refusal::NoRoomForBytes => ErrorKind::Overloaded,
             Refusal::Late => ErrorKind::DeadlineExceeded,
             Refusal::Codec => ErrorKind::UnsupportedCodec,
             Refusal::TooLarge => ErrorKind::TooLarge,
@@ -40,6 +42,7 @@ impl Refusal {
         match self {
             Refusal::NoService | Refusal::NoMethod | Refusal::Denied | Refusal::Leaving => "",
             Refusal::NoRoom => "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)",
+            Refusal::NoRoomInMethod => "too many calls of the method are in flight here (its max_in_flight)",
             Refusal::NoRoomForBytes => {
                 "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)"
             }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
+use super::quota::Quota;
 use super::{INTERNAL_PREFIX, Refusal, SLOW_POLL, ServeError};
 use crate::service::{MethodDescriptor, Service};
 
@@ -21,6 +22,7 @@ pub(crate) struct MethodEntry {
     pub(crate) service: Service,
     pub(crate) method: usize,
     pub(crate) internal: bool,
+    pub(super) quota: Option<Quota>,
     /// Quick first polls that are still to be seen before one is done where the request was read.
     distrust: AtomicU32,
     /// Slow first polls of late.
@@ -127,6 +129,7 @@ impl Router {
                 service: service.clone(),
                 method,
                 internal: service.name().starts_with(INTERNAL_PREFIX),
+                quota: descriptor.max_in_flight.map(Quota::new),
                 distrust: AtomicU32::new(0),
                 slow: AtomicU32::new(0),
                 slow_at: AtomicU64::new(0),
@@ -149,7 +152,7 @@ mod tests {
     use crate::service::ServiceBuilder;
 
     fn route() -> Arc<MethodEntry> {
-        let method = MethodDescriptor { name: "A", full_name: "S.A", docs: "", spawn: false, fingerprint: 0 };
+        let method = crate::service::method("A", "S.A", "", false, None, 0);
         let service = ServiceBuilder::new("S", "", Arc::new(())).method(method, |_, incoming| incoming.not_served());
         Router::default().with(service.build()).unwrap().find("S.A").unwrap().clone()
     }

@@ -76,6 +76,8 @@ pub struct MethodDescriptor {
     pub docs: &'static str,
     /// `#[rpc(spawn)]`: run as a task of its own from the first poll on.
     pub spawn: bool,
+    /// `#[rpc(max_in_flight = 3)]`: so many calls of it one peer may have in flight at a node that serves it.
+    pub max_in_flight: Option<u32>,
     pub(crate) fingerprint: u64,
 }
 
@@ -85,9 +87,10 @@ pub const fn method(
     full_name: &'static str,
     docs: &'static str,
     spawn: bool,
+    max_in_flight: Option<u32>,
     fingerprint: u64,
 ) -> MethodDescriptor {
-    MethodDescriptor { name, full_name, docs, spawn, fingerprint }
+    MethodDescriptor { name, full_name, docs, spawn, max_in_flight, fingerprint }
 }
 
 impl From<&MethodDescriptor> for Fingerprint {

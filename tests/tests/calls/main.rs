@@ -11,6 +11,7 @@ mod idle;
 mod limits;
 mod local;
 mod multicall;
+mod quota;
 mod runtimes;
 mod self_calls;
 mod unary;

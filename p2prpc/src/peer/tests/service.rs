@@ -70,7 +70,7 @@ fn text(len: u32) -> String {
 }
 
 fn descriptor(full_name: &'static str, name: &'static str) -> MethodDescriptor {
-    MethodDescriptor { name, full_name, docs: "", spawn: false, fingerprint: 0 }
+    crate::service::method(name, full_name, "", false, None, 0)
 }
 
 /// `Echo` gives back its text. `Wait` never ends by itself. `Big` and `Later` give so many bytes, at once and after a
