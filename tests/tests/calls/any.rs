@@ -55,6 +55,7 @@ async fn the_next_is_asked_early_where_nobody_answers_for_a_while() {
     let (caller, servers, benches) = swarm(3).await;
     benches[2].release();
     let client = WorkbenchClient::new(&caller);
+    assert_eq!(client.peers(ids(&servers)).echo("connected".into()).await.ok().count(), 3);
     let call = client.any_of(ids(&servers)).count_again("a".into()).hedge_after(Duration::from_millis(50));
     let (peer, _) = soon("the third answers", call.into_future()).await.unwrap();
     assert_eq!(peer, servers[2].id());
@@ -68,6 +69,7 @@ async fn a_method_that_may_not_run_twice_is_not_asked_for_early_unless_that_is_s
     let (caller, servers, benches) = swarm(2).await;
     benches[1].release();
     let client = WorkbenchClient::new(&caller);
+    assert_eq!(client.peers(ids(&servers)).echo("connected".into()).await.ok().count(), 2);
     let late = Duration::from_millis(1500);
     let call = client.any_of(ids(&servers)).hold("x".into()).timeout(late);
     let none = soon("it ends", call.into_future()).await.unwrap_err();
