@@ -87,6 +87,10 @@ impl Lost {
     }
 
     /// It is back, or of no interest any more.
+    pub(super) fn contains(&self, peer: &PeerId) -> bool {
+        self.table.contains_key(peer)
+    }
+
     pub(super) fn remove(&mut self, peer: &PeerId) {
         if let Some(lost) = self.table.remove(peer) {
             self.due.remove(&(lost.due, *peer));

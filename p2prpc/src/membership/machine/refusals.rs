@@ -30,6 +30,10 @@ impl Discovery {
         self.member_log.disconnected(&peer);
         self.actions.push_back(Action::SetKadAddresses { peer, addresses: Vec::new() });
         self.bootstrap.refused_us(&peer, now);
+        // One that is missed is looked for with pauses of its own: what others say of where it is would have it dialled beside them.
+        if self.lost.contains(&peer) {
+            self.candidates.ban(peer, now);
+        }
         let reasons = connected.addresses.iter().map(|address| (address.clone(), NOT_ADMITTED.into())).collect();
         self.dial_failed(peer, DialFailure { error: NOT_ADMITTED.into(), reasons, ..DialFailure::default() }, now);
     }
