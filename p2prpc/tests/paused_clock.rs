@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use p2prpc::prelude::*;
@@ -77,6 +78,35 @@ async fn a_method_may_have_a_timeout_of_its_own_which_clients_and_calls_go_befor
     assert_eq!(ends_after(peer.hibernate(100).timeout(Duration::from_secs(20))).await, 20);
     let quick = client.clone().timeout(Duration::from_secs(30)).peer(client.local_peer_id().unwrap());
     assert_eq!(ends_after(quick.hibernate(100)).await, 30);
+}
+
+#[p2p_service]
+trait Replica {
+    #[rpc(idempotent)]
+    async fn read(&self) -> Result<u64, String>;
+}
+
+/// The first that is asked never answers, the second fails at once, and the third answers.
+#[derive(Default)]
+struct Replicas(AtomicU64);
+
+impl Replica for Replicas {
+    async fn read(&self) -> Result<u64, String> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => std::future::pending().await,
+            1 => Err("not here".into()),
+            n => Ok(n),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_is_a_reason_to_ask_the_next_at_once_while_another_is_silent() {
+    let client = ReplicaClient::local(Replicas::default());
+    let (began, pause) = (Instant::now(), Duration::from_secs(2));
+    let (_, value) = client.any_of([client.local_peer_id().unwrap(); 3]).read().hedge_after(pause).await.unwrap();
+    assert_eq!(value, 2);
+    assert!((2000..2100).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[test]

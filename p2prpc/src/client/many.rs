@@ -32,15 +32,7 @@ pub const DEFAULT_CONCURRENCY: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) enum Targets {
     Peers(Arc<[PeerId]>),
-    Members {
-        service: &'static str,
-        rendezvous: Option<Arc<str>>,
-    },
-    /// The same, each time another one first.
-    MembersInTurn {
-        service: &'static str,
-        rendezvous: Option<Arc<str>>,
-    },
+    Members { service: &'static str, rendezvous: Option<Arc<str>> },
 }
 
 /// Which answers are good.
@@ -76,6 +68,8 @@ pub struct MultiCall<M: Method> {
     options: CallOptions,
     concurrency: usize,
     hedge_after: Option<Duration>,
+    /// Each time another member is the first to be asked.
+    in_turn: bool,
     is_good: Option<IsGood<M>>,
     keeps_going: bool,
     /// The result that was just given may be the last that is wanted: nobody is asked before the next one is.
@@ -101,6 +95,7 @@ impl<M: Method> MultiCall<M> {
             options,
             concurrency: DEFAULT_CONCURRENCY,
             hedge_after: None,
+            in_turn: false,
             is_good: None,
             keeps_going: false,
             may_be_enough: false,
@@ -218,15 +213,14 @@ impl<M: Method> MultiCall<M> {
         let (asked, failure): (Arc<[PeerId]>, _) = match (targets, network) {
             (Targets::Peers(peers), _) => (peers, None),
             (Targets::Members { service, rendezvous }, Ok(network)) => {
-                (select(&network.members().snapshot(), service, rendezvous.as_deref()).into(), None)
-            }
-            (Targets::MembersInTurn { service, rendezvous }, Ok(network)) => {
                 let mut members = select(&network.members().snapshot(), service, rendezvous.as_deref());
-                let first = handle.turn() % members.len().max(1);
-                members.rotate_left(first);
+                if self.in_turn {
+                    let first = handle.turn() % members.len().max(1);
+                    members.rotate_left(first);
+                }
                 (members.into(), None)
             }
-            (Targets::Members { .. } | Targets::MembersInTurn { .. }, Err(error)) => (Arc::default(), Some(error)),
+            (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
         };
         let waiting = asked.iter().copied().collect();
         let (calls, unread, timer) = (FuturesUnordered::new(), Arc::default(), None);

@@ -129,8 +129,7 @@ impl Client {
 
     /// A call to one member after the other.
     pub fn call_any<M: Method>(&self, args: M::Args) -> AnyCall<M> {
-        let targets = Targets::MembersInTurn { service: self.service, rendezvous: self.rendezvous.clone() };
-        AnyCall::new(self.multicall(targets, args))
+        AnyCall::new(self.call_all(args))
     }
 
     /// A call to one of these after the other.

@@ -45,7 +45,7 @@ pub struct AnyCall<M: Method>(MultiCall<M>);
 impl<M: Method> AnyCall<M> {
     pub(crate) fn new(multicall: MultiCall<M>) -> Self {
         let hedge_after = M::IDEMPOTENT.then_some(DEFAULT_HEDGE_AFTER);
-        AnyCall(MultiCall { concurrency: 1, hedge_after, ..multicall })
+        AnyCall(MultiCall { concurrency: 1, hedge_after, in_turn: true, ..multicall })
     }
 
     /// Give up after this time, for all peers together. Default as [`Call::timeout`](crate::Call::timeout).

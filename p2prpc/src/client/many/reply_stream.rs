@@ -107,8 +107,9 @@ impl Hedge {
         Hedge { pause, timer: Timer::at(clock::after(pause)) }
     }
 
-    fn start_over(&mut self) {
-        self.timer = Timer::at(clock::after(self.pause));
+    /// One more is asked after this.
+    fn wait(&mut self, pause: Duration) {
+        self.timer = Timer::at(clock::after(pause));
     }
 }
 
@@ -136,7 +137,7 @@ impl<M: Method> Running<M> {
             if Pin::new(&mut hedge.timer).poll(cx).is_pending() {
                 return;
             }
-            hedge.start_over();
+            hedge.wait(hedge.pause);
             self.start_one(body);
         }
     }
@@ -179,9 +180,10 @@ impl<M: Method> Running<M> {
         match self.calls.poll_next_unpin(cx) {
             Poll::Ready(Some(result)) => {
                 let result = self.checked(result);
-                // One that isn't good is a reason to ask the next now.
+                // One that isn't good is a reason to ask the next now. If nobody is asked any more, that happens without this.
+                let now = result.1.is_err() && !self.calls.is_empty();
                 if let Some(hedge) = &mut self.hedge {
-                    hedge.start_over();
+                    hedge.wait(if now { Duration::ZERO } else { hedge.pause });
                 }
                 if !self.may_be_enough {
                     self.start_some(&body);
@@ -222,7 +224,7 @@ impl<M: Method> Stream for ReplyStream<M> {
         match &self.state {
             StreamState::Ready(multicall) => match &multicall.targets {
                 Targets::Peers(peers) => (peers.len(), Some(peers.len())),
-                Targets::Members { .. } | Targets::MembersInTurn { .. } => (0, None),
+                Targets::Members { .. } => (0, None),
             },
             StreamState::Running(_) => (self.left(), Some(self.left())),
             StreamState::Starting => (0, Some(0)),
