@@ -10,6 +10,9 @@ pub(crate) fn written(method: &Method) -> String {
     for argument in method.arguments() {
         text.extend([argument.ident.to_string(), ":".into(), argument.ty.to_token_stream().to_string(), ",".into()]);
     }
+    if let Some(stream) = method.stream() {
+        text.extend(["stream:".into(), stream.item.to_token_stream().to_string(), ",".into()]);
+    }
     text.push_str("->");
     text.extend(method.returns.ty.as_ref().map(|ty| ty.to_token_stream().to_string()));
     text.retain(|c| !c.is_whitespace());

@@ -7,6 +7,7 @@ use syn::{Attribute, ItemTrait, Path, Type};
 
 use crate::attributes::{Carried, is_deprecation};
 use crate::names::{MethodNames, ServiceNames};
+use crate::types::StreamReturn;
 
 pub(crate) struct Service {
     /// The trait as written, without the attributes that are ours.
@@ -58,8 +59,21 @@ impl Method {
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.parameters.iter().filter_map(|parameter| match parameter {
             Parameter::Argument(argument) => Some(&**argument),
-            Parameter::Context(_) => None,
+            Parameter::Context(_) | Parameter::Stream(_) => None,
         })
+    }
+
+    /// What is streamed to it.
+    pub(crate) fn stream(&self) -> Option<&StreamArgument> {
+        self.parameters.iter().find_map(|parameter| match parameter {
+            Parameter::Stream(stream) => Some(&**stream),
+            _ => None,
+        })
+    }
+
+    /// True if it gives a stream.
+    pub(crate) fn gives_stream(&self) -> bool {
+        self.returns.stream.is_some()
     }
 
     pub(crate) fn takes_context(&self) -> bool {
@@ -71,6 +85,15 @@ pub(crate) enum Parameter {
     /// `&Context`, at this place.
     Context(Span),
     Argument(Box<Argument>),
+    Stream(Box<StreamArgument>),
+}
+
+/// An argument of the type `Streaming<item>`.
+pub(crate) struct StreamArgument {
+    pub(crate) ident: Ident,
+    pub(crate) item: Type,
+    /// Lint levels, for each place the name stands in.
+    pub(crate) lints: Vec<Attribute>,
 }
 
 pub(crate) struct Argument {
@@ -89,6 +112,8 @@ pub(crate) struct Returns {
     pub(crate) ty: Option<Type>,
     /// True if it is a `Result`.
     pub(crate) fallible: bool,
+    /// If it is a stream, or a `Result` of one.
+    pub(crate) stream: Option<StreamReturn>,
 }
 
 pub(crate) struct Clash {

@@ -4,8 +4,8 @@ use syn::{Attribute, FnArg, Pat, PatType, Receiver, ReturnType, Signature, Type}
 
 use crate::attributes::{has_cfg, is_lint, is_serdes};
 use crate::misuses::Misuses;
-use crate::model::{Argument, Parameter, Returns};
-use crate::types::{Role, check_return, is_result, role};
+use crate::model::{Argument, Parameter, Returns, StreamArgument};
+use crate::types::{Role, check_return, is_result, returned_stream, role, stream_return};
 
 pub(crate) struct MethodSignature {
     pub(crate) parameters: Vec<Parameter>,
@@ -34,6 +34,16 @@ pub(crate) fn read(signature: &mut Signature, misuses: &mut Misuses) -> MethodSi
                     cfg_on_argument(attr, misuses);
                 }
                 parameters.push(Parameter::Context(span));
+            }
+            Role::Stream(item) => {
+                if parameters.iter().any(|parameter| matches!(parameter, Parameter::Stream(_))) {
+                    misuses.at(&input.ty, "one stream is enough: let its items be an enum");
+                }
+                let stream = read_argument(input, misuses);
+                parameters.extend(stream.map(|argument| {
+                    let Argument { ident, lints, .. } = argument;
+                    Parameter::Stream(Box::new(StreamArgument { ident, item: *item, lints }))
+                }));
             }
             Role::Argument => parameters.extend(read_argument(input, misuses).map(Box::new).map(Parameter::Argument)),
         }
@@ -127,10 +137,16 @@ fn plain_name(pattern: &Pat) -> Option<&syn::Ident> {
 
 fn read_return(output: &ReturnType, misuses: &mut Misuses) -> Returns {
     match output {
-        ReturnType::Default => Returns { ty: None, fallible: false },
+        ReturnType::Default => Returns { ty: None, fallible: false, stream: None },
         ReturnType::Type(_, ty) => {
-            check_return(ty, misuses);
-            Returns { fallible: is_result(ty), ty: Some(Type::clone(ty)) }
+            let stream = match returned_stream(ty) {
+                Some(stream) => stream_return(ty, stream, misuses),
+                None => {
+                    check_return(ty, misuses);
+                    None
+                }
+            };
+            Returns { fallible: is_result(ty), ty: Some(Type::clone(ty)), stream }
         }
     }
 }

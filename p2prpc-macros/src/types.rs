@@ -6,17 +6,27 @@ use syn::{GenericArgument, Path, PathArguments, PathSegment, Type, TypeParamBoun
 
 use crate::misuses::Misuses;
 
-const STREAMING: &str = "streaming methods are not supported yet";
-
 /// What a parameter is.
 pub(crate) enum Role {
     /// `&Context`: from the library, not from the caller.
     Context(Span),
+    /// `Streaming<T>`: what is streamed to the method, items of this type.
+    Stream(Box<Type>),
     Argument,
+}
+
+/// `impl Stream<Item = T>`, or a `Result` of it.
+pub(crate) struct StreamReturn {
+    pub(crate) item: Type,
+    pub(crate) error: Option<Type>,
 }
 
 pub(crate) fn role(ty: &Type, misuses: &mut Misuses) -> Role {
     let Type::Reference(reference) = peel(ty) else {
+        if let Some(item) = streamed(ty) {
+            check_argument(item, misuses);
+            return Role::Stream(Box::new(item.clone()));
+        }
         check_argument(ty, misuses);
         return Role::Argument;
     };
@@ -38,8 +48,11 @@ fn check_context(reference: &TypeReference, misuses: &mut Misuses) {
 }
 
 fn check_argument(ty: &Type, misuses: &mut Misuses) {
-    if is_streaming(ty) {
-        return misuses.at(ty, STREAMING);
+    if is_stream_bound(ty) {
+        return misuses.at(ty, "a method takes a stream as `Streaming<T>`: name its items' type there");
+    }
+    if let Some(span) = find_streaming(ty.to_token_stream()) {
+        return misuses.at_span(span, "`Streaming<T>` is an argument by itself, with one type of items");
     }
     match find_foreign(ty.to_token_stream()) {
         Some(Foreign::Reference(span)) => {
@@ -56,9 +69,69 @@ fn check_argument(ty: &Type, misuses: &mut Misuses) {
     }
 }
 
+/// The stream that a method returns, by itself or in a `Result`.
+pub(crate) fn returned_stream(ty: &Type) -> Option<&Type> {
+    let stream = if is_result(ty) { result_types(ty).next()? } else { ty };
+    is_stream_bound(stream).then_some(stream)
+}
+
+/// Reads what a method returns that gives a stream.
+pub(crate) fn stream_return(ty: &Type, stream: &Type, misuses: &mut Misuses) -> Option<StreamReturn> {
+    let Some(item) = item_of(stream) else {
+        misuses.at(stream, "name the type of the items: `impl Stream<Item = T>`");
+        return None;
+    };
+    check_return(&item, misuses);
+    let error = result_error(ty).cloned();
+    match &error {
+        Some(error) => check_error(error, misuses),
+        None if is_result(ty) => {
+            misuses.at(ty, "write both types of the `Result` out: `Result<impl Stream<Item = T>, E>`")
+        }
+        None => {}
+    }
+    Some(StreamReturn { item, error })
+}
+
+/// `T` of `impl Stream<Item = T>`.
+fn item_of(stream: &Type) -> Option<Type> {
+    let Type::ImplTrait(implemented) = peel(stream) else { return None };
+    implemented.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let PathArguments::AngleBracketed(arguments) = &bound.path.segments.last()?.arguments else { return None };
+        arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(item) if item.ident == "Item" => Some(item.ty.clone()),
+            _ => None,
+        })
+    })
+}
+
+/// Lets a stream that is returned be `Send`.
+pub(crate) fn let_streams_be_send(ty: &mut Type) {
+    match ty {
+        Type::Group(group) => let_streams_be_send(&mut group.elem),
+        Type::Paren(paren) => let_streams_be_send(&mut paren.elem),
+        Type::ImplTrait(implemented) => implemented.bounds.push(syn::parse_quote!(::core::marker::Send)),
+        Type::Path(path) => {
+            let arguments = path.path.segments.last_mut().map(|segment| &mut segment.arguments);
+            if let Some(PathArguments::AngleBracketed(arguments)) = arguments
+                && let Some(GenericArgument::Type(first)) = arguments.args.first_mut()
+                && is_stream_bound(first)
+            {
+                let_streams_be_send(first);
+            }
+        }
+        _ => {}
+    }
+}
+
 pub(crate) fn check_return(ty: &Type, misuses: &mut Misuses) {
-    if is_streaming(ty) {
-        return misuses.at(ty, STREAMING);
+    if let Some(span) = find_streaming(ty.to_token_stream()) {
+        return misuses
+            .at_span(span, "a method gives a stream as `impl Stream<Item = T>`; `Streaming` is what it takes");
+    }
+    if is_stream_bound(ty) {
+        return misuses.at(ty, "a stream is given by itself, or as what a `Result` gives when it goes well");
     }
     match find_foreign(ty.to_token_stream()) {
         Some(Foreign::Reference(span)) => {
@@ -73,9 +146,13 @@ pub(crate) fn check_return(ty: &Type, misuses: &mut Misuses) {
         Some(Foreign::SelfType(span)) => misuses.at_span(span, "the caller does not know `Self`: name the type"),
         None => {}
     }
-    if let Some(error) = result_error(ty)
-        && last_segment(error).is_some_and(|segment| segment.ident == "RpcError")
-    {
+    if let Some(error) = result_error(ty) {
+        check_error(error, misuses);
+    }
+}
+
+fn check_error(error: &Type, misuses: &mut Misuses) {
+    if last_segment(error).is_some_and(|segment| segment.ident == "RpcError") {
         misuses.at(
             error,
             "`RpcError` is what the library says of a call: return an error of your own, the caller gets `CallError` with either",
@@ -106,25 +183,30 @@ pub(crate) fn result_types(ty: &Type) -> impl Iterator<Item = &Type> {
     })
 }
 
-/// True for `Streaming<..>`, `impl Stream`, and a `Result` of one of them.
-fn is_streaming(ty: &Type) -> bool {
-    let named = |path: &Path, name| path.segments.last().is_some_and(|segment| segment.ident == name);
-    match peel(ty) {
-        Type::ImplTrait(implemented) => implemented
-            .bounds
-            .iter()
-            .any(|bound| matches!(bound, TypeParamBound::Trait(bound) if named(&bound.path, "Stream"))),
-        Type::Path(path) if named(&path.path, "Streaming") => true,
-        Type::Path(path) if named(&path.path, "Result") => {
-            let Some(PathSegment { arguments: PathArguments::AngleBracketed(arguments), .. }) =
-                path.path.segments.last()
-            else {
-                return false;
-            };
-            matches!(arguments.args.first(), Some(GenericArgument::Type(ty)) if is_streaming(ty))
-        }
-        _ => false,
+/// `T` of `Streaming<T>`.
+fn streamed(ty: &Type) -> Option<&Type> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "Streaming")?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    match (arguments.args.first(), arguments.args.len()) {
+        (Some(GenericArgument::Type(item)), 1) => Some(item),
+        _ => None,
     }
+}
+
+/// True for `impl Stream`.
+fn is_stream_bound(ty: &Type) -> bool {
+    let named = |path: &Path| path.segments.last().is_some_and(|segment| segment.ident == "Stream");
+    let Type::ImplTrait(implemented) = peel(ty) else { return false };
+    implemented.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(bound) if named(&bound.path)))
+}
+
+/// Where `Streaming` stands within a type.
+fn find_streaming(tokens: TokenStream) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(name) if name == "Streaming" => Some(name.span()),
+        TokenTree::Group(group) => find_streaming(group.stream()),
+        _ => None,
+    })
 }
 
 /// The type itself, out of parentheses and of the invisible groups that `macro_rules` makes.

@@ -3,11 +3,10 @@
 
 use std::future::Future;
 use std::panic::catch_unwind;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "node")]
 use futures::future::{Either, select};
 use tokio::time::Sleep;
 
@@ -55,6 +54,14 @@ impl Future for Timer {
             Timer::Tokio(sleep) => sleep.as_mut().poll(cx),
             Timer::Elsewhere(delay) => Pin::new(delay).poll(cx),
         }
+    }
+}
+
+/// What the future gives, if it does by then.
+pub(crate) async fn by<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    match select(pin!(future), Timer::at(deadline)).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
     }
 }
 

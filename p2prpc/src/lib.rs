@@ -84,6 +84,7 @@ mod clock;
 mod durations;
 mod error;
 mod fingerprint;
+mod framing;
 #[cfg(feature = "gorpc")]
 pub mod gorpc;
 mod limits;
@@ -118,9 +119,10 @@ pub use behaviour::Behaviour;
 pub use call::Handle;
 pub use call::{CallInfo, Context, Dialect};
 pub use client::many::{AnyCall, MultiCall, Replies};
-pub use client::{Call, CallWithMetadata};
+pub use client::{Call, CallWithMetadata, DuplexCall, MultiStreamCall, StreamCall, StreamSender, UploadCall};
 pub use codec::CodecId;
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
+pub use futures::stream::{Stream, StreamExt};
 pub use limits::Limits;
 pub use members::{Member, Snapshot};
 #[cfg(feature = "node")]
@@ -137,13 +139,13 @@ pub use node::{
 pub use node::{PreSharedKey, PreSharedKeyError};
 pub use printable::printable;
 pub use server::ServeError;
-pub use service::{Method, MethodDescriptor, Service};
+pub use service::{Method, MethodDescriptor, Service, Streaming};
 
 /// What a file that declares, serves or calls services needs.
 pub mod prelude {
     pub use crate::{
         Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall,
-        Multiaddr, PeerId, Replies, RpcError, Service, p2p_service,
+        Multiaddr, PeerId, Replies, RpcError, Service, Stream, StreamExt, Streaming, p2p_service,
     };
     #[cfg(feature = "node")]
     pub use crate::{Identity, Node, NodeEvent};
@@ -152,12 +154,12 @@ pub mod prelude {
 /// For generated code only: nothing in here is covered by semantic versioning.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::client::{AtAPeer, Client};
+    pub use crate::client::{AtAPeer, Client, TakesItems};
     pub use crate::error::{OwnError, Wraps};
     pub use crate::fingerprint::fnv1a;
     pub use crate::service::{
-        Argument, Handler, HandlerFuture, Here, Incoming, Is, ServiceBuilder, Store, Taken, Takes, Value, is_large,
-        method, run, run_fallible,
+        Argument, Handler, HandlerFuture, Here, Incoming, Is, ItemSink, Outcome, ServiceBuilder, Store, Taken, Takes,
+        Value, is_large, method, run, run_fallible, run_streaming,
     };
     pub use serde;
 

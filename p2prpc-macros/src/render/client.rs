@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::Ident;
 
 use super::{doc, docs_or, item_attributes, visibility};
-use crate::model::{Method, Service};
+use crate::model::{Method, Parameter, Service};
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let client = render_client(service);
@@ -21,7 +21,11 @@ fn render_client(service: &Service) -> TokenStream {
     let (vis, interface, server, local) = (visibility(&item.vis), &item.ident, &names.server, &names.local);
     let (client, peer, peers, any) = (&names.client, &names.peer, &names.peers, &names.any);
     let attributes = item_attributes(service);
-    let methods = service.methods.iter().map(|method| render_all_method(service, method));
+    let methods = service
+        .methods
+        .iter()
+        .filter(|method| method.stream().is_none())
+        .map(|method| render_all_method(service, method));
     let docs = doc(format_args!("Calls `{wire_name}` at peers. Cheap to clone; it keeps no node alive."));
     quote_spanned! {Span::mixed_site()=>
         /// What can be called without a network.
@@ -173,8 +177,8 @@ fn render_peer(service: &Service) -> TokenStream {
     let attributes = item_attributes(service);
     let docs = doc(format_args!("The methods of `{wire_name}` at one peer, from `{client}::peer`."));
     let methods = service.methods.iter().map(|method| {
-        let Stub { args, call, .. } = Stub::of(service, method);
-        let body = quote_spanned!(Span::mixed_site()=> self.client.call(self.peer, #args));
+        let Stub { args, call, how, items, .. } = Stub::of(service, method);
+        let body = quote_spanned!(Span::mixed_site()=> self.client.#how(self.peer, #args #items));
         render_stub(service, method, &method.names.stub, &call, &body)
     });
     quote_spanned! {Span::mixed_site()=>
@@ -199,11 +203,17 @@ fn render_peers(service: &Service) -> TokenStream {
         doc(format_args!("The methods of `{wire_name}` at many peers, from `{client}::peers` and `{client}::all`."));
     render_many(service, &service.names.peers, &docs, |method| {
         let Stub { args, multicall, .. } = Stub::of(service, method);
-        (
-            multicall,
-            quote_spanned!(Span::mixed_site()=> call_peers(__peers, #args)),
-            quote_spanned!(Span::mixed_site()=> call_all(#args)),
-        )
+        let (peers, all) =
+            if method.gives_stream() { ("stream_peers", "stream_all") } else { ("call_peers", "call_all") };
+        let (peers, all) = (Ident::new(peers, Span::mixed_site()), Ident::new(all, Span::mixed_site()));
+        // What is streamed to one peer isn't there for another.
+        method.stream().is_none().then(|| {
+            (
+                multicall,
+                quote_spanned!(Span::mixed_site()=> #peers(__peers, #args)),
+                quote_spanned!(Span::mixed_site()=> #all(#args)),
+            )
+        })
     })
 }
 
@@ -214,33 +224,35 @@ fn render_any(service: &Service) -> TokenStream {
     ));
     render_many(service, &service.names.any, &docs, |method| {
         let Stub { args, anycall, .. } = Stub::of(service, method);
-        (
-            anycall,
-            quote_spanned!(Span::mixed_site()=> call_any_of(__peers, #args)),
-            quote_spanned!(Span::mixed_site()=> call_any(#args)),
-        )
+        (method.stream().is_none() && !method.gives_stream()).then(|| {
+            (
+                anycall,
+                quote_spanned!(Span::mixed_site()=> call_any_of(__peers, #args)),
+                quote_spanned!(Span::mixed_site()=> call_any(#args)),
+            )
+        })
     })
 }
 
-/// The methods at many peers. `stub` gives what one returns, and how these peers or all members are called.
+/// The methods at many peers. `stub` gives what one returns, and how these peers or all members are called; `None` where it can't be.
 fn render_many(
     service: &Service,
     name: &Ident,
     docs: &TokenStream,
-    stub: impl Fn(&Method) -> (TokenStream, TokenStream, TokenStream),
+    stub: impl Fn(&Method) -> Option<(TokenStream, TokenStream, TokenStream)>,
 ) -> TokenStream {
     let Service { item, krate, .. } = service;
     let vis = visibility(&item.vis);
     let attributes = item_attributes(service);
-    let methods = service.methods.iter().map(|method| {
-        let (returned, of_peers, of_members) = stub(method);
+    let methods = service.methods.iter().filter_map(|method| {
+        let (returned, of_peers, of_members) = stub(method)?;
         let body = quote_spanned! {Span::mixed_site()=>
             match &self.peers {
                 ::core::option::Option::Some(__peers) => self.client.#of_peers,
                 ::core::option::Option::None => self.client.#of_members,
             }
         };
-        render_stub(service, method, &method.names.stub, &returned, &body)
+        Some(render_stub(service, method, &method.names.stub, &returned, &body))
     });
     quote_spanned! {Span::mixed_site()=>
         #docs
@@ -265,8 +277,8 @@ fn render_nobody(service: &Service) -> TokenStream {
     let (vis, client, nobody) = (visibility(&item.vis), &names.client, &names.nobody);
     let attributes = item_attributes(service);
     let methods = service.methods.iter().map(|method| {
-        let Stub { args, call, .. } = Stub::of(service, method);
-        let body = quote_spanned!(Span::mixed_site()=> #krate::__private::AtAPeer::call(self, #args));
+        let Stub { args, call, how, items, .. } = Stub::of(service, method);
+        let body = quote_spanned!(Span::mixed_site()=> #krate::__private::AtAPeer::#how(self, #args #items));
         // Of a lifetime, so that the compiler asks for it where the method is called, and not here.
         let never = quote_spanned!(Span::mixed_site()=> where for<'__a> Self: #krate::__private::AtAPeer<'__a>);
         render_stub(service, method, &method.names.stub, &quote!(#call #never), &body)
@@ -296,7 +308,8 @@ fn render_nobody(service: &Service) -> TokenStream {
 
 fn render_all_method(service: &Service, method: &Method) -> TokenStream {
     let Stub { args, multicall, .. } = Stub::of(service, method);
-    let body = quote_spanned!(Span::mixed_site()=> self.client.call_all(#args));
+    let all = Ident::new(if method.gives_stream() { "stream_all" } else { "call_all" }, Span::mixed_site());
+    let body = quote_spanned!(Span::mixed_site()=> self.client.#all(#args));
     render_stub(service, method, &method.names.all, &multicall, &body)
 }
 
@@ -305,6 +318,10 @@ struct Stub {
     /// The arguments, in their struct.
     args: TokenStream,
     call: TokenStream,
+    /// What makes a call.
+    how: Ident,
+    /// What is streamed, behind the arguments.
+    items: Option<TokenStream>,
     multicall: TokenStream,
     anycall: TokenStream,
 }
@@ -321,10 +338,24 @@ impl Stub {
                 quote_spanned!(Span::mixed_site()=> #ident: #krate::__private::Taken(::core::convert::From::from(#ident)))
             }
         });
+        let (how, call, multicall) = match (method.stream().is_some(), method.gives_stream()) {
+            (false, false) => ("call", "Call", "MultiCall"),
+            (false, true) => ("stream", "StreamCall", "MultiStreamCall"),
+            (true, false) => ("upload", "UploadCall", "MultiCall"),
+            (true, true) => ("duplex", "DuplexCall", "MultiStreamCall"),
+        };
+        let name = |name| Ident::new(name, Span::mixed_site());
+        let (how, call, multicall) = (name(how), name(call), name(multicall));
+        let items = method.stream().filter(|_| !method.gives_stream()).map(|stream| {
+            let ident = &stream.ident;
+            quote!(, #ident)
+        });
         Stub {
             args: quote!(#args_type { #(#fields),* }),
-            call: quote_spanned!(Span::mixed_site()=> #krate::Call<#module::#marker>),
-            multicall: quote_spanned!(Span::mixed_site()=> #krate::MultiCall<#module::#marker>),
+            call: quote_spanned!(Span::mixed_site()=> #krate::#call<#module::#marker>),
+            how,
+            items,
+            multicall: quote_spanned!(Span::mixed_site()=> #krate::#multicall<#module::#marker>),
             anycall: quote_spanned!(Span::mixed_site()=> #krate::AnyCall<#module::#marker>),
         }
     }
@@ -340,9 +371,21 @@ fn render_stub(
     let vis = visibility(&service.item.vis);
     let (cfg, lints) = (&method.carried.cfg, &method.carried.lints);
     let docs = docs_or(&method.carried.docs, format_args!("Calls `{}`.", method.full_name));
-    let parameters = method.arguments().map(|argument| {
-        let (ident, ty, lints) = (&argument.ident, &argument.ty, &argument.lints);
-        quote!(#(#lints)* #ident: #ty)
+    let krate = &service.krate;
+    let parameters = method.parameters.iter().filter_map(|parameter| match parameter {
+        Parameter::Context(_) => None,
+        Parameter::Argument(argument) => {
+            let (ident, ty, lints) = (&argument.ident, &argument.ty, &argument.lints);
+            Some(quote!(#(#lints)* #ident: #ty))
+        }
+        // Both halves of a call that streams both ways are given.
+        Parameter::Stream(_) if method.gives_stream() => None,
+        Parameter::Stream(stream) => {
+            let (ident, item, lints) = (&stream.ident, &stream.item, &stream.lints);
+            Some(quote_spanned! {Span::mixed_site()=>
+                #(#lints)* #ident: impl #krate::Stream<Item = #item> + ::core::marker::Send + 'static
+            })
+        }
     });
     quote_spanned! {Span::mixed_site()=>
         #docs

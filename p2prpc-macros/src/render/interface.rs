@@ -8,6 +8,7 @@ use super::unit;
 use crate::attributes::is_lint;
 use crate::model::Service;
 use crate::names::generated_at;
+use crate::types::let_streams_be_send;
 
 pub(super) fn render(service: &Service) -> TokenStream {
     let mut item = service.item.clone();
@@ -31,6 +32,9 @@ fn desugar(function: &mut TraitItemFn) {
         wrap(body, &bindings, span);
     }
     function.sig.asyncness = None;
+    if let ReturnType::Type(_, ty) = &mut function.sig.output {
+        let_streams_be_send(ty);
+    }
     let (arrow, output) = match &function.sig.output {
         ReturnType::Default => (<Token![->]>::default(), unit()),
         ReturnType::Type(arrow, ty) => (*arrow, ty.to_token_stream()),

@@ -9,7 +9,7 @@ use crate::fingerprint::written;
 use crate::model::{Method, Returns, Service};
 use crate::names::{Module, generated_at};
 use crate::read::path_text;
-use crate::types::{last_segment, result_types};
+use crate::types::{StreamReturn, last_segment, result_types};
 
 pub(super) fn render_all(service: &Service) -> TokenStream {
     let module = render_module(service);
@@ -188,7 +188,20 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
     let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
     let types = method.arguments().map(|argument| &argument.ty);
+    let takes_items = method.stream().map(|stream| {
+        let item = &stream.item;
+        quote_spanned! {site=>
+            #attributes
+            #(#cfg)*
+            impl #krate::__private::TakesItems for #module::#marker {
+                type Item = #item;
+            }
+        }
+    });
     quote_spanned! {site=>
+        #takes_items
+
+
         #attributes
         #(#cfg)*
         impl #krate::Method for #module::#marker {
@@ -209,7 +222,11 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
 
 /// What a call gives when it goes well, and when it doesn't. What is wrong with either is to be said of the return type.
 fn outcome_types(krate: &Path, method: &Method) -> (TokenStream, TokenStream) {
-    let Returns { ty, fallible } = &method.returns;
+    let Returns { ty, fallible, stream } = &method.returns;
+    if let Some(StreamReturn { item, error }) = stream {
+        let error = error.as_ref().map(|error| quote!(#krate::CallError<#error>));
+        return (item.to_token_stream(), error.unwrap_or_else(|| quote!(#krate::RpcError)));
+    }
     let returned = type_or_unit(ty.as_ref());
     let Some((ty, result)) =
         ty.as_ref().and_then(|ty| last_segment(ty).map(|result| (ty, result))).filter(|_| *fallible)

@@ -117,7 +117,12 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
     // What is wrong with the method's types is to be said of the method.
     let site = generated_at(ident.span());
     let krate = at(krate.to_token_stream(), site);
-    let run = Ident::new(if method.returns.fallible { "run_fallible" } else { "run" }, site);
+    let run = match (method.gives_stream(), method.returns.fallible) {
+        (true, _) => "run_streaming",
+        (false, true) => "run_fallible",
+        (false, false) => "run",
+    };
+    let run = Ident::new(run, site);
     let error = method.returns.fallible.then(|| quote!(, _));
     // A context that isn't asked for is dropped before the handler is made, not kept along with it.
     let context = if method.takes_context() { quote_spanned!(site=> __cx) } else { quote!(_) };
@@ -132,20 +137,42 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
             let value = (!argument.by_serde_attribute).then(|| quote!(.take()));
             quote!(#args.#field #value)
         }
+        Parameter::Stream(_) => quote_spanned!(site=> __items),
     });
+    let items = method.stream().map(|stream| {
+        let item = &stream.item;
+        quote_spanned! {site=>
+            let ::core::option::Option::Some(__items) = __incoming.items::<#method_type, #item>() else {
+                return __incoming.not_streamed();
+            };
+        }
+    });
+    let streaming = (items.is_some() || method.gives_stream()).then(|| quote!(.streaming()));
     let max_in_flight = match method.max_in_flight {
         Some(most) => quote!(::core::option::Option::Some(#most)),
         None => quote!(::core::option::Option::None),
+    };
+    let (error, sink) =
+        if method.gives_stream() { (None, Some(quote_spanned!(site=> , __sink))) } else { (error, None) };
+    let send = sink.is_some().then(|| {
+        let send = Ident::new(if method.returns.fallible { "send_all_or_fail" } else { "send_all" }, site);
+        quote_spanned!(site=> let __sent = __sink.#send(__given).await; __sent)
+    });
+    let called = quote_spanned!(site=> <#implementor as #interface>::#ident(&*__service, #(#values),*).await);
+    let call = match send {
+        Some(send) => quote_spanned!(site=> let __given = #called; #send),
+        None => called,
     };
     let args_pattern = if method.arguments().next().is_some() { quote!(#args) } else { quote!(_) };
     quote_spanned! {site=>
         #(#cfg)*
         let #builder = #builder.method(
-            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, #max_in_flight, <#method_type as #krate::Method>::FINGERPRINT),
+            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, #max_in_flight, <#method_type as #krate::Method>::FINGERPRINT)#streaming,
             |__service, __incoming| {
                 let __service = ::core::clone::Clone::clone(__service);
-                #krate::__private::#run::<#method_type, _, _ #error>(__incoming, move |#context, #args_pattern| async move {
-                    <#implementor as #interface>::#ident(&*__service, #(#values),*).await
+                #items
+                #krate::__private::#run::<#method_type, _, _ #error>(__incoming, move |#context, #args_pattern #sink| async move {
+                    #call
                 })
             },
         );

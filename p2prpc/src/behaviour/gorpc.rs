@@ -7,9 +7,9 @@ use futures::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::PeerAccount;
-use crate::call::Dialect;
+use crate::call::{Dialect, Duplex};
 use crate::error::{ErrorKind, RpcError};
-use crate::peer::{Connection, ConnectionKey, Duplex, PeerSession, Single, serve_gorpc};
+use crate::peer::{Connection, ConnectionKey, PeerSession, Single, serve_gorpc};
 use crate::server::Server;
 
 /// One connection of a peer that may speak gorpc.

@@ -20,6 +20,7 @@ use super::gorpc::GorpcConnection;
 use super::ping::Responder;
 use super::prober::{Prober, Step};
 use super::protocols::{Protocols, Spoken};
+use super::streams::StreamConnection;
 use super::waking::Waking;
 use crate::call::Dialect;
 use crate::error::{ErrorKind, RpcError};
@@ -58,6 +59,8 @@ pub enum Purpose {
     Calls,
     /// One call in gorpc.
     GorpcCall,
+    /// Streaming calls, one after the other.
+    Stream,
     /// Pings.
     Ping,
 }
@@ -72,6 +75,7 @@ pub struct Handler {
     prober: Prober<Waking<Stream>>,
     pings: Responder<Waking<Stream>>,
     gorpc: Option<GorpcConnection>,
+    streams: StreamConnection,
     open: bool,
     opening: bool,
     pinned: bool,
@@ -97,6 +101,7 @@ impl Handler {
         Handler {
             core,
             gorpc: GorpcConnection::new(session.clone(), connection.clone()),
+            streams: StreamConnection::new(session.clone(), connection.clone()),
             session,
             remote: ip_of(connection.remote()),
             protocols,
@@ -143,7 +148,7 @@ impl Handler {
     fn opened(&mut self, purpose: Purpose, dialect: Dialect, stream: Stream) {
         let stream = Waking::calls(stream, self.connection.clone());
         match (purpose, dialect, &self.gorpc) {
-            (Purpose::Ping, ..) => {}
+            (Purpose::Ping | Purpose::Stream, ..) => {}
             (Purpose::GorpcCall, _, Some(connection)) => connection.opened(Ok(Box::new(stream))),
             (Purpose::Calls, Dialect::Gorpc, Some(connection)) => {
                 self.opening = false;
@@ -208,6 +213,7 @@ impl Handler {
                     connection.opened(Err(error));
                 }
             }
+            Purpose::Stream => self.streams.opened(Err(error)),
             Purpose::Ping => {}
         }
     }
@@ -226,7 +232,9 @@ impl ConnectionHandler for Handler {
     }
 
     fn connection_keep_alive(&self) -> bool {
-        let opening = self.opening || self.gorpc.as_ref().is_some_and(|connection| connection.is_opening());
+        let opening = self.opening
+            || self.streams.is_opening()
+            || self.gorpc.as_ref().is_some_and(|connection| connection.is_opening());
         self.pinned || self.open || opening
     }
 
@@ -244,9 +252,14 @@ impl ConnectionHandler for Handler {
             let protocol = SubstreamProtocol::new(self.protocols.only(Dialect::Gorpc), Purpose::GorpcCall);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
+        if self.streams.starts_opening() {
+            let protocol = SubstreamProtocol::new(self.protocols.streams(), Purpose::Stream);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
         self.pings.poll(cx);
-        let calling = &self.calling;
-        let in_calls = || calling.iter().filter_map(Weak::upgrade).any(|stream| stream.has_calls());
+        let (calling, streams) = (&self.calling, &self.streams);
+        let in_calls =
+            || calling.iter().filter_map(Weak::upgrade).any(|stream| stream.has_calls()) || streams.has_calls();
         if let Poll::Ready(step) = self.prober.poll(cx, in_calls) {
             return Poll::Ready(match step {
                 Step::Open => ConnectionHandlerEvent::OutboundSubstreamRequest {
@@ -280,11 +293,21 @@ impl ConnectionHandler for Handler {
                 info: purpose,
             }) => match spoken {
                 Spoken::Calls(dialect) => self.opened(purpose, dialect, stream),
+                Spoken::Stream => {
+                    let stream = Waking::calls(stream, self.connection.clone());
+                    self.streams.opened(Ok(Box::new(stream)));
+                }
                 Spoken::Ping => self.prober.opened(self.uncounted(stream)),
             },
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (spoken, stream), .. }) => {
                 match spoken {
                     Spoken::Calls(dialect) => self.accepted(dialect, stream),
+                    Spoken::Stream => {
+                        if let Some(core) = self.core.upgrade() {
+                            let stream = Waking::calls(stream, self.connection.clone());
+                            self.streams.accept(core.server(), self.remote, stream);
+                        }
+                    }
                     Spoken::Ping => self.pings.accept(self.uncounted(stream)),
                 }
             }

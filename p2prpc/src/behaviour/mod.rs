@@ -39,6 +39,7 @@ mod opens;
 mod ping;
 mod prober;
 mod protocols;
+mod streams;
 mod swarm;
 mod waking;
 

@@ -1,6 +1,8 @@
 //! The seam between those who make calls and those who carry them.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -8,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use libp2p::PeerId;
 
-use super::{Answer, Formats, PendingCall, UnreadReplies};
+use super::{Answer, Formats, Opening, PendingCall, UnreadReplies};
 use crate::codec::{CodecId, MethodNames};
 use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
@@ -27,6 +29,15 @@ pub(crate) trait Channel: Send + Sync + 'static {
     fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>);
     /// The caller has gone: forget the call, and tell the peer if it was told of it.
     fn cancel(&self, call: &Arc<PendingCall>);
+    /// A substream for a streaming call, which nothing has been sent on for it.
+    fn open_stream(&self, _: &CallHead) -> Opening {
+        let error = RpcError::never_sent(ErrorKind::NotSupported, "streaming calls don't go this way");
+        Box::pin(std::future::ready(Err(error)))
+    }
+    /// Run a task that looks after a call of this channel, on the runtime of its node. False if there is none.
+    fn spawn(&self, _: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        false
+    }
     /// True if the tasks that look after the call run wherever its caller runs. A caller elsewhere keeps its deadline itself.
     fn is_driven_here(&self) -> bool {
         true

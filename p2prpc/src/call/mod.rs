@@ -5,6 +5,7 @@ mod context;
 mod format;
 mod handle;
 mod pending;
+mod stream;
 
 pub(crate) use channel::{CallHead, Channel, Encoded, Found, Payload, Request, Route, Ticket, not_named};
 pub(crate) use context::ReplyMetadata;
@@ -13,3 +14,4 @@ pub(crate) use format::Formats;
 pub use handle::Handle;
 pub(crate) use handle::{CallDefaults, DEFAULT_TIMEOUT, Network};
 pub(crate) use pending::{Answer, PendingCall, Place, RawReply, RawResult, UnreadReplies, resend_delay};
+pub(crate) use stream::{Duplex, OpenedStream, Opening, StreamHome};

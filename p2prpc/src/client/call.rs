@@ -258,7 +258,7 @@ pub(crate) fn encode_in<M: Method>(
 }
 
 /// Encode arguments and drop them; neither may take the caller's task down.
-fn encode_args<A: serde::Serialize>(format: Format, args: A, limit: usize) -> Result<Scratch, RpcError> {
+pub(crate) fn encode_args<A: serde::Serialize>(format: Format, args: A, limit: usize) -> Result<Scratch, RpcError> {
     encode_with(move |out| format.encode_args(&args, out, limit))
 }
 

@@ -3,12 +3,14 @@
 mod call;
 mod layer;
 pub mod many;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::Stream;
 use libp2p::PeerId;
 
 use crate::call::{Handle, Network};
@@ -23,6 +25,7 @@ use crate::service::{Method, Service};
 pub use call::{Call, CallWithMetadata};
 pub(crate) use call::{deadline_of, encode_in};
 pub(crate) use layer::Layers;
+pub use stream::{DuplexCall, MultiStreamCall, StreamCall, StreamSender, TakesItems, UploadCall};
 
 /// What holds for the calls of a client, unless a call says otherwise.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +120,41 @@ impl Client {
         Call::new(self.handle.route_to(peer), self.own.clone(), peer, args, self.options.clone())
     }
 
+    /// A call of a method that gives a stream, at one peer.
+    pub fn stream<M: Method>(&self, peer: PeerId, args: M::Args) -> StreamCall<M> {
+        let args = call::Arguments::Plain(args);
+        StreamCall::new(self.handle.route_to(peer), self.own.clone(), peer, args, self.options.clone())
+    }
+
+    /// A call of a method that takes a stream and answers once, at one peer.
+    pub fn upload<M: TakesItems>(
+        &self,
+        peer: PeerId,
+        args: M::Args,
+        items: impl Stream<Item = M::Item> + Send + 'static,
+    ) -> UploadCall<M> {
+        UploadCall::new(self.handle.route_to(peer), self.own.clone(), peer, args, items, self.options.clone())
+    }
+
+    /// A call of a method that takes a stream and gives one, at one peer.
+    pub fn duplex<M: TakesItems>(&self, peer: PeerId, args: M::Args) -> DuplexCall<M> {
+        DuplexCall::new(self.handle.route_to(peer), self.own.clone(), peer, args, self.options.clone())
+    }
+
+    /// A call of a method that gives a stream, at these peers.
+    pub fn stream_peers<M: Method>(&self, peers: &[PeerId], args: M::Args) -> MultiStreamCall<M> {
+        self.multistream(Targets::Peers(peers.into()), args)
+    }
+
+    /// A call of a method that gives a stream, at all members.
+    pub fn stream_all<M: Method>(&self, args: M::Args) -> MultiStreamCall<M> {
+        self.multistream(Targets::Members { service: self.service, rendezvous: self.rendezvous.clone() }, args)
+    }
+
+    fn multistream<M: Method>(&self, targets: Targets, args: M::Args) -> MultiStreamCall<M> {
+        MultiStreamCall::new(self.handle.clone(), self.own.clone(), targets, args, self.options.clone())
+    }
+
     /// A call to these peers.
     pub fn call_peers<M: Method>(&self, peers: &[PeerId], args: M::Args) -> MultiCall<M> {
         self.multicall(Targets::Peers(peers.into()), args)
@@ -176,6 +214,16 @@ impl Client {
 pub trait AtAPeer<'a> {
     /// Call it there.
     fn call<M: Method>(&self, args: M::Args) -> Call<M>;
+    /// Call it there.
+    fn stream<M: Method>(&self, args: M::Args) -> StreamCall<M>;
+    /// Call it there.
+    fn upload<M: TakesItems>(
+        &self,
+        args: M::Args,
+        items: impl Stream<Item = M::Item> + Send + 'static,
+    ) -> UploadCall<M>;
+    /// Call it there.
+    fn duplex<M: TakesItems>(&self, args: M::Args) -> DuplexCall<M>;
 }
 
 impl fmt::Debug for Client {

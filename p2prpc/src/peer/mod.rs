@@ -4,10 +4,13 @@
 
 mod connection;
 mod mux;
+mod permits;
 mod queue;
 mod session;
 mod session_config;
 mod single;
+mod streams;
+mod substreams;
 mod timer;
 mod waiting;
 
@@ -20,7 +23,7 @@ pub(crate) use mux::server::ServerStream;
 pub(crate) use mux::server_task::spawn as serve_native;
 pub(crate) use session::{Opener, PeerSession};
 pub(crate) use session_config::{Reports, SessionConfig};
-pub(crate) use single::{ConnectionKey, Duplex, Single, serve_gorpc};
+pub(crate) use single::{ConnectionKey, Single, serve_gorpc};
 pub(crate) use timer::EarliestTimer;
 
 use std::time::Duration;

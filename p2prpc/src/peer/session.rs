@@ -5,6 +5,8 @@ mod sending;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -20,8 +22,9 @@ use super::mux::client_task::{self, Owner as _};
 use super::queue::{MAX_RESENDS, Queued};
 use super::session_config::{Counters, Reports, SessionConfig};
 use super::single::{ConnectionKey, Single, Substream};
+use super::streams::{self, Streams};
 use super::waiting::Waiting;
-use crate::call::{CallHead, Channel, Dialect, Formats, PendingCall, Place, Request};
+use crate::call::{CallHead, Channel, Dialect, Formats, Opening, PendingCall, Place, Request};
 use crate::error::{ErrorKind, RpcError};
 use crate::fingerprint::{Fingerprint, PeerMethods};
 use crate::sync::Mutex;
@@ -47,6 +50,7 @@ pub(crate) struct PeerSession {
     connections: Mutex<Vec<Arc<Connection>>>,
     /// Where the peer may speak gorpc: a substream for each call.
     single: Option<Single>,
+    streams: Streams,
     /// What its methods look like, if it has said so.
     methods: ArcSwapOption<PeerMethods>,
 }
@@ -62,6 +66,7 @@ impl PeerSession {
             changed: Notify::new(),
             connections: Mutex::default(),
             single: config.gorpc.then(Single::default),
+            streams: Streams::new(&config.limits),
             methods: ArcSwapOption::empty(),
             config,
             opener,
@@ -72,9 +77,25 @@ impl PeerSession {
         self.peer
     }
 
-    #[cfg(test)]
+    pub(super) fn me(&self) -> Option<Arc<PeerSession>> {
+        self.me.upgrade()
+    }
+
     pub(super) fn config(&self) -> &Arc<SessionConfig> {
         &self.config
+    }
+
+    /// The streaming calls.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// See to it that the peer is connected: it gets a stream for calls then too.
+    pub(super) fn connect(&self) {
+        let opening = std::mem::replace(&mut self.waiting.lock().opening, true);
+        if !opening && let Some(me) = self.me.upgrade() {
+            self.opener.open(me);
+        }
     }
 
     #[cfg(test)]
@@ -124,7 +145,7 @@ impl PeerSession {
 
     /// Calls of the peer that are being served on a substream each.
     pub(crate) fn serving(&self) -> usize {
-        self.single.as_ref().map_or(0, Single::serving)
+        self.single.as_ref().map_or(0, Single::serving).saturating_add(self.streams.serving())
     }
 
     /// What the peer speaks, if that is known.
@@ -195,6 +216,7 @@ impl PeerSession {
             || !waiting.draining.is_empty()
             || self.current.load().as_ref().is_some_and(|stream| stream.has_calls())
             || self.single.as_ref().is_some_and(Single::is_busy)
+            || self.streams.is_busy()
     }
 
     /// True while calls wait for a stream to be opened.
@@ -242,6 +264,7 @@ impl PeerSession {
     /// New calls go out on another connection than this one, which is silent. Those under way that can be made again are;
     /// the others may still be answered. True if calls went out on it.
     pub(crate) fn leave(&self, connection: &Arc<Connection>) -> bool {
+        self.streams.leave(connection);
         if let Some(single) = &self.single {
             single.leave(connection);
         }
@@ -269,6 +292,7 @@ impl PeerSession {
             waiting.opening = false;
             std::mem::take(&mut waiting.queue)
         };
+        self.streams.fail(error);
         self.fail(failed, error);
     }
 
@@ -281,6 +305,7 @@ impl PeerSession {
 
     /// The node is closing ([`SessionConfig::close`]): what waits won't be sent.
     pub(crate) fn close(&self) {
+        self.streams.close();
         if let Some(single) = &self.single {
             single.close();
         }
@@ -328,6 +353,17 @@ impl Channel for PeerSession {
         let (head, metadata, body) = (request.head, request.metadata.clone(), request.payload.to_encoded());
         let most = self.config.limits.max_calls_per_peer;
         self.enqueue(Queued { call: call.clone(), head, metadata, body, resends: 0 }, most);
+    }
+
+    fn open_stream(&self, head: &CallHead) -> Opening {
+        match self.me.upgrade() {
+            Some(me) if !self.config.is_closed() => streams::open(me, head),
+            _ => Box::pin(std::future::ready(Err(RpcError::never_sent(ErrorKind::Closed, "")))),
+        }
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        self.config.spawner.spawn(task).is_some()
     }
 
     fn is_driven_here(&self) -> bool {

@@ -1,26 +1,35 @@
 //! Calls of a node to itself: the same dispatch, codec and all, without a network.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use libp2p::PeerId;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio_util::compat::TokioAsyncReadCompatExt;
+use tokio_util::sync::CancellationToken;
 
+use super::stream::serve_streams;
 use super::{Admitted, Arriving, Refusal, Server};
 use crate::accounts::{BytesPermit, PeerAccount};
 use crate::blocking::BlockingPlaces;
 use crate::call::{
-    Answer, CallDefaults, Channel, DEFAULT_TIMEOUT, Handle, Network, PendingCall, Place, RawReply, Request,
+    Answer, CallDefaults, CallHead, Channel, DEFAULT_TIMEOUT, Handle, Network, OpenedStream, Opening, PendingCall,
+    Place, RawReply, Request,
 };
 use crate::clock::now;
 use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::framing::{Messages, hello};
 use crate::limits::Limits;
 use crate::members::{Member, Members};
 use crate::runtime::Spawner;
-use crate::service::{NO_ROOM, Outcome, Reply, Service};
+use crate::service::{NO_ROOM, NOT_STREAMED, Outcome, Reply, STREAM_WINDOW, Service};
+use crate::wire::{self, Role};
 
 /// The way of a node to itself.
 pub(crate) struct LocalChannel {
@@ -30,7 +39,14 @@ pub(crate) struct LocalChannel {
     caller: PeerId,
     running: Arc<Mutex<Running>>,
     spawner: Spawner,
+    /// The streaming calls that run.
+    streams: Arc<AtomicUsize>,
+    hello: Arc<[u8]>,
+    /// The node is no more.
+    lost: CancellationToken,
 }
+
+const NO_RUNTIME: &str = "there is no Tokio runtime to run the handler on";
 
 #[derive(Default)]
 struct Running {
@@ -46,15 +62,28 @@ impl LocalChannel {
 
     fn called_by(caller: PeerId, server: Arc<Server>) -> Self {
         let account = server.accounts().open(caller, None);
-        LocalChannel { server, account, caller, running: Arc::default(), spawner: Spawner::here() }
+        let mut encoded = Vec::new();
+        // The limits of a node are checked when it is made.
+        let _ = wire::encode_hello(&mut encoded, &wire::Hello { role: Role::OneCall, ..hello(server.limits()) });
+        LocalChannel {
+            server,
+            account,
+            caller,
+            running: Arc::default(),
+            spawner: Spawner::here(),
+            streams: Arc::default(),
+            hello: encoded.into(),
+            lost: CancellationToken::new(),
+        }
     }
 
     pub(crate) fn calls_under_way(&self) -> usize {
-        self.running.lock().tasks.len()
+        self.running.lock().tasks.len() + self.streams.load(Ordering::Relaxed)
     }
 
     /// End the calls under way: the node is no more.
     pub(crate) fn end(&self) {
+        self.lost.cancel();
         let tasks = std::mem::take(&mut self.running.lock().tasks);
         for task in tasks.into_values() {
             task.abort();
@@ -82,8 +111,7 @@ impl Channel for LocalChannel {
     /// The handler is always a task of its own: calls of a node to itself may nest, and stacks must not.
     fn submit(&self, request: Request<'_>, pending: &Arc<PendingCall>) {
         if !self.spawner.has_runtime() {
-            let error =
-                RpcError::never_sent(ErrorKind::InvalidRequest, "there is no Tokio runtime to run the handler on");
+            let error = RpcError::never_sent(ErrorKind::InvalidRequest, NO_RUNTIME);
             return pending.complete(Err(error));
         }
         let admitted = request.payload.natively().and_then(|body| Ok((self.admit(&request, body.len())?, body)));
@@ -118,6 +146,36 @@ impl Channel for LocalChannel {
         }
     }
 
+    /// The server's end of it is served as that of a peer is.
+    fn open_stream(&self, _: &CallHead) -> Opening {
+        let (near, far) = tokio::io::duplex(STREAM_WINDOW);
+        let (server, account, streams) = (self.server.clone(), self.account.clone(), self.streams.clone());
+        let (caller, lost) = (self.caller, self.lost.clone());
+        let served = self.spawner.spawn(async move {
+            lost.run_until_cancelled(serve_streams(server, account, caller, streams, far.compat())).await;
+        });
+        let opened = match served {
+            None => Err(RpcError::never_sent(ErrorKind::InvalidRequest, NO_RUNTIME)),
+            Some(_) => Ok(OpenedStream {
+                io: Box::new(near.compat()),
+                messages: Messages::default(),
+                greeted: false,
+                was_greeted: false,
+                last_id: 0,
+                lost: self.lost.clone(),
+                permit: None,
+                home: None,
+                hello: self.hello.clone(),
+                max_message: self.server.limits().max_message,
+            }),
+        };
+        Box::pin(std::future::ready(opened))
+    }
+
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {
+        self.spawner.spawn(task).is_some()
+    }
+
     fn is_driven_here(&self) -> bool {
         self.spawner.is_here()
     }
@@ -146,6 +204,7 @@ fn answer_of(outcome: Outcome) -> Answer {
         Reply::Error(body) => Ok(RawReply::Error(body.into_bytes())),
         Reply::Failed(kind, detail) => Err(RpcError::new(kind, delivery_of(kind), detail)),
         Reply::NoRoom => Err(RpcError::answered(ErrorKind::Overloaded, NO_ROOM)),
+        Reply::End => Err(RpcError::answered(ErrorKind::Internal, NOT_STREAMED)),
     };
     Answer { result, metadata: outcome.metadata, gorpc: None }
 }

@@ -7,6 +7,7 @@ mod quota;
 mod refusal;
 mod refused;
 mod router;
+mod stream;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,13 +24,14 @@ use crate::call::{CallInfo, Context};
 use crate::codec::Format;
 use crate::limits::Limits;
 use crate::metadata::Metadata;
-use crate::service::{Incoming, Layers, Service};
+use crate::service::{Incoming, Layers, Service, StreamParts};
 
 pub(crate) use guarded::Guarded;
 pub(crate) use large::LARGE_BODY;
 pub(crate) use local::{LocalChannel, LocalNetwork, delivery_of};
 pub(crate) use refusal::Refusal;
 pub(crate) use router::{MethodEntry, Router};
+pub(crate) use stream::{MAX_STREAMS, serve_streams};
 
 use large::Large;
 use quota::MethodPermit;
@@ -101,6 +103,8 @@ pub(crate) struct Admitted {
     pub(crate) permit: CallPermit,
     method_permit: Option<MethodPermit>,
     local: bool,
+    /// Of a call that streams.
+    pub(crate) stream: Option<StreamParts>,
 }
 
 impl Server {
@@ -212,7 +216,7 @@ impl Server {
         }
         let deadline = now.checked_add(left).unwrap_or(now + LONGEST_DEADLINE);
         let local = info.peer() == self.local;
-        Ok(Admitted { entry: entry.clone(), layers, info, deadline, permit, method_permit, local })
+        Ok(Admitted { entry: entry.clone(), layers, info, deadline, permit, method_permit, local, stream: None })
     }
 
     /// Decode the arguments and make the handler. Nothing of it can panic outwards.
@@ -224,13 +228,13 @@ impl Server {
         account: &Arc<PeerAccount>,
         max_reply: usize,
     ) -> (Guarded, CallPermit, Instant) {
-        let Admitted { entry, layers, info, deadline, permit, method_permit, local } = call;
+        let Admitted { entry, layers, info, deadline, permit, method_permit, local, stream } = call;
         let layered = !layers.is_empty() || !entry.service.layers().is_empty();
         let told = layered.then(|| info.clone());
         let peer = info.peer();
         let cx = Context::new(info, deadline, self.handle.clone(), local, format.into());
         let max_reply = max_reply.min(self.limits.max_message);
-        let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply };
+        let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply, stream };
         let handler = Guarded::new(entry.descriptor().full_name, peer, method_permit, || {
             let handler = entry.service.call(entry.method, incoming);
             match &told {

@@ -18,7 +18,7 @@ use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::scratch::Scratch;
-use crate::service::{Method, Sent, Value};
+use crate::service::{ItemSink, Method, Sent, StreamParts, Value};
 use crate::stack;
 
 /// A handler under way. What it gives is the encoded reply.
@@ -39,6 +39,8 @@ pub(crate) enum Reply {
     Failed(ErrorKind, String),
     /// With a word for which there was no room.
     NoRoom,
+    /// All items of a streaming method have been sent.
+    End,
 }
 
 /// What the caller hears of [`Reply::NoRoom`].
@@ -49,7 +51,7 @@ impl Reply {
     pub(crate) fn body_len(&self) -> Option<usize> {
         match self {
             Reply::Value(body) | Reply::Error(body) => Some(body.len()),
-            Reply::Failed(..) | Reply::NoRoom => None,
+            Reply::Failed(..) | Reply::NoRoom | Reply::End => None,
         }
     }
 }
@@ -67,6 +69,7 @@ impl fmt::Debug for Outcome {
             Reply::Error(body) => f.debug_tuple("Application").field(&body.len()).finish(),
             Reply::Failed(kind, detail) => f.debug_tuple("Failed").field(kind).field(detail).finish(),
             Reply::NoRoom => f.write_str("NoRoom"),
+            Reply::End => f.write_str("End"),
         }
     }
 }
@@ -78,6 +81,8 @@ pub struct Incoming<'a> {
     pub(crate) cx: Context,
     pub(crate) account: Option<Arc<PeerAccount>>,
     pub(crate) max_reply: usize,
+    /// Of a call that streams.
+    pub(crate) stream: Option<StreamParts>,
 }
 
 impl Incoming<'_> {
@@ -108,7 +113,7 @@ where
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = O> + Send + 'static,
 {
-    let Incoming { format, body, cx, account, max_reply } = incoming;
+    let Incoming { format, body, cx, account, max_reply, .. } = incoming;
     let args = match decoded(format, method, body) {
         Ok(args) => args,
         Err(refused) => return refused,
@@ -140,7 +145,7 @@ where
     F: FnOnce(Context, A) -> Fut,
     Fut: Future<Output = Result<O, E>> + Send + 'static,
 {
-    let Incoming { format, body, cx, account, max_reply } = incoming;
+    let Incoming { format, body, cx, account, max_reply, .. } = incoming;
     let args = match decoded(format, method, body) {
         Ok(args) => args,
         Err(refused) => return refused,
@@ -188,6 +193,23 @@ where
             M::Error::wrap,
             |format, error: &M::Error, out, max| error.encode_application(format, out, max),
         )
+    })
+}
+
+/// Run a handler of `M` that sends items: what it gives is how the call ends. Generated code calls it.
+pub fn run_streaming<M, F, Fut>(incoming: Incoming<'_>, run: F) -> HandlerFuture
+where
+    M: Method,
+    F: FnOnce(Context, M::Args, ItemSink<M>) -> Fut,
+    Fut: Future<Output = Outcome> + Send + 'static,
+{
+    let Some(sink) = incoming.sink::<M>() else { return incoming.not_streamed() };
+    on_large_stack::<M>(|| {
+        let Incoming { format, body, cx, .. } = incoming;
+        match decoded(format, MethodNames::of::<M>(), body) {
+            Ok(args) => Box::pin(run(cx, args, sink)),
+            Err(refused) => refused,
+        }
     })
 }
 
@@ -256,18 +278,27 @@ fn with_room(
     }
 }
 
-fn encoded(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>, reply: fn(Scratch) -> Reply) -> Reply {
+pub(super) fn encoded(
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
+    reply: fn(Scratch) -> Reply,
+) -> Reply {
     let mut body = Scratch::take();
-    match caught(|| encode(&mut body.0)) {
-        Some(Ok(())) => {
-            body.trim();
-            reply(body)
-        }
+    let written = caught(|| encode(&mut body.0));
+    encode_failure(written).unwrap_or_else(|| {
+        body.trim();
+        reply(body)
+    })
+}
+
+/// What is answered where something could not be encoded; within is `None` for a panic.
+pub(super) fn encode_failure(written: Option<Result<(), CodecError>>) -> Option<Reply> {
+    Some(match written {
+        Some(Ok(())) => return None,
         Some(Err(CodecError::TooLarge { limit })) => Reply::Failed(
             ErrorKind::TooLarge,
             format!("the reply is larger than {limit} bytes ({MESSAGE_LIMIT}, there or here)"),
         ),
         Some(Err(error)) => Reply::Failed(ErrorKind::BadReply, error.to_string()),
         None => Reply::Failed(ErrorKind::BadReply, "encoding the reply panicked".into()),
-    }
+    })
 }

@@ -2,6 +2,7 @@
 
 mod incoming;
 mod layer;
+mod streaming;
 mod values;
 
 use std::any::Any;
@@ -17,11 +18,13 @@ use crate::codec::MethodNames;
 use crate::error::Failure;
 use crate::fingerprint::{Fingerprint, fnv1a};
 
-pub use incoming::{HandlerFuture, Incoming, run, run_fallible};
-pub(crate) use incoming::{NO_ROOM, Outcome, Reply};
+pub use incoming::{HandlerFuture, Incoming, Outcome, run, run_fallible, run_streaming};
+pub(crate) use incoming::{NO_ROOM, Reply};
 #[cfg(test)]
 pub(crate) use incoming::{PROBE, fallible, infallible};
 pub(crate) use layer::Layers;
+pub(crate) use streaming::{Inbound, NOT_STREAMED, Outbound, STREAM_WINDOW, StreamParts};
+pub use streaming::{ItemSink, Streaming};
 pub use values::{Argument, Here, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};
 
@@ -56,9 +59,9 @@ pub trait Method: Send + Sync + 'static {
     /// True if the method asks for the [`Context`](crate::Context): only then it can send metadata with its answer.
     #[doc(hidden)]
     const TAKES_CONTEXT: bool = false;
-    /// The arguments, as a struct with named fields.
+    /// The arguments, as a struct with named fields; what is streamed to the method is none of them.
     type Args: Serialize + DeserializeOwned + Send + 'static;
-    /// What a call gives when it goes well.
+    /// What a call gives when it goes well; of a method that gives a stream, an item of it.
     type Output: Value;
     /// What a call gives when it doesn't: [`RpcError`](crate::RpcError), or [`CallError<E>`](crate::CallError) if the method returns a `Result<_, E>`.
     type Error: Failure;
@@ -78,6 +81,8 @@ pub struct MethodDescriptor {
     pub spawn: bool,
     /// `#[rpc(max_in_flight = 3)]`: so many calls of it one peer may have in flight at a node that serves it.
     pub max_in_flight: Option<u32>,
+    /// It takes or gives a stream.
+    pub streaming: bool,
     pub(crate) fingerprint: u64,
 }
 
@@ -90,7 +95,16 @@ pub const fn method(
     max_in_flight: Option<u32>,
     fingerprint: u64,
 ) -> MethodDescriptor {
-    MethodDescriptor { name, full_name, docs, spawn, max_in_flight, fingerprint }
+    MethodDescriptor { name, full_name, docs, spawn, max_in_flight, streaming: false, fingerprint }
+}
+
+impl MethodDescriptor {
+    /// The same of a method that takes or gives a stream. Generated code calls it.
+    #[doc(hidden)]
+    pub const fn streaming(mut self) -> Self {
+        self.streaming = true;
+        self
+    }
 }
 
 impl From<&MethodDescriptor> for Fingerprint {

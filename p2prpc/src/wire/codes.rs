@@ -4,8 +4,7 @@ use super::{FIRST_IGNORED_KIND, WireError};
 
 /// What a frame is.
 ///
-/// Two more numbers, 8 (`Item`) and 9 (`End`), are kept for streaming calls, and 10 to 15 for frames that a peer has to
-/// understand: until those exist they break the protocol. Kinds from [`FIRST_IGNORED_KIND`] on are ignored by who doesn't
+/// The numbers 10 to 15 are kept for frames that a peer has to understand: until those exist they break the protocol. Kinds from [`FIRST_IGNORED_KIND`] on are ignored by who doesn't
 /// know them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -24,6 +23,10 @@ pub enum Kind {
     Cancel = 6,
     /// No more calls on this stream.
     GoAway = 7,
+    /// An item of a streaming call, or its first chunk.
+    Item = 8,
+    /// No more items of a streaming call.
+    End = 9,
 }
 
 impl Kind {
@@ -37,6 +40,8 @@ impl Kind {
             5 => Kind::Body,
             6 => Kind::Cancel,
             7 => Kind::GoAway,
+            8 => Kind::Item,
+            9 => Kind::End,
             FIRST_IGNORED_KIND.. => return Ok(None),
             _ => return Err(WireError::UnknownKind(byte)),
         }))

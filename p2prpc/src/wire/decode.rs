@@ -2,8 +2,8 @@
 
 use super::frame::{check_chunk, check_id, deadline_from_number};
 use super::{
-    Delivery, ErrorReply, Field, Frame, Hello, Kind, MAX_CHUNK, MAX_FRAME, MAX_HELLO, MAX_MESSAGE_TEXT, MetadataRef,
-    Reply, Request, WireError, check_method, varint,
+    Delivery, End, ErrorReply, Field, Frame, Hello, Item, Kind, MAX_CHUNK, MAX_FRAME, MAX_HELLO, MAX_MESSAGE_TEXT,
+    MetadataRef, Reply, Request, WireError, check_method, varint,
 };
 
 /// The bytes of a length prefix that can announce at most [`MAX_FRAME`].
@@ -113,6 +113,15 @@ fn read_frame(kind: Kind, mut fields: Reader<'_>) -> Result<Frame<'_>, WireError
             reason: fields.varint()?.into(),
             message: fields.message()?,
         },
+        Kind::Item => {
+            let id = fields.id()?;
+            let (body_len, chunk) = fields.body()?;
+            Frame::Item(Item { id, body_len, chunk })
+        }
+        Kind::End => {
+            let (id, items) = (fields.id()?, fields.varint()?);
+            Frame::End(End { id, items, metadata: MetadataRef::read(&mut fields)? })
+        }
     };
     fields.end()?;
     Ok(frame)

@@ -4,7 +4,7 @@
 
 use super::frame::{check_chunk, check_id, deadline_to_number, text_len};
 use super::{
-    ErrorReply, FIRST_IGNORED_KIND, Frame, GoAwayReason, Hello, Kind, MAX_CHUNK, MAX_FRAME, MAX_HEADER,
+    End, ErrorReply, FIRST_IGNORED_KIND, Frame, GoAwayReason, Hello, Item, Kind, MAX_CHUNK, MAX_FRAME, MAX_HEADER,
     MAX_MESSAGE_TEXT, MAX_METADATA_BYTES, MAX_METADATA_PAIRS, MAX_METHOD, Reply, Request, WireError, check_method, cut,
     sum, varint,
 };
@@ -30,6 +30,8 @@ pub fn encode(out: &mut Vec<u8>, frame: &Frame<'_>) -> Result<(), WireError> {
             encode_go_away(out, *last_call_id, *reason, message);
             Ok(())
         }
+        Frame::Item(item) => encode_item(out, item),
+        Frame::End(end) => encode_end(out, end),
         Frame::Unknown { kind, fields } => encode_unknown(out, *kind, fields),
     }
 }
@@ -142,6 +144,45 @@ pub fn encode_go_away(out: &mut Vec<u8>, last_call_id: u64, reason: GoAwayReason
     varint::write(out, last_call_id);
     varint::write(out, reason);
     write_text(out, message);
+}
+
+/// Append an item of a streaming call to `out`, or its first chunk.
+///
+/// # Errors
+/// If the id is 0, or the chunk is longer than [`MAX_CHUNK`] or the body. Nothing is written then.
+#[inline]
+pub fn encode_item(out: &mut Vec<u8>, item: &Item<'_>) -> Result<(), WireError> {
+    check_id(item.id)?;
+    check_chunk(item.chunk, item.body_len)?;
+    begin(out, Kind::Item, sum([varint::len(item.id), varint::len(item.body_len)]), item.chunk.len());
+    varint::write(out, item.id);
+    varint::write(out, item.body_len);
+    out.extend_from_slice(item.chunk);
+    Ok(())
+}
+
+/// Append the end of one end's items to `out`.
+///
+/// # Errors
+/// If the id is 0. Nothing is written then.
+pub fn encode_end(out: &mut Vec<u8>, end: &End<'_>) -> Result<(), WireError> {
+    check_id(end.id)?;
+    begin(out, Kind::End, sum([varint::len(end.id), varint::len(end.items), end.metadata.encoded_len()]), 0);
+    varint::write(out, end.id);
+    varint::write(out, end.items);
+    end.metadata.write(out);
+    Ok(())
+}
+
+/// Append all of an item to `out`, in as many frames as it takes. The id is at least 1.
+pub(crate) fn encode_items(out: &mut Vec<u8>, id: u64, body: &[u8]) {
+    let (first, rest) = body.split_at_checked(MAX_CHUNK).unwrap_or((body, &[]));
+    let begun = encode_item(out, &Item { id, body_len: body.len() as u64, chunk: first });
+    debug_assert!(begun.is_ok(), "ids are counted from 1");
+    for chunk in rest.chunks(MAX_CHUNK) {
+        encode_body_head(out, id, chunk.len());
+        out.extend_from_slice(chunk);
+    }
 }
 
 fn encode_unknown(out: &mut Vec<u8>, kind: u8, fields: &[u8]) -> Result<(), WireError> {

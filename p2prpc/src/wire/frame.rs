@@ -39,6 +39,10 @@ pub enum Frame<'a> {
         /// the peer's text: escape it before it is printed.
         message: &'a str,
     },
+    /// An item of a streaming call, from either end.
+    Item(Item<'a>),
+    /// The sender's items of a streaming call are all sent.
+    End(End<'a>),
     /// A frame of a later version, to be ignored.
     Unknown {
         /// [`FIRST_IGNORED_KIND`](super::FIRST_IGNORED_KIND) or higher.
@@ -59,6 +63,8 @@ impl Frame<'_> {
             Frame::Body { .. } => Kind::Body,
             Frame::Cancel { .. } => Kind::Cancel,
             Frame::GoAway { .. } => Kind::GoAway,
+            Frame::Item(_) => Kind::Item,
+            Frame::End(_) => Kind::End,
             Frame::Unknown { kind, .. } => return *kind,
         };
         kind as u8
@@ -117,6 +123,28 @@ pub struct ErrorReply<'a> {
     pub body_len: u64,
     /// Its first bytes, at most [`MAX_CHUNK`] and `body_len`. May be empty; the rest comes in `Body` frames.
     pub chunk: &'a [u8],
+}
+
+/// An item of a streaming call, or its first chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item<'a> {
+    /// The call.
+    pub id: u64,
+    /// The length of the encoded item, in bytes.
+    pub body_len: u64,
+    /// Its first bytes, at most [`MAX_CHUNK`] and `body_len`. May be empty; the rest comes in `Body` frames.
+    pub chunk: &'a [u8],
+}
+
+/// The end of one end's items, when all went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End<'a> {
+    /// The call.
+    pub id: u64,
+    /// How many items its sender has sent in this call.
+    pub items: u64,
+    /// Pairs that travel with the end.
+    pub metadata: MetadataRef<'a>,
 }
 
 impl Request<'_> {

@@ -107,6 +107,16 @@ enum Any {
         kind: u8,
         fields: Vec<u8>,
     },
+    Item {
+        id: u64,
+        over: u64,
+        chunk: Vec<u8>,
+    },
+    End {
+        id: u64,
+        items: u64,
+        pairs: Vec<(String, String)>,
+    },
 }
 
 fn metadata(pairs: &[(String, String)]) -> MetadataBuf {
@@ -160,6 +170,13 @@ impl Any {
                     body_len: len(chunk, *over),
                     chunk,
                 }));
+            }
+            Any::Item { id, over, chunk } => {
+                then(Frame::Item(Item { id: *id, body_len: len(chunk, *over), chunk }));
+            }
+            Any::End { id, items, pairs } => {
+                let metadata = metadata(pairs);
+                then(Frame::End(End { id: *id, items: *items, metadata: metadata.view() }));
             }
             Any::Unknown { kind, fields } => then(Frame::Unknown { kind: *kind, fields }),
             Any::Body { id, chunk } => then(Frame::Body { id: *id, chunk }),

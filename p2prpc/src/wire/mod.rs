@@ -47,17 +47,21 @@ mod varint;
 pub use codes::{Delivery, ErrorCode, GoAwayReason, Kind, Role};
 pub(crate) use decode::begun_body;
 pub use decode::{decode, frame_len};
-pub(crate) use encode::encode_body_head;
 pub use encode::{
-    encode, encode_body, encode_cancel, encode_error, encode_go_away, encode_hello, encode_request, encode_response,
+    encode, encode_body, encode_cancel, encode_end, encode_error, encode_go_away, encode_hello, encode_item,
+    encode_request, encode_response,
 };
+pub(crate) use encode::{encode_body_head, encode_items};
 pub use error::{Field, WireError};
-pub use frame::{ErrorReply, Frame, Reply, Request, check_method};
+pub use frame::{End, ErrorReply, Frame, Item, Reply, Request, check_method};
 pub use hello::Hello;
 pub use metadata::{MetadataBuf, MetadataIter, MetadataRef};
 
 /// What is appended to an application's protocol id to name this protocol: `P/p2prpc/1`.
 pub const PROTOCOL_SUFFIX: &str = "/p2prpc/1";
+
+/// What is appended to that protocol id to name the one of streaming calls: `P/p2prpc/1/streams`.
+pub const STREAMS_SUFFIX: &str = "/streams";
 
 /// The most bytes of a body in one frame.
 pub const MAX_CHUNK: usize = 64 * 1024;

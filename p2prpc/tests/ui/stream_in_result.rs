@@ -1,6 +1,8 @@
 use p2prpc::prelude::*;
 
+type Result<T> = std::result::Result<T, String>;
+
 #[p2p_service]
 pub trait Service {
-    async fn method(&self) -> Result<impl futures::Stream<Item = u8> + Send, String>; //~ Result<impl futures::Stream<Item = u8> + Send, String> => streaming methods are not supported yet
+    async fn method(&self) -> Result<impl Stream<Item = u8>>; //~ Result<impl Stream<Item = u8>> => write both types of the `Result` out
 }

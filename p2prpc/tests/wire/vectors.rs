@@ -99,6 +99,12 @@ fn describe(frame: &Frame<'_>) -> Value {
         Frame::GoAway { last_call_id, reason, message } => json!({
             "kind": "GoAway", "last_call_id": last_call_id, "reason": u64::from(*reason), "message": message,
         }),
+        Frame::Item(item) => json!({
+            "kind": "Item", "id": item.id, "body_len": item.body_len, "chunk": hex(item.chunk),
+        }),
+        Frame::End(end) => json!({
+            "kind": "End", "id": end.id, "items": end.items, "metadata": end.metadata.iter().collect::<Vec<_>>(),
+        }),
         Frame::Unknown { kind, fields } => json!({ "kind": kind, "fields": hex(fields) }),
     }
 }
@@ -143,6 +149,8 @@ fn parts<'a>(frame: &Frame<'a>) -> Vec<&'a [u8]> {
         Frame::Error(error) => texts(error.metadata).chain([error.message.as_bytes(), error.chunk]).collect(),
         Frame::Body { chunk, .. } => vec![chunk],
         Frame::GoAway { message, .. } => vec![message.as_bytes()],
+        Frame::Item(item) => vec![item.chunk],
+        Frame::End(end) => texts(end.metadata).collect(),
         Frame::Unknown { fields, .. } => vec![fields],
     }
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 
 use super::client_shared::{InFlight, PeerLimits, Refused, Shared};
-use super::handshake::hello;
 use super::in_flight::Calls;
 use super::send_queue::{BULK_FROM, Bulk, SendQueue};
 use crate::call::{PendingCall, Place, Request};
 use crate::clock::now;
 use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::framing::hello;
 use crate::limits::Limits;
 use crate::peer::connection::Connection;
 use crate::peer::queue::too_late;

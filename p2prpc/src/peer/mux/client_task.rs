@@ -13,13 +13,13 @@ use libp2p::core::upgrade::NegotiationError;
 
 use super::client::{ByteStream, ClientStream};
 use super::client_shared::PeerLimits;
-use super::handshake::hello;
 use super::replies::Replies;
 use super::unsent;
 use crate::call::{Answer, PendingCall};
 use crate::clock::later;
 use crate::error::{ErrorKind, RpcError};
-use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
+use crate::framing::hello;
+use crate::framing::{Part, RecvBuffer};
 use crate::peer::mux::send_queue::Writer;
 use crate::peer::queue::Queued;
 use crate::peer::session_config::SessionConfig;

@@ -8,9 +8,9 @@ use hashbrown::HashMap;
 use super::client::ClientStream;
 use crate::call::{Answer, RawReply};
 use crate::error::{ErrorKind, RpcError};
+use crate::framing::{error_of, failed_by_go_away};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
-use crate::peer::mux::codes::{error_of, failed_by_go_away};
 use crate::peer::mux::reassembly::Reassembly;
 use crate::peer::mux::useless::{USELESS, Useless};
 use crate::peer::now;
@@ -99,6 +99,7 @@ impl Replies {
             }
             Frame::Hello(_) => Err("a second hello came".into()),
             Frame::Request(_) | Frame::Cancel { .. } => Err("a request came from the end that answers".into()),
+            Frame::Item(_) | Frame::End(_) => Err("an item came on a call stream".into()),
             Frame::Unknown { fields, .. } if self.useless.frame(fields.len(), now()) => Ok(()),
             Frame::Unknown { .. } => Err(USELESS.into()),
         }

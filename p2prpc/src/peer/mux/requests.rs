@@ -126,6 +126,7 @@ impl Requests {
             Frame::Unknown { fields, .. } => self.of_no_use(fields.len()),
             Frame::Hello(_) => Err("a second hello came".into()),
             Frame::Response(_) | Frame::Error(_) => Err("a reply came from the end that calls".into()),
+            Frame::Item(_) | Frame::End(_) => Err("an item came on a call stream".into()),
         }
     }
 

@@ -12,17 +12,17 @@ use hashbrown::HashMap;
 use libp2p::PeerId;
 use tokio::task::AbortHandle;
 
-use super::codes::{code_of, delivery_to_wire};
 use super::send_queue::{BULK_FROM, Bulk, SendQueue, Writer};
 use crate::accounts::{BytesPermit, CallPermit, PeerAccount, ReplyPermit};
 use crate::clock::now;
 use crate::codec::Format;
 use crate::error::{Delivery, ErrorKind};
+use crate::framing::{code_of, delivery_to_wire};
 use crate::limits::MESSAGE_LIMIT;
 use crate::metadata::Metadata;
 use crate::scratch::Scratch;
 use crate::server::{Admitted, Guarded, MethodEntry, Server, delivery_of};
-use crate::service::{NO_ROOM, Outcome, Reply};
+use crate::service::{NO_ROOM, NOT_STREAMED, Outcome, Reply};
 use crate::sync::Mutex;
 use crate::wire::{self, GoAwayReason, Hello, MetadataBuf, MetadataRef};
 
@@ -305,6 +305,7 @@ fn small_answer(frames: &mut Vec<u8>, id: u64, reply: Reply, metadata: &Metadata
         }
         Reply::Failed(kind, detail) => error_frame(frames, id, kind, delivery_of(kind), &detail),
         Reply::NoRoom => error_frame(frames, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM),
+        Reply::End => error_frame(frames, id, ErrorKind::Internal, Delivery::Answered, NOT_STREAMED),
     }
 }
 

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 
-use super::handshake::hello;
 use super::requests::{Fault, Requests};
 use super::server::{ServerStream, error_frame, size};
 use crate::accounts::PeerAccount;
 use crate::clock::later;
 use crate::error::{Delivery, ErrorKind};
-use crate::peer::mux::recv_buffer::{Part, RecvBuffer};
+use crate::framing::hello;
+use crate::framing::{Part, RecvBuffer};
 use crate::peer::mux::send_queue::Writer;
 use crate::peer::mux::useless::USELESS;
 use crate::peer::timer::EarliestTimer;

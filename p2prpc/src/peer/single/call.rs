@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use tokio::task::AbortHandle;
 
 use super::gorpc_client::{self, GoCall};
-use super::permits::{Permit, Turn};
-use super::substreams::Substream;
 use super::{Owner, Single};
 use crate::call::{Answer, Dialect, not_named};
 use crate::clock::now;
 use crate::codec::gorpc::Gorpc;
 use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::peer::permits::{Permit, Turn};
 use crate::peer::queue::{MAX_RESENDS, Queued, lost_too_often, too_late};
+use crate::peer::substreams::Substream;
 
 /// What has to be so however the task ends, aborted or by a panic too.
 struct Task {

@@ -20,7 +20,7 @@ use crate::codec::gorpc::Gorpc;
 use crate::error::ErrorKind;
 use crate::metadata::Metadata;
 use crate::server::{Admitted, Arriving, LARGE_BODY, Refusal, Server};
-use crate::service::{NO_ROOM, Reply};
+use crate::service::{NO_ROOM, NOT_STREAMED, Reply};
 use crate::wire::gorpc::header::{MAX_SERVICE_ID, Response, ServiceId, error_type};
 use crate::wire::gorpc::scan::Hopeless;
 
@@ -203,6 +203,7 @@ where
             }
             Reply::Failed(kind, detail) => self.fail(error_type::SERVER, told(kind, &detail)).await,
             Reply::NoRoom => self.fail(error_type::SERVER, NO_ROOM.into()).await,
+            Reply::End => self.fail(error_type::SERVER, NOT_STREAMED.into()).await,
         }
     }
 

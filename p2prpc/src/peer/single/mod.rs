@@ -9,10 +9,8 @@ mod gorpc_client;
 mod gorpc_server;
 #[cfg(not(feature = "gorpc"))]
 mod no_gorpc;
-mod permits;
 #[cfg(feature = "gorpc")]
 mod reader;
-mod substreams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -25,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::queue::Queued;
 use super::session_config::SessionConfig;
-use crate::call::{Dialect, Place};
+use crate::call::{Dialect, Duplex, Place};
 use crate::error::{ErrorKind, RpcError};
 use crate::sync::Mutex;
 
@@ -34,10 +32,10 @@ use no_gorpc as gorpc_client;
 #[cfg(not(feature = "gorpc"))]
 use no_gorpc as gorpc_server;
 
+use super::permits::{Permits, Turn};
+use super::substreams::Substreams;
+pub(crate) use super::substreams::{ConnectionKey, Substream};
 pub(crate) use gorpc_server::serve as serve_gorpc;
-use permits::{Permits, Turn};
-use substreams::Substreams;
-pub(crate) use substreams::{ConnectionKey, Duplex, Substream};
 
 /// Calls at once to one peer: under the limits that go-libp2p sets on the streams of one protocol and peer.
 const MAX_CALLS: usize = 48;

@@ -102,6 +102,7 @@ impl Scene {
             Frame::Cancel { id } => assert!(*id <= *last, "what is cancelled was called"),
             Frame::Body { .. } | Frame::Hello(_) | Frame::GoAway { .. } => {}
             Frame::Unknown { kind, .. } => panic!("there is no kind {kind}"),
+            Frame::Item(_) | Frame::End(_) => panic!("nothing is streamed on a call stream"),
             Frame::Response(_) | Frame::Error(_) => panic!("who calls doesn't answer: {frame:?}"),
         })
         .await;

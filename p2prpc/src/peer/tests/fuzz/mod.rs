@@ -205,7 +205,8 @@ fn note_body(bodies: &mut HashMap<u64, u64>, frame: &Frame<'_>) {
             *left = left.checked_sub(chunk.len() as u64).expect("a body is as long as it was announced");
             return;
         }
-        Frame::Hello(_) | Frame::Cancel { .. } | Frame::GoAway { .. } | Frame::Unknown { .. } => return,
+        Frame::Item(item) => (item.id, item.body_len, item.chunk),
+        Frame::Hello(_) | Frame::Cancel { .. } | Frame::GoAway { .. } | Frame::End(_) | Frame::Unknown { .. } => return,
     };
     assert!(bodies.insert(id, len - chunk.len() as u64).is_none(), "one request, and one answer, of an id");
 }

@@ -148,6 +148,7 @@ fn is_an_answer(frame: &Frame<'_>, caller: &Caller) {
             assert!(caller.wild || *id <= caller.highest, "an answer to a call that was never made");
         }
         Frame::Request(_) | Frame::Cancel { .. } => panic!("who answers doesn't call: {frame:?}"),
+        Frame::Item(_) | Frame::End(_) => panic!("nothing is streamed on a call stream"),
         Frame::Unknown { kind, .. } => panic!("there is no kind {kind}"),
     }
 }

@@ -4,27 +4,22 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Duplex;
 use crate::error::RpcError;
 use crate::peer::connection::{Connection as Established, by_evidence};
 use crate::sync::Mutex;
 
-/// Both directions of a substream.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
-
 /// A substream for one call.
 pub(crate) struct Substream {
-    pub(super) io: Box<dyn Duplex>,
-    pub(super) connection: Arc<Established>,
+    pub(crate) io: Box<dyn Duplex>,
+    pub(crate) connection: Arc<Established>,
     /// The connection is no more: not every substream notices.
-    pub(super) lost: CancellationToken,
+    pub(crate) lost: CancellationToken,
     /// The connection is silent, and there is a better one.
-    pub(super) left: CancellationToken,
+    pub(crate) left: CancellationToken,
 }
 
 impl fmt::Debug for Substream {
@@ -38,7 +33,7 @@ impl fmt::Debug for Substream {
 pub(crate) struct ConnectionKey(u64);
 
 #[derive(Debug, Default)]
-pub(super) struct Substreams {
+pub(crate) struct Substreams {
     state: Mutex<State>,
 }
 
@@ -84,8 +79,32 @@ impl State {
 }
 
 impl Substreams {
+    /// Ask for a substream, whether there is a connection or not: false if there is none. What is given ends without a word if the
+    /// last one is lost.
+    pub(crate) fn want_anyhow(&self) -> (oneshot::Receiver<Result<Substream, RpcError>>, bool) {
+        let mut state = self.state.lock();
+        let (sender, receiver) = oneshot::channel();
+        state.wanted.push_back(sender);
+        state.wake_best();
+        (receiver, !state.connections.is_empty())
+    }
+
+    /// No connection could be made: those who wait for a substream hear why.
+    pub(crate) fn fail(&self, error: &RpcError) {
+        let unanswered = {
+            let mut state = self.state.lock();
+            if !state.connections.is_empty() {
+                return;
+            }
+            std::mem::take(&mut state.wanted)
+        };
+        for wanting in unanswered {
+            let _ = wanting.send(Err(error.clone()));
+        }
+    }
+
     /// Ask for a substream. `None` without a connection; what is given ends without a word if the last one is lost.
-    pub(super) fn want(&self) -> Option<oneshot::Receiver<Result<Substream, RpcError>>> {
+    pub(crate) fn want(&self) -> Option<oneshot::Receiver<Result<Substream, RpcError>>> {
         let mut state = self.state.lock();
         if state.connections.is_empty() {
             return None;
@@ -96,7 +115,7 @@ impl Substreams {
         Some(receiver)
     }
 
-    pub(super) fn connected(&self, established: Arc<Established>) -> (ConnectionKey, CancellationToken) {
+    pub(crate) fn connected(&self, established: Arc<Established>) -> (ConnectionKey, CancellationToken) {
         let mut state = self.state.lock();
         state.last_key = state.last_key.saturating_add(1);
         let (key, lost) = (ConnectionKey(state.last_key), CancellationToken::new());
@@ -111,7 +130,7 @@ impl Substreams {
     }
 
     /// The connection has ended. True if it was the last one.
-    pub(super) fn disconnected(&self, key: ConnectionKey) -> bool {
+    pub(crate) fn disconnected(&self, key: ConnectionKey) -> bool {
         let (ended, last, _unanswered) = {
             let mut state = self.state.lock();
             let at = state.connections.iter().position(|connection| connection.key == key);
@@ -128,7 +147,7 @@ impl Substreams {
     }
 
     /// True if this connection is to open one more; it has to say what becomes of it.
-    pub(super) fn starts_opening(&self, key: ConnectionKey) -> bool {
+    pub(crate) fn starts_opening(&self, key: ConnectionKey) -> bool {
         let mut state = self.state.lock();
         state.wanted.retain(|wanting| !wanting.is_closed());
         let wanted = state.wanted.len();
@@ -144,18 +163,18 @@ impl Substreams {
     }
 
     /// A substream of this connection that has been negotiated; `None` if the connection has ended.
-    pub(super) fn negotiated(&self, key: ConnectionKey, io: Box<dyn Duplex>) -> Option<Substream> {
+    pub(crate) fn negotiated(&self, key: ConnectionKey, io: Box<dyn Duplex>) -> Option<Substream> {
         self.state.lock().connection(key).map(|connection| connection.substream(io))
     }
 
     /// True if substreams are opened on this connection.
     #[cfg(feature = "node")]
-    pub(super) fn opens_on(&self, established: &Arc<Established>) -> bool {
+    pub(crate) fn opens_on(&self, established: &Arc<Established>) -> bool {
         self.state.lock().best().is_some_and(|best| Arc::ptr_eq(&best.established, established))
     }
 
     /// This connection is silent: calls on it that can be made again are, on another.
-    pub(super) fn leave(&self, established: &Arc<Established>) {
+    pub(crate) fn leave(&self, established: &Arc<Established>) {
         let left = {
             let mut state = self.state.lock();
             state.wake_best();
@@ -169,12 +188,12 @@ impl Substreams {
     }
 
     /// True while this connection is of use.
-    pub(super) fn is_opening(&self, key: ConnectionKey) -> bool {
+    pub(crate) fn is_opening(&self, key: ConnectionKey) -> bool {
         self.state.lock().connection(key).is_some_and(|connection| connection.opening > 0)
     }
 
     /// What became of a substream that was being opened. One that nobody wants any more is dropped.
-    pub(super) fn opened(&self, key: ConnectionKey, result: Result<Box<dyn Duplex>, RpcError>) {
+    pub(crate) fn opened(&self, key: ConnectionKey, result: Result<Box<dyn Duplex>, RpcError>) {
         let mut state = self.state.lock();
         let Some(connection) = state.connection(key) else { return };
         connection.opening = connection.opening.saturating_sub(1);

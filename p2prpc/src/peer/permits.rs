@@ -7,33 +7,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many calls at once; of those past them, so many wait.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(crate) struct Permits {
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
 
 /// What a call takes with it until it is over.
-pub(super) type Permit = OwnedSemaphorePermit;
+pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// A call's turn: there already, or to come.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     Now(Permit),
     Later(Waiting),
 }
 
 /// One that waits.
 #[derive(Debug)]
-pub(super) struct Waiting(Arc<Permits>);
+pub(crate) struct Waiting(Arc<Permits>);
 
 impl Permits {
-    pub(super) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
+    pub(crate) fn new(permits: usize, max_waiting: usize) -> Arc<Self> {
         Arc::new(Permits { free: Arc::new(Semaphore::new(permits)), waiting: AtomicUsize::new(0), max_waiting })
     }
 
     /// `None` if too many wait already. Those that wait are not overtaken.
-    pub(super) fn queue_up(self: &Arc<Self>) -> Option<Turn> {
+    pub(crate) fn queue_up(self: &Arc<Self>) -> Option<Turn> {
         if let Ok(permit) = self.free.clone().try_acquire_owned() {
             return Some(Turn::Now(permit));
         }
@@ -47,7 +47,7 @@ impl Permits {
 
 impl Turn {
     /// `None` if there are no permits any more.
-    pub(super) async fn come(self) -> Option<Permit> {
+    pub(crate) async fn come(self) -> Option<Permit> {
         match self {
             Turn::Now(permit) => Some(permit),
             Turn::Later(waiting) => waiting.0.free.clone().acquire_owned().await.ok(),

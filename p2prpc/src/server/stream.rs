@@ -1,0 +1,537 @@
+//! A substream on which a peer makes one streaming call after the other.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use libp2p::PeerId;
+use tokio::time::timeout;
+
+use super::{Admitted, Arriving, Guarded, LARGE_BODY, LONGEST_DEADLINE, Refusal, Server, delivery_of};
+use crate::accounts::{BytesPermit, CallPermit, PeerAccount, ReplyPermit};
+use crate::clock::{Timer, after, later, now};
+use crate::codec::{CodecId, Format};
+use crate::error::{Delivery, ErrorKind, RpcError};
+use crate::framing::{Message, Messages, Unreadable, code_of, delivery_to_wire, hello};
+use crate::metadata::Metadata;
+use crate::service::{Inbound, NO_ROOM, Outbound, Outcome, Reply, STREAM_WINDOW, StreamParts};
+use crate::wire::{self, FIRST_IGNORED_KIND, Frame, MAX_CHUNK, Role};
+
+/// Streaming calls of one peer that are served at once; one more is refused.
+pub(crate) const MAX_STREAMS: usize = 128;
+/// The caller's `Hello`, and the rest of a request, have to come within this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A substream without a call is closed after so long. Callers keep one for 60 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// A caller whose items aren't taken for so long is asked whether it is there.
+const NUDGE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked for room for a large item where a peer has none.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
+/// A caller that was answered before it had sent all is heard out for so long, and for so many bytes.
+const FAREWELL: Duration = Duration::from_secs(10);
+const FAREWELL_BYTES: usize = 16 << 20;
+/// How long a substream that is to end may take to say so.
+const LINGER: Duration = Duration::from_secs(1);
+/// Rounds of reading, running and writing after which others get their turn.
+const ROUNDS_A_TURN: usize = 32;
+/// Frames without a use that a caller may send in one call.
+const MAX_USELESS: usize = 10_000;
+/// So many bytes of items that wait count for the caller whatever comes.
+const BASE_BYTES: usize = 2 * STREAM_WINDOW;
+
+/// Why a substream ends.
+#[derive(Debug)]
+enum End {
+    /// The caller has ended it, or it broke.
+    Gone,
+    /// The caller broke a rule.
+    Broken(String),
+}
+
+impl From<Unreadable> for End {
+    fn from(error: Unreadable) -> Self {
+        End::Broken(error.to_string())
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        End::Gone
+    }
+}
+
+/// Serves the streaming calls of `peer` on `io` until it ends. `running` counts those of the peer on all its substreams.
+pub(crate) async fn serve_streams<S>(
+    server: Arc<Server>,
+    account: Arc<PeerAccount>,
+    peer: PeerId,
+    running: Arc<AtomicUsize>,
+    io: S,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut out = Vec::new();
+    // The limits of a node are checked when it is made.
+    let _ = wire::encode_hello(&mut out, &wire::Hello { role: Role::OneCall, ..hello(server.limits()) });
+    let (last_id, held) = (0, account.replies());
+    let mut stream = Served {
+        max_item: usize::MAX,
+        messages: Messages::default(),
+        greeted: false,
+        useless: 0,
+        written: 0,
+        server,
+        account,
+        peer,
+        running,
+        io,
+        out,
+        last_id,
+        held,
+    };
+    if let End::Broken(rule) = stream.serve().await {
+        tracing::debug!(%peer, %rule, "closing a stream of streaming calls");
+        stream.out.drain(..stream.written.min(stream.out.len()));
+        wire::encode_go_away(&mut stream.out, stream.last_id, wire::GoAwayReason::ProtocolError, &rule);
+        let Served { mut io, out, .. } = stream;
+        let _ = timeout(LINGER, async {
+            io.write_all(&out).await?;
+            io.close().await
+        })
+        .await;
+    }
+}
+
+struct Served<S> {
+    server: Arc<Server>,
+    account: Arc<PeerAccount>,
+    peer: PeerId,
+    running: Arc<AtomicUsize>,
+    io: S,
+    messages: Messages,
+    greeted: bool,
+    last_id: u64,
+    /// The largest item that the caller takes.
+    max_item: usize,
+    useless: usize,
+    /// What is being written, and how much of it is.
+    out: Vec<u8>,
+    written: usize,
+    /// What `out` holds of the caller's account.
+    held: ReplyPermit,
+}
+
+/// A request that is there as a whole.
+struct Request {
+    id: u64,
+    call: Admitted,
+    format: Format,
+    args: Bytes,
+}
+
+/// One call of the peer that runs.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn begin(running: &Arc<AtomicUsize>) -> Option<Self> {
+        let permit = Running(running.clone());
+        (running.fetch_add(1, Ordering::Relaxed) < MAX_STREAMS).then_some(permit)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call under way.
+struct Run {
+    id: u64,
+    parts: StreamParts,
+    /// Until it has given its outcome.
+    handler: Option<(Guarded, CallPermit)>,
+    deadline: Option<Timer>,
+    /// The caller has sent all its items, so many in all.
+    ended: bool,
+    items: u64,
+    /// What a large item that is coming holds.
+    coming: Option<BytesPermit>,
+    /// While nothing is read: when to look whether the caller is there, or whether there is room.
+    nudge: Option<Timer>,
+    format: Format,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
+    async fn serve(&mut self) -> End {
+        loop {
+            let request = match self.request().await {
+                Ok(request) => request,
+                Err(end) => return end,
+            };
+            if let Err(end) = self.run(request).await {
+                return end;
+            }
+        }
+    }
+
+    /// The next request that may run. Those that may not are answered.
+    async fn request(&mut self) -> Result<Request, End> {
+        let idle_since = now();
+        loop {
+            while self.written < self.out.len() {
+                let write = self.io.write(self.out.get(self.written..).unwrap_or_default());
+                match timeout(IDLE_TIMEOUT, write).await {
+                    Ok(Ok(n @ 1..)) => self.written = self.written.saturating_add(n),
+                    _ => return Err(End::Gone),
+                }
+            }
+            self.clear_out();
+            self.io.flush().await?;
+            let limit = self.server.limits().max_message;
+            let Some(message) = self.messages.next(limit)? else {
+                let patience = if self.greeted && !self.messages.is_partial() {
+                    later(idle_since, IDLE_TIMEOUT).saturating_duration_since(now())
+                } else {
+                    REQUEST_TIMEOUT
+                };
+                let fill = poll_fn(|cx| self.messages.poll_fill(cx, &mut self.io));
+                match timeout(patience, fill).await {
+                    Ok(Ok(1..)) => continue,
+                    _ => return Err(End::Gone),
+                }
+            };
+            let Message { frame, body } = message;
+            match frame {
+                Frame::Hello(hello) if !self.greeted => {
+                    self.greeted = true;
+                    self.max_item = usize::try_from(hello.max_message).unwrap_or(usize::MAX);
+                }
+                _ if !self.greeted => return Err(End::Broken("the first frame is not a hello".into())),
+                Frame::Request(request) => {
+                    if request.id <= self.last_id {
+                        return Err(End::Broken("a call id repeats or falls".into()));
+                    }
+                    let id = request.id;
+                    self.last_id = id;
+                    self.useless = 0;
+                    let admitted = admit(&self.server, &self.account, self.peer, &request);
+                    match admitted {
+                        Ok((call, codec)) => {
+                            let args = Bytes::copy_from_slice(body);
+                            return Ok(Request { id, call, format: Format::Native(codec), args });
+                        }
+                        Err((kind, detail)) => error_frame(&mut self.out, id, kind, Delivery::NeverSent, detail),
+                    }
+                }
+                // What was sent before its sender knew that the call is over.
+                Frame::Item(wire::Item { id, .. }) | Frame::End(wire::End { id, .. }) | Frame::Cancel { id }
+                    if id <= self.last_id =>
+                {
+                    self.count_useless()?;
+                }
+                Frame::GoAway { .. } | Frame::Unknown { .. } => self.count_useless()?,
+                _ => return Err(out_of_place()),
+            }
+        }
+    }
+
+    fn clear_out(&mut self) {
+        self.out.clear();
+        self.written = 0;
+        self.held.release();
+    }
+
+    fn count_useless(&mut self) -> Result<(), End> {
+        self.useless = self.useless.saturating_add(1);
+        if self.useless > MAX_USELESS { Err(End::Broken("too many frames are of no use".into())) } else { Ok(()) }
+    }
+
+    async fn run(&mut self, request: Request) -> Result<(), End> {
+        let Request { id, mut call, format, args } = request;
+        let refused = |out: &mut Vec<u8>, detail| {
+            error_frame(out, id, ErrorKind::Overloaded, Delivery::NeverSent, detail);
+            Ok(())
+        };
+        let Some(_running) = Running::begin(&self.running) else {
+            return refused(&mut self.out, "128 streaming calls are served at once (a peer)");
+        };
+        let Some(_bytes) = self.account.reserve(args.len().saturating_add(BASE_BYTES)) else {
+            return refused(&mut self.out, Refusal::NoRoomForBytes.detail());
+        };
+        let outbound = Arc::new(Outbound::new(id, &self.account));
+        let parts = StreamParts { inbound: Arc::<Inbound>::default(), outbound };
+        call.stream = Some(parts.clone());
+        let deadline = (call.deadline < after(LONGEST_DEADLINE / 2)).then(|| Timer::at(call.deadline));
+        let handler = if args.len() > LARGE_BODY {
+            let (server, account) = (self.server.clone(), self.account.clone());
+            let started = server.start_large(call, format, args, account, self.max_item).await;
+            started.ok_or(End::Gone)?
+        } else {
+            let (handler, permit, _) = self.server.start(call, format, &args, &self.account, self.max_item);
+            (handler, permit)
+        };
+        let mut run = Run {
+            id,
+            parts,
+            handler: Some(handler),
+            deadline,
+            ended: false,
+            items: 0,
+            coming: None,
+            nudge: None,
+            format,
+        };
+        let ran = poll_fn(|cx| self.poll(&mut run, cx)).await;
+        // Whoever still holds the caller's items is not to wait for more.
+        let lost = RpcError::may_have_run(ErrorKind::Cancelled, "the call is over");
+        run.parts.inbound.end(Err(lost));
+        ran?;
+        if run.ended {
+            return Ok(());
+        }
+        timeout(FAREWELL, self.hear_out(run.id)).await.unwrap_or(Err(End::Gone))
+    }
+
+    /// Ready once the call is answered.
+    fn poll(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        for _ in 0..ROUNDS_A_TURN {
+            let mut moved = match self.read(run, cx) {
+                Ok(moved) => moved,
+                Err(end) => return Poll::Ready(Err(end)),
+            };
+            if let Some((handler, _)) = &mut run.handler {
+                if let Poll::Ready(outcome) = Pin::new(handler).poll(cx) {
+                    run.answer(outcome);
+                } else if let Some(deadline) = &mut run.deadline
+                    && Pin::new(deadline).poll(cx).is_ready()
+                {
+                    run.answer(Outcome::failed(ErrorKind::DeadlineExceeded, "the handler was stopped"));
+                }
+            }
+            match self.write(&run.parts.outbound, cx) {
+                Ok(written) => moved |= written,
+                Err(end) => return Poll::Ready(Err(end)),
+            }
+            if run.handler.is_none() && self.out.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// True if something came.
+    fn read(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut moved = false;
+        loop {
+            let full = !run.ended && run.parts.inbound.poll_room(cx).is_pending();
+            if full || !self.has_room(run) {
+                self.wait_unread(run, full, cx);
+                return Ok(moved);
+            }
+            run.nudge = None;
+            match self.messages.next(self.server.limits().max_message)? {
+                Some(Message { frame, body }) => match frame {
+                    Frame::Item(item) if item.id == run.id && !run.ended => {
+                        run.items = run.items.saturating_add(1);
+                        run.parts.inbound.push(body, run.coming.take());
+                        moved = true;
+                    }
+                    Frame::End(end) if end.id == run.id && !run.ended => {
+                        if end.items != run.items {
+                            let rule = format!("{} items came, and {} were sent", run.items, end.items);
+                            return Err(End::Broken(rule));
+                        }
+                        run.ended = true;
+                        run.parts.inbound.end(Ok(()));
+                        moved = true;
+                    }
+                    Frame::Cancel { id } if id == run.id => return Err(End::Gone),
+                    Frame::Item(wire::Item { id, .. }) | Frame::End(wire::End { id, .. }) if id < run.id => {
+                        self.count_useless()?;
+                    }
+                    Frame::GoAway { .. } | Frame::Unknown { .. } => self.count_useless()?,
+                    _ => return Err(out_of_place()),
+                },
+                None => match self.messages.poll_fill(cx, &mut self.io) {
+                    Poll::Pending => return Ok(moved),
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(_) => return Err(End::Gone),
+                },
+            }
+        }
+    }
+
+    /// Room for a large item, as far as it has come.
+    fn has_room(&self, run: &mut Run) -> bool {
+        let Some((announced, come)) = self.messages.collecting() else { return true };
+        if announced <= MAX_CHUNK {
+            return true;
+        }
+        if run.coming.is_none() {
+            run.coming = self.account.reserve_coming(announced, come);
+        }
+        run.coming.as_mut().is_some_and(|coming| coming.came(come))
+    }
+
+    /// Nothing is read for a while, so the caller's end of it isn't seen: it is written to then.
+    fn wait_unread(&mut self, run: &mut Run, full: bool, cx: &mut Context<'_>) {
+        let wait = if full { NUDGE_EVERY } else { LOOK_FOR_ROOM };
+        loop {
+            let nudge = run.nudge.get_or_insert_with(|| Timer::at(after(wait)));
+            if Pin::new(nudge).poll(cx).is_pending() {
+                return;
+            }
+            run.nudge = None;
+            if !full {
+                return cx.waker().wake_by_ref();
+            }
+            if self.out.is_empty() {
+                let _ = wire::encode(&mut self.out, &Frame::Unknown { kind: FIRST_IGNORED_KIND, fields: &[] });
+            }
+        }
+    }
+
+    /// True if more was taken from the handler, which may go on then.
+    fn write(&mut self, outbound: &Outbound, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut taken = false;
+        loop {
+            if self.written == self.out.len() {
+                self.clear_out();
+                if !outbound.take(&mut self.out, &mut self.held) {
+                    break;
+                }
+                taken = true;
+            }
+            let rest = self.out.get(self.written..).unwrap_or_default();
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(n @ 1..)) => self.written = self.written.saturating_add(n),
+                Poll::Ready(_) => return Err(End::Gone),
+                Poll::Pending => return Ok(taken),
+            }
+        }
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            _ => Ok(taken),
+        }
+    }
+
+    /// The call is answered, and its caller doesn't know yet: what still comes of it is thrown away.
+    async fn hear_out(&mut self, id: u64) -> Result<(), End> {
+        let mut heard = 0_usize;
+        poll_fn(|cx| {
+            loop {
+                match self.messages.next(self.server.limits().max_message)? {
+                    Some(Message { frame: Frame::End(end), .. }) if end.id == id => return Poll::Ready(Ok(())),
+                    Some(Message { frame: Frame::Item(item), .. }) if item.id <= id => {}
+                    Some(Message { frame: Frame::GoAway { .. } | Frame::Unknown { .. }, .. }) => {}
+                    Some(_) => return Poll::Ready(Err(out_of_place())),
+                    None => match ready!(self.messages.poll_fill(cx, &mut self.io)) {
+                        Ok(n @ 1..) if heard < FAREWELL_BYTES => heard = heard.saturating_add(n),
+                        _ => return Poll::Ready(Err(End::Gone)),
+                    },
+                }
+            }
+        })
+        .await
+    }
+}
+
+fn out_of_place() -> End {
+    End::Broken("a frame came that has no place there".into())
+}
+
+/// May this call run? Gives it, or what its caller is told.
+fn admit(
+    server: &Server,
+    account: &Arc<PeerAccount>,
+    peer: PeerId,
+    request: &wire::Request<'_>,
+) -> Result<(Admitted, CodecId), (ErrorKind, &'static str)> {
+    let told = |refusal: Refusal| (refusal.kind(), refusal.detail());
+    let now = now();
+    let metadata = Metadata::from_checked(request.metadata.iter());
+    let call = Arriving { peer, metadata, left: request.deadline, whole: true, now };
+    let router = server.router();
+    let mut call = server.admit(router.find(request.method), account, call).map_err(told)?;
+    if !call.entry.descriptor().streaming {
+        return Err((ErrorKind::BadArguments, "the method does not stream, and the call does"));
+    }
+    let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
+    // A stream may last: only its caller says for how long.
+    call.deadline = later(now, request.deadline.unwrap_or(LONGEST_DEADLINE).min(LONGEST_DEADLINE));
+    Ok((call, codec.ok_or(told(Refusal::Codec))?))
+}
+
+impl Run {
+    /// The handler is done, or is to be: its answer is what is written last.
+    fn answer(&mut self, outcome: Outcome) {
+        let Some((handler, permit)) = self.handler.take() else { return };
+        drop(handler);
+        let metadata = outcome.metadata.as_deref().map(Metadata::to_wire).unwrap_or_default();
+        self.parts.outbound.end(|out, id, items| {
+            // Each of them is checked where it is made.
+            let _ = match outcome.reply {
+                Reply::End => wire::encode_end(out, &wire::End { id, items, metadata: metadata.view() }),
+                Reply::Value(body) => body_frames(out, id, &body.0, |out, chunk| {
+                    let (metadata, body_len) = (metadata.view(), body.0.len() as u64);
+                    wire::encode_response(out, &wire::Reply { id, metadata, body_len, chunk })
+                }),
+                Reply::Error(body) => body_frames(out, id, &body.0, |out, chunk| {
+                    let (code, delivery) = (wire::ErrorCode::Application, wire::Delivery::Answered);
+                    let (metadata, body_len) = (metadata.view(), body.0.len() as u64);
+                    wire::encode_error(
+                        out,
+                        &wire::ErrorReply { id, code, delivery, message: "", metadata, body_len, chunk },
+                    )
+                }),
+                Reply::Failed(kind, detail) => {
+                    error_frame(out, id, kind, delivery_of(kind), &detail);
+                    Ok(())
+                }
+                Reply::NoRoom => {
+                    error_frame(out, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM);
+                    Ok(())
+                }
+            };
+        });
+        drop(permit);
+        tracing::trace!(id = self.id, format = ?self.format, "a streaming call is answered");
+    }
+}
+
+/// A frame with the first chunk of a body, and the rest of it.
+fn body_frames(
+    out: &mut Vec<u8>,
+    id: u64,
+    body: &[u8],
+    first: impl FnOnce(&mut Vec<u8>, &[u8]) -> Result<(), wire::WireError>,
+) -> Result<(), wire::WireError> {
+    let (chunk, rest) = body.split_at_checked(MAX_CHUNK).unwrap_or((body, &[]));
+    first(out, chunk)?;
+    rest.chunks(MAX_CHUNK).try_for_each(|chunk| wire::encode_body(out, id, chunk))
+}
+
+fn error_frame(out: &mut Vec<u8>, id: u64, kind: ErrorKind, delivery: Delivery, message: &str) {
+    let error = wire::ErrorReply {
+        id,
+        code: code_of(kind),
+        delivery: delivery_to_wire(delivery),
+        message,
+        metadata: wire::MetadataRef::EMPTY,
+        body_len: 0,
+        chunk: &[],
+    };
+    let written = wire::encode_error(out, &error);
+    debug_assert!(written.is_ok(), "the library's own errors can be written");
+}
