@@ -13,6 +13,17 @@ fn main() {
             .output_type(envelope)
             .codec_path("tonic_prost::ProstCodec")
             .build();
-        Builder::new().compile(&[Service::builder().name("EchoService").package("bench").method(echo).build()]);
+        let items = Method::builder()
+            .name("items")
+            .route_name("Items")
+            .input_type("crate::streams::tonic::Asked")
+            .output_type("crate::streams::tonic::Item")
+            .codec_path("tonic_prost::ProstCodec")
+            .server_streaming()
+            .build();
+        Builder::new().compile(&[
+            Service::builder().name("EchoService").package("bench").method(echo).build(),
+            Service::builder().name("Numbers").package("bench").method(items).build(),
+        ]);
     }
 }

@@ -26,7 +26,8 @@ const MAX_WAITING: usize = 1024;
 /// Substreams without a call that are kept to one peer.
 const MAX_IDLE: usize = 8;
 /// Substreams of one peer, those without a call included; one more is reset.
-const MAX_SUBSTREAMS: usize = MAX_STREAMS + 2 * MAX_IDLE;
+const MAX_SUBSTREAMS: usize = 144;
+const _: () = assert!(MAX_SUBSTREAMS >= MAX_STREAMS + MAX_IDLE);
 
 /// The streaming calls of and to one peer.
 pub(crate) struct Streams {

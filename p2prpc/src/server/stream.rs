@@ -43,7 +43,8 @@ const ROUNDS_A_TURN: usize = 32;
 /// Frames without a use that a caller may send in one call.
 const MAX_USELESS: usize = 10_000;
 /// So many bytes of items that wait count for the caller whatever comes.
-const BASE_BYTES: usize = 2 * STREAM_WINDOW;
+const BASE_BYTES: usize = 128 * 1024;
+const _: () = assert!(BASE_BYTES == 2 * STREAM_WINDOW);
 
 /// Why a substream ends.
 #[derive(Debug)]

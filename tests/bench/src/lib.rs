@@ -5,4 +5,5 @@ pub mod load;
 pub mod peers;
 pub mod plots;
 pub mod report;
+pub mod streams;
 pub mod worker;

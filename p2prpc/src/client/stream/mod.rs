@@ -5,6 +5,8 @@ mod many;
 mod opening;
 mod receiving;
 mod sending;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::fmt;

@@ -29,7 +29,7 @@ const MAX_STREAMS: usize = 512;
 const MAX_STREAMS_GORPC: usize = 2048;
 /// Streams that the other end of a QUIC connection may have open; it waits past that. Each has its place from the start.
 #[cfg(feature = "quic")]
-const MAX_QUIC_STREAMS: u32 = 128;
+const MAX_QUIC_STREAMS: u32 = 256;
 /// The same where each call of a Go peer is a stream.
 #[cfg(feature = "quic")]
 const MAX_QUIC_STREAMS_GORPC: u32 = 1024;
