@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures::AsyncRead;
 
 use super::recv_buffer::{Part, RecvBuffer, Took};
-use crate::wire::{self, Frame, WireError};
+use crate::wire::{self, Frame, Item, WireError};
 
 /// What came, whole. Its chunk is the whole body.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ enum Step {
     Nothing,
     /// A message in one frame.
     Whole(Took),
+    /// An item in one frame, of so many bytes: there are so many of these that they aren't decoded twice.
+    Item(Took, u64, usize),
     Begun(Took),
     More(Took),
 }
@@ -113,6 +115,12 @@ impl Messages {
                     let body = chunk_of(&frame).unwrap_or_default();
                     return Ok(Some(Message { body, frame }));
                 }
+                Step::Item(took, id, len) => {
+                    self.took = Some(took);
+                    let chunk = self.received.last_of(took, len);
+                    let item = Item { id, body_len: len as u64, chunk };
+                    return Ok(Some(Message { frame: Frame::Item(item), body: chunk }));
+                }
                 Step::Begun(took) | Step::More(took) => {
                     self.received.consume(took);
                     if self.body.len() == self.len {
@@ -152,7 +160,8 @@ impl Messages {
         }
         let chunk = chunk_of(&frame).unwrap_or_default();
         if chunk.len() == len {
-            return Ok(Step::Whole(took));
+            let is_item = matches!(frame, Frame::Item(_));
+            return Ok(if is_item { Step::Item(took, id, len) } else { Step::Whole(took) });
         }
         self.head.clear();
         wire::encode(&mut self.head, &frame)?;
@@ -176,7 +185,7 @@ fn chunk_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Item, MetadataRef, Request};
+    use crate::wire::{MetadataRef, Request};
 
     fn fed(bytes: &[u8], step: usize, limit: usize) -> Result<Vec<(u8, Vec<u8>)>, Unreadable> {
         let mut messages = Messages::default();

@@ -114,6 +114,12 @@ impl RecvBuffer {
         Ok(wire::begun_body(bytes)?.and_then(|(id, head, whole)| part(id, bytes, head, whole)))
     }
 
+    /// The last bytes of what a frame took.
+    pub(crate) fn last_of(&self, took: Took, bytes: usize) -> &[u8] {
+        let end = self.start.saturating_add(took.len);
+        self.buffer.get(end.saturating_sub(bytes)..end).unwrap_or_default()
+    }
+
     pub(crate) fn consume(&mut self, took: Took) {
         self.start = self.start.saturating_add(took.len).min(self.end);
         self.open = took.open;

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 
 use super::incoming::{Outcome, Reply, encode_failure};
 use super::values::{Received, Sent, Value};
@@ -23,6 +23,8 @@ use crate::wire;
 
 /// So many bytes of items may wait to be taken by a handler, and to be written, beside the item that goes past it.
 pub(crate) const STREAM_WINDOW: usize = 64 * 1024;
+/// Items are handed over once they are so many bytes, or the next one is not there yet.
+const TOGETHER: usize = 16 * 1024;
 /// A buffer that has become larger is not kept.
 const KEPT: usize = 4 * STREAM_WINDOW;
 
@@ -267,18 +269,33 @@ impl Outbound {
         Outbound(Mutex::new(Going { id, frames: Vec::new(), items: 0, held: account.replies(), waiting: None }))
     }
 
-    fn push(&self, item: &[u8]) {
+    fn id(&self) -> u64 {
+        self.0.lock().id
+    }
+
+    /// So many items, in these frames, of which nothing is left.
+    fn push(&self, frames: &mut Vec<u8>, items: u64) {
+        if items == 0 {
+            return;
+        }
         let mut going = self.0.lock();
-        let (id, before) = (going.id, going.frames.len());
-        wire::encode_items(&mut going.frames, id, item);
-        going.items += 1;
-        let added = going.frames.len() - before;
-        going.held.add(added);
+        going.held.add(frames.len());
+        going.items += items;
+        if going.frames.is_empty() {
+            std::mem::swap(&mut going.frames, frames);
+        } else {
+            going.frames.extend_from_slice(frames);
+        }
+        drop(going);
+        frames.clear();
+        if frames.capacity() > KEPT {
+            *frames = Vec::new();
+        }
     }
 
     fn poll_room(&self, cx: &TaskContext<'_>) -> Poll<()> {
         let mut going = self.0.lock();
-        if going.frames.len() < STREAM_WINDOW {
+        if going.frames.len() < STREAM_WINDOW - TOGETHER {
             return Poll::Ready(());
         }
         going.waiting = Some(cx.waker().clone());
@@ -313,6 +330,26 @@ impl Outbound {
     }
 }
 
+/// Items that are handed over together: few locks for many small ones. What is left is handed over at the end, be it a panic.
+struct Together<'a> {
+    id: u64,
+    outbound: &'a Outbound,
+    frames: Vec<u8>,
+    items: u64,
+}
+
+impl Together<'_> {
+    fn hand_over(&mut self) {
+        self.outbound.push(&mut self.frames, std::mem::take(&mut self.items));
+    }
+}
+
+impl Drop for Together<'_> {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
 /// Both directions of a streaming call, as its handler gets them.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamParts {
@@ -335,14 +372,25 @@ impl<M: Method> ItemSink<M> {
     pub async fn send_all(self, items: impl Stream<Item = M::Output>) -> Outcome {
         let mut items = pin!(items);
         let mut encoded = Vec::new();
+        let mut together = Together { id: self.outbound.id(), outbound: &self.outbound, frames: Vec::new(), items: 0 };
         loop {
-            poll_fn(|cx| self.outbound.poll_room(cx)).await;
-            if let Some(account) = self.account.as_deref().filter(|account| !account.has_reply_room())
-                && !Box::pin(account.reply_room(STREAM_WINDOW)).await
-            {
-                return Outcome { reply: Reply::NoRoom, metadata: None };
+            if together.frames.len() >= TOGETHER {
+                together.hand_over();
+                poll_fn(|cx| self.outbound.poll_room(cx)).await;
+                if let Some(account) = self.account.as_deref().filter(|account| !account.has_reply_room())
+                    && !Box::pin(account.reply_room(STREAM_WINDOW)).await
+                {
+                    return Outcome { reply: Reply::NoRoom, metadata: None };
+                }
             }
-            let Some(item) = items.next().await else {
+            let next = poll_fn(|cx| {
+                let next = items.as_mut().poll_next(cx);
+                if next.is_pending() {
+                    together.hand_over();
+                }
+                next
+            });
+            let Some(item) = next.await else {
                 return Outcome { reply: Reply::End, metadata: self.reply_metadata.and_then(ReplyMetadata::take) };
             };
             encoded.clear();
@@ -350,7 +398,8 @@ impl<M: Method> ItemSink<M> {
             if let Some(failure) = encode_failure(written) {
                 return Outcome { reply: failure, metadata: None };
             }
-            self.outbound.push(&encoded);
+            wire::encode_items(&mut together.frames, together.id, &encoded);
+            together.items += 1;
             if encoded.capacity() > KEPT {
                 encoded = Vec::new();
             }

@@ -1,5 +1,8 @@
 //! Methods that give or take a stream.
 
+mod flow;
+mod many;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,6 +24,12 @@ trait Streams {
     async fn large(&self, bytes: usize, times: usize) -> impl Stream<Item = Vec<u8>>;
     async fn panics(&self, after: u64) -> impl Stream<Item = u64>;
     async fn ping(&self) -> u64;
+    /// Items of 1 KiB, as fast as they are taken; how many were is noted.
+    async fn noted(&self) -> impl Stream<Item = Vec<u8>>;
+    /// Takes one item each time that it is told to.
+    async fn slow(&self, items: Streaming<Vec<u8>>) -> u64;
+    /// The caller's metadata, and whether the call has a deadline; and metadata of its own at the end.
+    async fn about(&self, cx: &Context) -> impl Stream<Item = String>;
     /// Takes one and answers.
     async fn first(&self, items: Streaming<u64>) -> Option<u64>;
 }
@@ -29,6 +38,8 @@ trait Streams {
 struct Service {
     running: Arc<AtomicUsize>,
     ended: Arc<Notify>,
+    given: Arc<AtomicUsize>,
+    go_on: Arc<Notify>,
 }
 
 struct Running(Service);
@@ -120,13 +131,45 @@ impl Streams for Service {
         1
     }
 
+    async fn noted(&self) -> impl Stream<Item = Vec<u8>> {
+        let (running, given) = (self.begin(), self.given.clone());
+        stream::repeat_with(move || {
+            let _running = &running;
+            given.fetch_add(1, Ordering::SeqCst);
+            vec![7; 1024]
+        })
+    }
+
+    async fn slow(&self, mut items: Streaming<Vec<u8>>) -> u64 {
+        let _running = self.begin();
+        let mut come = 0;
+        loop {
+            self.go_on.notified().await;
+            match items.next().await {
+                Some(Ok(_)) => come += 1,
+                _ => return come,
+            }
+        }
+    }
+
+    async fn about(&self, cx: &Context) -> impl Stream<Item = String> {
+        cx.insert_reply_metadata("last", "word").expect("short");
+        let trace = cx.metadata().get("trace").unwrap_or("none").to_owned();
+        let timed = if cx.remaining() < Duration::from_secs(3600) { "timed" } else { "untimed" };
+        stream::iter([trace, timed.to_owned(), cx.peer().to_string()])
+    }
+
     async fn first(&self, mut items: Streaming<u64>) -> Option<u64> {
         items.next().await?.ok()
     }
 }
 
-async fn node(service: Option<Service>) -> Node {
-    let builder = Node::builder().listen("/ip4/127.0.0.1/tcp/0");
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+#[cfg(feature = "quic")]
+const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+async fn node(service: Option<Service>, listen: &str) -> Node {
+    let builder = Node::builder().listen(listen);
     let builder = match service {
         Some(service) => builder.serve(StreamsServer::new(service)),
         None => builder,
@@ -136,14 +179,14 @@ async fn node(service: Option<Service>) -> Node {
 
 /// A client of the service at another node, and what is to be kept.
 async fn pair() -> (StreamsPeer, Service, (Node, Node)) {
-    let service = Service::default();
-    let (server, caller) = (node(Some(service.clone())).await, node(None).await);
-    caller.connect(server.addresses().pop().expect("an address")).await.expect("it is there");
-    (StreamsClient::new(&caller).peer(server.peer_id()), service, (server, caller))
+    pair_over(TCP).await
 }
 
-fn both_ways() -> Vec<(&'static str, StreamsPeer)> {
-    vec![("local", StreamsClient::local(Service::default()).peer(PeerId::random()))]
+async fn pair_over(listen: &str) -> (StreamsPeer, Service, (Node, Node)) {
+    let service = Service::default();
+    let (server, caller) = (node(Some(service.clone()), listen).await, node(None, listen).await);
+    caller.connect(server.addresses().pop().expect("an address")).await.expect("it is there");
+    (StreamsClient::new(&caller).peer(server.peer_id()), service, (server, caller))
 }
 
 async fn check_all_shapes(peer: &StreamsPeer) {
@@ -188,9 +231,102 @@ async fn check_all_shapes(peer: &StreamsPeer) {
 
 #[tokio::test]
 async fn all_shapes_within_a_process() {
-    for (_, peer) in both_ways() {
+    check_all_shapes(&StreamsClient::local(Service::default()).peer(PeerId::random())).await;
+}
+
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn all_shapes_over_quic() {
+    let (peer, service, _nodes) = pair_over(QUIC).await;
+    for _ in 0..2 {
         check_all_shapes(&peer).await;
     }
+    service.all_ended().await;
+}
+
+#[tokio::test]
+async fn metadata_and_time_travel_with_a_stream() {
+    let (peer, _, (_server, caller)) = pair().await;
+    let mut about = peer.about().metadata("trace", "17").timeout(Duration::from_secs(60));
+    assert!(about.end_metadata().is_none());
+    let mut said = Vec::new();
+    while let Some(item) = about.next().await {
+        said.push(item.unwrap());
+    }
+    assert_eq!(said, ["17", "timed", &caller.peer_id().to_string()]);
+    assert_eq!(about.end_metadata().and_then(|metadata| metadata.get("last")), Some("word"));
+    assert_eq!(peer.about().collect_all().await.unwrap()[1], "untimed");
+    let invalid = peer.about().metadata("NO", "").next().await.unwrap().unwrap_err();
+    assert_eq!((invalid.kind(), invalid.delivery()), (ErrorKind::InvalidRequest, Delivery::NeverSent));
+}
+
+#[tokio::test]
+async fn who_may_not_call_is_told_that_there_is_no_such_stream() {
+    let server = StreamsServer::new(Service::default()).authorize(|call| call.method() == "Ping");
+    let peer = StreamsClient::local(server).peer(PeerId::random());
+    assert_eq!(peer.ping().await.unwrap(), 1);
+    let error = peer.count(3).next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotServed, Delivery::NeverSent));
+    let error = peer.first(stream::iter(0..)).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::NotServed, Delivery::NeverSent));
+}
+
+/// The same service, declared otherwise.
+mod otherwise {
+    use p2prpc::prelude::*;
+
+    #[p2p_service]
+    pub trait Streams {
+        async fn count(&self, to: u64) -> u64;
+        async fn ping(&self) -> impl Stream<Item = u64>;
+    }
+}
+
+#[tokio::test]
+async fn who_takes_a_stream_for_a_call_or_a_call_for_a_stream_is_told() {
+    let (_, _, (server, caller)) = pair().await;
+    let other = otherwise::StreamsClient::new(&caller).peer(server.peer_id());
+    let error = other.count(3).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BadArguments, "{error}");
+    assert!(error.to_string().contains("the method streams"), "{error}");
+    let error = other.ping().next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::BadArguments, Delivery::NeverSent), "{error}");
+    assert!(error.to_string().contains("does not stream"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_without_a_connection_dials_and_one_to_nobody_fails_before_anything_is_sent() {
+    let service = Service::default();
+    let (server, caller) = (node(Some(service), TCP).await, node(None, TCP).await);
+    let address = server.addresses().pop().expect("an address");
+    caller.add_address(server.peer_id(), address).expect("an address");
+    let client = StreamsClient::new(&caller);
+    assert_eq!(client.peer(server.peer_id()).count(3).collect_all().await.unwrap(), [1, 2, 3]);
+    let error = client.peer(PeerId::random()).count(3).next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unreachable, Delivery::NeverSent), "{error}");
+    let (mut sender, mut receiver) = client.peer(PeerId::random()).echo().into_split();
+    assert!(sender.send("nobody".into()).await.is_err());
+    let error = receiver.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unreachable, Delivery::NeverSent), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_ends_its_streams_and_what_had_come_is_said() {
+    let (peer, _, (server, _caller)) = pair().await;
+    let mut silent = peer.silent();
+    assert!(futures::poll!(silent.next()).is_pending());
+    let mut noted = peer.noted();
+    assert!(noted.next().await.unwrap().is_ok());
+    drop(server);
+    let error = silent.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::MayHaveRun), "{error}");
+    assert!(error.to_string().contains("after 0 items") && silent.next().await.is_none(), "{error}");
+    let error = loop {
+        if let Err(error) = noted.next().await.expect("no end but an error") {
+            break error;
+        }
+    };
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::MayHaveRun), "{error}");
 }
 
 #[tokio::test]

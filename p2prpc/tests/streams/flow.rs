@@ -1,0 +1,97 @@
+//! Who is slow slows down who sends, and nobody else.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::stream;
+use p2prpc::prelude::*;
+
+use super::{pair, pair_over};
+
+/// So much may be on its way beside the windows: what is in sockets, and buffers of both ends.
+const ON_THE_WAY: usize = 16 << 20;
+
+/// Waits until a count stays what it is.
+async fn at_rest(count: impl Fn() -> usize) -> usize {
+    let mut last = count();
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = count();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
+async fn check_slow_reader(listen: &str) {
+    let (peer, service, _nodes) = pair_over(listen).await;
+    let mut noted = peer.noted();
+    assert_eq!(noted.next().await.unwrap().unwrap().len(), 1024);
+    let given = at_rest(|| service.given.load(Ordering::SeqCst)).await;
+    assert!(given * 1024 < ON_THE_WAY, "{given} KiB were given, and one taken");
+    // It is the only one that waits.
+    assert_eq!(peer.ping().await.unwrap(), 1);
+    assert_eq!(peer.count(10_000).collect_all().await.unwrap().len(), 10_000);
+    assert_eq!(peer.large(1 << 20, 20).collect_all().await.unwrap().len(), 20);
+    // And it goes on where it was.
+    for _ in 0..2 * given {
+        assert_eq!(noted.next().await.unwrap().unwrap().len(), 1024);
+    }
+    drop(noted);
+    service.all_ended().await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_its_handler_down_and_nobody_else_over_tcp() {
+    check_slow_reader(super::TCP).await;
+}
+
+#[cfg(feature = "quic")]
+#[tokio::test]
+async fn a_slow_reader_slows_its_handler_down_and_nobody_else_over_quic() {
+    check_slow_reader(super::QUIC).await;
+}
+
+#[tokio::test]
+async fn a_slow_handler_slows_its_caller_down_and_a_caller_that_goes_is_noticed_all_the_same() {
+    let (peer, service, _nodes) = pair().await;
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = sent.clone();
+    let items = stream::repeat_with(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        vec![7; 1024]
+    });
+    let call = tokio::spawn(peer.slow(items));
+    let given = at_rest(|| sent.load(Ordering::SeqCst)).await;
+    assert!((64..ON_THE_WAY / 1024).contains(&given), "{given} KiB were given, and none taken");
+    service.go_on.notify_one();
+    assert_eq!(peer.ping().await.unwrap(), 1);
+    call.abort();
+    let gone = tokio::time::timeout(Duration::from_secs(10), service.all_ended());
+    gone.await.expect("it is noticed within seconds, though nothing is read");
+}
+
+#[tokio::test]
+async fn past_128_streams_the_next_one_waits_for_a_place() {
+    let (peer, service, _nodes) = pair().await;
+    let mut open: Vec<_> = (0..128).map(|_| peer.silent()).collect();
+    for call in &mut open {
+        assert!(futures::poll!(call.next()).is_pending());
+    }
+    while service.running.load(Ordering::SeqCst) < 128 {
+        for call in &mut open {
+            assert!(futures::poll!(call.next()).is_pending());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let late = peer.count(1).timeout(Duration::from_millis(200)).next().await.unwrap().unwrap_err();
+    assert_eq!((late.kind(), late.delivery()), (ErrorKind::DeadlineExceeded, Delivery::NeverSent), "{late}");
+    assert_eq!(peer.ping().await.unwrap(), 1, "calls are apart");
+    let waiting = tokio::spawn(peer.count(3).collect_all());
+    tokio::task::yield_now().await;
+    drop(open.pop());
+    assert_eq!(waiting.await.unwrap().unwrap(), [1, 2, 3]);
+    drop(open);
+    service.all_ended().await;
+}
