@@ -13,6 +13,9 @@ use p2prpc::prelude::*;
 trait Greeter {
     /// Greet someone by name.
     async fn greet(&self, name: String) -> String;
+
+    /// Spell a name, a letter at a time.
+    async fn spell(&self, name: String) -> impl Stream<Item = char>;
 }
 
 struct Polite;
@@ -20,6 +23,10 @@ struct Polite;
 impl Greeter for Polite {
     async fn greet(&self, name: String) -> String {
         format!("Hello, {name}!")
+    }
+
+    async fn spell(&self, name: String) -> impl Stream<Item = char> {
+        libp2p::futures::stream::iter(name.chars().collect::<Vec<_>>())
     }
 }
 
@@ -74,6 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
 
     println!("{}", client.peer(peer).greet("Ada".into()).await?);
+    println!("{:?}", client.peer(peer).spell("Ada".into()).collect_all().await?);
     // Once identify has said what the other speaks, it is one of `all`.
     client.wait_for(1).await?;
     for (_peer, reply) in client.greet_all("everyone".into()).await {

@@ -45,6 +45,7 @@
 //! | a node with all that belongs to it | `Node`, `NodeBuilder`, `NodeEvent`, `Identity` (feature `node`) |
 //! | calls over a Swarm of your own | [`Behaviour`], [`behaviour::Config`] |
 //! | one call, a call to many, and to any one of many | [`Call`], [`MultiCall`] with its [`Replies`], [`AnyCall`] |
+//! | streams: from a peer, to one, both ways, of many | [`StreamCall`], [`UploadCall`], [`DuplexCall`], [`MultiStreamCall`], and [`Streaming`] for who serves them |
 //! | how calls end | [`RpcError`], [`ErrorKind`], [`Delivery`], [`CallError`] |
 //! | what a handler knows of its caller | [`Context`], [`CallInfo`], [`Metadata`] |
 //! | what is bounded | [`Limits`], [`docs::limits`] |

@@ -31,7 +31,7 @@ fn example(name: &str) -> std::process::Output {
 
 #[test]
 fn each_rust_block_is_part_of_an_example() {
-    let examples = ["greeter", "tour", "replicas", "own_node", "go_peers"].map(|name| {
+    let examples = ["greeter", "tour", "replicas", "log_tail", "own_node", "go_peers"].map(|name| {
         let path = root().join("p2prpc/examples").join(name).with_extension("rs");
         without_indentation(&std::fs::read_to_string(&path).expect("an example"))
     });
@@ -70,8 +70,23 @@ fn the_replicas_have_what_a_quorum_was_given() {
 }
 
 #[test]
+fn the_logs_are_followed() {
+    let output = example("log_tail");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = "started\none\ntwo\nthree\nthere is no line 100 yet\n2 logs";
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), printed);
+}
+
+#[test]
+fn the_room_hears_what_is_said() {
+    let output = example("chat");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Ben hears Ada: good"));
+}
+
+#[test]
 fn the_example_with_its_own_swarm_runs() {
     let output = example("own_swarm");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "Hello, Ada!\nHello, everyone!");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "Hello, Ada!\n['A', 'd', 'a']\nHello, everyone!");
 }
