@@ -536,3 +536,6 @@ fn error_frame(out: &mut Vec<u8>, id: u64, kind: ErrorKind, delivery: Delivery, 
     let written = wire::encode_error(out, &error);
     debug_assert!(written.is_ok(), "the library's own errors can be written");
 }
+
+#[cfg(test)]
+mod tests;

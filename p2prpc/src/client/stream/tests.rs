@@ -1,5 +1,7 @@
 //! Sessions that are cut at each byte, in each way in which a stream can end.
 
+mod fuzz;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
