@@ -34,6 +34,7 @@ impl From<Frame<'_>> for Got {
             Frame::GoAway { last_call_id, reason, message } => {
                 Got::GoAway { last: last_call_id, reason, message: message.into() }
             }
+            Frame::Item(_) | Frame::End(_) => panic!("nothing is streamed on a call stream"),
             Frame::Unknown { kind, .. } => Got::Unknown { kind },
         }
     }
