@@ -71,11 +71,20 @@ pub(crate) struct MethodOptions {
     pub(crate) spawn: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_in_flight: Option<u32>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) max_request: Option<usize>,
+    pub(crate) max_reply: Option<usize>,
+}
+
+/// So many calls in so long.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) calls: u32,
+    pub(crate) time: Duration,
 }
 
 /// The options that `#[rpc(..)]` takes, as they are listed for whoever writes another.
-const METHOD_OPTIONS: &str =
-    "there are `name = \"..\"`, `timeout = \"60s\"`, `max_in_flight = 3`, `idempotent` and `spawn`";
+const METHOD_OPTIONS: &str = "there are `name = \"..\"`, `timeout = \"60s\"`, `max_in_flight = 3`, `rate = \"10/s\"`, `max_request = \"64 KiB\"`, `max_reply = \"64 KiB\"`, `idempotent` and `spawn`";
 
 impl MethodOptions {
     /// Reads the `#[rpc(..)]` attributes and takes them out.
@@ -84,10 +93,9 @@ impl MethodOptions {
         for attr in attrs.extract_if(.., |attr| attr.path().is_ident("rpc")) {
             match attr.meta.require_list() {
                 Ok(list) => options.read(list.tokens.clone(), misuses),
-                Err(_) => misuses.at(
-                    &attr.meta,
-                    "`rpc` takes options: `#[rpc(idempotent)]`, `#[rpc(spawn)]`, `#[rpc(name = \"..\")]`, `#[rpc(timeout = \"60s\")]`",
-                ),
+                Err(_) => {
+                    misuses.at(&attr.meta, format!("`rpc` takes options, as `#[rpc(idempotent)]`: {METHOD_OPTIONS}"))
+                }
             }
         }
         for attr in attrs.iter().filter(|attr| attr.path().is_ident("cfg_attr")) {
@@ -118,6 +126,15 @@ impl MethodOptions {
             } else if meta.path().is_ident("max_in_flight") {
                 let most = misuses.note(number(&meta));
                 set_once(&mut self.max_in_flight, most, &meta, misuses);
+            } else if meta.path().is_ident("rate") {
+                let rate = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_rate(&text)));
+                set_once(&mut self.rate, rate, &meta, misuses);
+            } else if meta.path().is_ident("max_request") {
+                let bytes = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_bytes(&text)));
+                set_once(&mut self.max_request, bytes, &meta, misuses);
+            } else if meta.path().is_ident("max_reply") {
+                let bytes = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_bytes(&text)));
+                set_once(&mut self.max_reply, bytes, &meta, misuses);
             } else {
                 misuses.at(meta.path(), format!("unknown option of `#[rpc]`: {METHOD_OPTIONS}"));
             }
@@ -165,6 +182,25 @@ fn parse_time(text: &LitStr) -> Result<Duration> {
         Ok(time) => Ok(time),
         Err(error) => Err(wrong(error.to_string())),
     }
+}
+
+/// `10/s`, `100/5min`.
+fn parse_rate(text: &LitStr) -> Result<Rate> {
+    let wrong = || Error::new_spanned(text, "`rate` takes calls in a time, as `\"10/s\"` or `\"100/5min\"`");
+    let value = text.value();
+    let (calls, time) = value.split_once('/').ok_or_else(wrong)?;
+    let calls = calls.trim().parse().ok().filter(|calls| *calls > 0).ok_or_else(wrong)?;
+    let time = time.trim();
+    let one = if time.starts_with(|c: char| c.is_ascii_digit()) { "" } else { "1" };
+    let time = humantime::parse_duration(&format!("{one}{time}")).ok().filter(|time| !time.is_zero());
+    Ok(Rate { calls, time: time.ok_or_else(wrong)? })
+}
+
+/// `64 KiB`.
+fn parse_bytes(text: &LitStr) -> Result<usize> {
+    let bytes = text.value().parse::<bytesize::ByteSize>().ok().filter(|bytes| bytes.as_u64() > 0);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes.as_u64()).ok());
+    bytes.ok_or_else(|| Error::new_spanned(text, "a length in bytes is written as `\"64 KiB\"`, and is not 0"))
 }
 
 fn parse_module(text: &LitStr) -> Result<Ident> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proc_macro2::{Ident, Span, TokenStream};
 use syn::{Attribute, ItemTrait, Path, Type};
 
-use crate::attributes::{Carried, is_deprecation};
+use crate::attributes::{Carried, Rate, is_deprecation};
 use crate::names::{MethodNames, ServiceNames};
 use crate::types::StreamReturn;
 
@@ -49,6 +49,9 @@ pub(crate) struct Method {
     pub(crate) spawn: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_in_flight: Option<u32>,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) max_request: Option<usize>,
+    pub(crate) max_reply: Option<usize>,
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,
     pub(crate) parameters: Vec<Parameter>,

@@ -185,6 +185,11 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
                 ::core::option::Option::Some(::core::time::Duration::new(#seconds, #nanos));
         }
     });
+    let max_request = method.max_request.map(|bytes| {
+        quote_spanned! {Span::mixed_site()=>
+            const MAX_REQUEST: ::core::option::Option<::core::primitive::usize> = ::core::option::Option::Some(#bytes);
+        }
+    });
     let site = generated_at(method.ident.span());
     let (output, error) = outcome_types(krate, method);
     let types = method.arguments().map(|argument| &argument.ty);
@@ -212,6 +217,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             #context
             #strict
             #timeout
+            #max_request
             const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;

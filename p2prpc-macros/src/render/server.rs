@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 
 use super::{at, doc, item_attributes, visibility};
+use crate::attributes::Rate;
 use crate::model::{Method, Parameter, Service};
 use crate::names::generated_at;
 
@@ -148,6 +149,12 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
         }
     });
     let streaming = (items.is_some() || method.gives_stream()).then(|| quote!(.streaming()));
+    let rate = method.rate.map(|Rate { calls, time }| {
+        let (seconds, nanos) = (time.as_secs(), time.subsec_nanos());
+        quote!(.rate(#calls, ::core::time::Duration::new(#seconds, #nanos)))
+    });
+    let max_request = method.max_request.map(|bytes| quote!(.max_request(#bytes)));
+    let max_reply = method.max_reply.map(|bytes| quote!(.max_reply(#bytes)));
     let max_in_flight = match method.max_in_flight {
         Some(most) => quote!(::core::option::Option::Some(#most)),
         None => quote!(::core::option::Option::None),
@@ -167,7 +174,7 @@ fn render_handler(service: &Service, method: &Method, builder: &Ident) -> TokenS
     quote_spanned! {site=>
         #(#cfg)*
         let #builder = #builder.method(
-            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, #max_in_flight, <#method_type as #krate::Method>::FINGERPRINT)#streaming,
+            #krate::__private::method(#wire_name, #full_name, #doc_text, #spawn, #max_in_flight, <#method_type as #krate::Method>::FINGERPRINT)#streaming #rate #max_request #max_reply,
             |__service, __incoming| {
                 let __service = ::core::clone::Clone::clone(__service);
                 #items

@@ -214,14 +214,14 @@ impl<M: Method> Call<M> {
             Arguments::Plain(args) => {
                 let formats = channel.formats();
                 if formats == Formats::NATIVE {
-                    let body = encode_args(Format::Native(head.codec), args, defaults.max_message)?;
+                    let body = encode_args(Format::Native(head.codec), args, max_request::<M>(defaults.max_message))?;
                     if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
                         let request = Request { head, metadata: &metadata, payload: Payload::Borrowed(&body.0) };
                         return Ok(Waiting::new(Ticket::start(channel, request, unread), own, head, None));
                     }
                     Encoded::natively(body.into_bytes())
                 } else {
-                    encode_in::<M>(formats, head.codec, args, defaults.max_message)?
+                    encode_in::<M>(formats, head.codec, args, max_request::<M>(defaults.max_message))?
                 }
             }
         };
@@ -230,6 +230,11 @@ impl<M: Method> Call<M> {
         let own = retry.own.clone();
         Ok(Waiting::new(ticket, own, head, M::IDEMPOTENT.then(|| Box::new(retry))))
     }
+}
+
+/// The longest arguments, where those of so many bytes are the longest of all.
+pub(crate) fn max_request<M: Method>(of_all: usize) -> usize {
+    M::MAX_REQUEST.map_or(of_all, |most| most.min(of_all))
 }
 
 pub(crate) fn deadline_of(inherited: Option<Instant>, timeout: Duration) -> Instant {
@@ -272,7 +277,7 @@ fn encode_with(encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> R
         Some(Ok(body)) => Ok(body),
         Some(Err(CodecError::TooLarge { limit })) => Err(RpcError::never_sent(
             ErrorKind::TooLarge,
-            format_args!("the arguments are larger than {limit} bytes ({MESSAGE_LIMIT})"),
+            format_args!("the arguments are larger than {limit} bytes ({MESSAGE_LIMIT}, or the method's max_request)"),
         )),
         Some(Err(error @ CodecError::Unsupported(_))) => {
             Err(RpcError::never_sent(ErrorKind::UnsupportedCodec, &error).because(error))

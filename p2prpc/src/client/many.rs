@@ -15,7 +15,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use libp2p::PeerId;
 
 use crate::call::{Handle, Network};
-use crate::client::{CallOptions, deadline_of, encode_in, select};
+use crate::client::{CallOptions, deadline_of, encode_in, max_request, select};
 use crate::codec::CodecId;
 use crate::runtime::Spawner;
 use crate::service::Method;
@@ -208,7 +208,10 @@ impl<M: Method> MultiCall<M> {
         let codec = *options.codec.get_or_insert(default);
         let body = match &network {
             Err(error) => Err(error.clone()),
-            Ok(network) => encode_in::<M>(network.formats(), codec, args, network.defaults().max_message),
+            Ok(network) => {
+                let most = max_request::<M>(network.defaults().max_message);
+                encode_in::<M>(network.formats(), codec, args, most)
+            }
         };
         let (asked, failure): (Arc<[PeerId]>, _) = match (targets, network) {
             (Targets::Peers(peers), _) => (peers, None),

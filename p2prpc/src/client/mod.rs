@@ -23,7 +23,7 @@ use crate::server::LocalNetwork;
 use crate::service::{Method, Service};
 
 pub use call::{Call, CallWithMetadata};
-pub(crate) use call::{deadline_of, encode_in};
+pub(crate) use call::{deadline_of, encode_in, max_request};
 pub(crate) use layer::Layers;
 pub use stream::{DuplexCall, MultiStreamCall, StreamCall, StreamSender, TakesItems, UploadCall};
 

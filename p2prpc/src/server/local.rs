@@ -102,6 +102,9 @@ impl LocalChannel {
         let call = Arriving { peer: self.caller, metadata, left: Some(left), whole: true, now };
         let router = server.router();
         let call = server.admit(router.find(request.head.method.full), &self.account, call).map_err(refused)?;
+        if len > call.entry.max_request(server.limits().max_message) {
+            return Err(refused(Refusal::TooLarge));
+        }
         let bytes = self.account.reserve(len).ok_or(Refusal::NoRoomForBytes).map_err(refused)?;
         Ok((call, bytes))
     }

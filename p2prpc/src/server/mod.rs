@@ -207,7 +207,7 @@ impl Server {
         if self.leaving.load(Ordering::Acquire) {
             return Err(Refusal::Leaving);
         }
-        let method_permit = MethodPermit::take(entry, peer).map_err(|()| Refusal::NoRoomInMethod)?;
+        let method_permit = MethodPermit::take(entry, peer, now)?;
         let permit = if whole { account.admit() } else { account.admit_coming() };
         let permit = permit.ok_or(Refusal::NoRoom)?;
         let left = left.unwrap_or(self.limits.max_deadline).min(self.limits.max_deadline);
@@ -233,7 +233,7 @@ impl Server {
         let told = layered.then(|| info.clone());
         let peer = info.peer();
         let cx = Context::new(info, deadline, self.handle.clone(), local, format.into());
-        let max_reply = max_reply.min(self.limits.max_message);
+        let max_reply = max_reply.min(self.limits.max_message).min(entry.descriptor().max_reply.unwrap_or(usize::MAX));
         let incoming = Incoming { format, body, cx, account: Some(account.clone()), max_reply, stream };
         let handler = Guarded::new(entry.descriptor().full_name, peer, method_permit, || {
             let handler = entry.service.call(entry.method, incoming);

@@ -14,6 +14,8 @@ pub(crate) enum Refusal {
     NoRoom,
     /// Too many calls of the method are in flight.
     NoRoomInMethod,
+    /// Too many calls of the method have come lately.
+    TooOften,
     /// Too many bytes are in flight.
     NoRoomForBytes,
     /// Its deadline had passed when it came.
@@ -30,7 +32,9 @@ impl Refusal {
         match self {
             Refusal::NoService | Refusal::NoMethod | Refusal::Denied => ErrorKind::NotServed,
             Refusal::Leaving => ErrorKind::ShuttingDown,
-            Refusal::NoRoom | Refusal::NoRoomInMethod | Refusal::NoRoomForBytes => ErrorKind::Overloaded,
+            Refusal::NoRoom | Refusal::NoRoomInMethod | Refusal::TooOften | Refusal::NoRoomForBytes => {
+                ErrorKind::Overloaded
+            }
             Refusal::Late => ErrorKind::DeadlineExceeded,
             Refusal::Codec => ErrorKind::UnsupportedCodec,
             Refusal::TooLarge => ErrorKind::TooLarge,
@@ -43,12 +47,15 @@ impl Refusal {
             Refusal::NoService | Refusal::NoMethod | Refusal::Denied | Refusal::Leaving => "",
             Refusal::NoRoom => "too many calls are in flight here (Limits::max_calls_per_peer and Limits::max_calls)",
             Refusal::NoRoomInMethod => "too many calls of the method are in flight here (its max_in_flight)",
+            Refusal::TooOften => "too many calls of the method have come lately (its rate)",
             Refusal::NoRoomForBytes => {
                 "too many bytes are in flight here (Limits::max_bytes_per_peer and Limits::max_bytes)"
             }
             Refusal::Late => "it had passed when the call came",
             Refusal::Codec => "the peer was built without it",
-            Refusal::TooLarge => "the arguments are larger than the peer takes (Limits::max_message)",
+            Refusal::TooLarge => {
+                "the arguments are larger than the peer takes (Limits::max_message, or the method's max_request)"
+            }
         }
     }
 }

@@ -37,6 +37,11 @@ impl MethodEntry {
         &self.service.methods()[self.method]
     }
 
+    /// The largest request of it, where one of so many bytes is the largest of all.
+    pub(crate) fn max_request(&self, of_all: usize) -> usize {
+        self.descriptor().max_request.map_or(of_all, |most| most.min(of_all))
+    }
+
     /// True if the handler is to run as a task of its own from its first poll on.
     pub(crate) fn spawn_first(&self, now: Instant) -> bool {
         if self.descriptor().spawn {
@@ -129,7 +134,7 @@ impl Router {
                 service: service.clone(),
                 method,
                 internal: service.name().starts_with(INTERNAL_PREFIX),
-                quota: descriptor.max_in_flight.map(Quota::new),
+                quota: Quota::of(descriptor),
                 distrust: AtomicU32::new(0),
                 slow: AtomicU32::new(0),
                 slow_at: AtomicU64::new(0),

@@ -468,6 +468,9 @@ fn admit(
     if !call.entry.descriptor().streaming {
         return Err((ErrorKind::BadArguments, "the method does not stream, and the call does"));
     }
+    if request.body_len > call.entry.max_request(server.limits().max_message) as u64 {
+        return Err(told(Refusal::TooLarge));
+    }
     let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
     // A stream may last: only its caller says for how long.
     call.deadline = later(now, request.deadline.unwrap_or(LONGEST_DEADLINE).min(LONGEST_DEADLINE));

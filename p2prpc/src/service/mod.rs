@@ -46,6 +46,8 @@ pub trait Method: Send + Sync + 'static {
     const IDEMPOTENT: bool;
     /// How long its calls may take unless the client or the call says otherwise, `#[rpc(timeout = "60s")]`; `None` for what holds on the node.
     const TIMEOUT: Option<Duration> = None;
+    /// The longest encoded arguments, in bytes, `#[rpc(max_request = "64 KiB")]`; `None` for what holds on the node.
+    const MAX_REQUEST: Option<usize> = None;
     /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
     const GORPC: Option<(&'static str, &'static str)> = None;
     /// True if a struct of a Go peer whose fields seem to have other names there is an error: `#[p2p_service(gorpc_strict)]`.
@@ -81,6 +83,12 @@ pub struct MethodDescriptor {
     pub spawn: bool,
     /// `#[rpc(max_in_flight = 3)]`: so many calls of it one peer may have in flight at a node that serves it.
     pub max_in_flight: Option<u32>,
+    /// `#[rpc(rate = "10/s")]`: so many calls of it one peer may make in so long at a node that serves it.
+    pub rate: Option<(u32, Duration)>,
+    /// `#[rpc(max_request = "64 KiB")]`: the longest encoded arguments, in bytes.
+    pub max_request: Option<usize>,
+    /// `#[rpc(max_reply = "64 KiB")]`: the longest encoded return value, error or item, in bytes.
+    pub max_reply: Option<usize>,
     /// It takes or gives a stream.
     pub streaming: bool,
     pub(crate) fingerprint: u64,
@@ -95,10 +103,43 @@ pub const fn method(
     max_in_flight: Option<u32>,
     fingerprint: u64,
 ) -> MethodDescriptor {
-    MethodDescriptor { name, full_name, docs, spawn, max_in_flight, streaming: false, fingerprint }
+    MethodDescriptor {
+        name,
+        full_name,
+        docs,
+        spawn,
+        max_in_flight,
+        rate: None,
+        max_request: None,
+        max_reply: None,
+        streaming: false,
+        fingerprint,
+    }
 }
 
+/// What generated code says of a method beside what [`method`] takes.
 impl MethodDescriptor {
+    /// With so many calls of a peer in so long.
+    #[doc(hidden)]
+    pub const fn rate(mut self, calls: u32, time: Duration) -> Self {
+        self.rate = Some((calls, time));
+        self
+    }
+
+    /// With arguments of so many bytes at the most.
+    #[doc(hidden)]
+    pub const fn max_request(mut self, bytes: usize) -> Self {
+        self.max_request = Some(bytes);
+        self
+    }
+
+    /// With answers of so many bytes at the most.
+    #[doc(hidden)]
+    pub const fn max_reply(mut self, bytes: usize) -> Self {
+        self.max_reply = Some(bytes);
+        self
+    }
+
     /// The same of a method that takes or gives a stream. Generated code calls it.
     #[doc(hidden)]
     pub const fn streaming(mut self) -> Self {

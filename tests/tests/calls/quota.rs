@@ -93,3 +93,82 @@ async fn a_peer_has_so_many_calls_of_a_method_in_flight_and_others_as_many() {
         assert_eq!(soon("an end", call).await.unwrap().unwrap(), 7);
     }
 }
+
+#[p2p_service]
+trait Bounded {
+    #[rpc(rate = "3/1h")]
+    async fn seldom(&self) -> u64;
+    #[rpc(max_request = "1 KiB", max_reply = "2 KiB")]
+    async fn small(&self, text: String, times: usize) -> String;
+    #[rpc(max_reply = "2 KiB", rate = "2/1h")]
+    async fn items(&self, sizes: Vec<usize>) -> impl Stream<Item = String>;
+}
+
+struct Here;
+
+impl Bounded for Here {
+    async fn seldom(&self) -> u64 {
+        1
+    }
+
+    async fn small(&self, text: String, times: usize) -> String {
+        text.repeat(times)
+    }
+
+    async fn items(&self, sizes: Vec<usize>) -> impl Stream<Item = String> {
+        libp2p::futures::stream::iter(sizes.into_iter().map(|size| "x".repeat(size)))
+    }
+}
+
+/// The same, of somebody who thinks that more may be sent.
+mod unbounded {
+    use p2prpc::prelude::*;
+
+    #[p2p_service]
+    pub trait Bounded {
+        async fn small(&self, text: String, times: usize) -> String;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_makes_so_many_calls_of_a_method_in_a_time_and_others_as_many() {
+    let server = Peer::serving(BoundedServer::new(Here)).await;
+    for _ in 0..2 {
+        let caller = Peer::start().await;
+        connect(&caller, &server).await;
+        let bounded = BoundedClient::new(&caller).peer(server.id());
+        for _ in 0..3 {
+            assert_eq!(bounded.seldom().await.unwrap(), 1);
+        }
+        let error = bounded.seldom().await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::Overloaded, Delivery::NeverSent));
+        assert!(error.to_string().contains("its rate"), "{error}");
+        assert_eq!(bounded.small("a".into(), 1).await.unwrap(), "a", "other methods are not concerned");
+        for _ in 0..2 {
+            assert_eq!(bounded.items(vec![1]).collect_all().await.unwrap(), ["x"]);
+        }
+        assert_eq!(bounded.items(vec![1]).collect_all().await.unwrap_err().kind(), ErrorKind::Overloaded);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_and_answers_are_as_long_as_the_method_says() {
+    let (server, caller) = (Peer::serving(BoundedServer::new(Here)).await, Peer::start().await);
+    connect(&caller, &server).await;
+    let bounded = BoundedClient::new(&caller).peer(server.id());
+    assert_eq!(bounded.small("x".repeat(1000), 2).await.unwrap().len(), 2000);
+    let error = bounded.small("x".repeat(1000), 3).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::Answered));
+    let error = bounded.small("x".repeat(2000), 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::NeverSent), "known before");
+    let other = unbounded::BoundedClient::new(&caller).peer(server.id());
+    let error = other.small("x".repeat(2000), 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::TooLarge, Delivery::NeverSent), "{error}");
+    assert!(error.to_string().contains("max_request"), "{error}");
+    let mut items = bounded.items(vec![2000, 3000, 1]);
+    assert_eq!(items.next().await.unwrap().unwrap().len(), 2000);
+    assert_eq!(items.next().await.unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
+    assert!(items.next().await.is_none());
+    let local = BoundedClient::local(Here).peer(PeerId::random());
+    assert_eq!(local.small("x".repeat(2000), 1).await.unwrap_err().kind(), ErrorKind::TooLarge);
+}

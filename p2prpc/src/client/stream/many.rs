@@ -14,7 +14,7 @@ use super::StreamCall;
 use crate::call::{Encoded, Formats, Handle, Network};
 use crate::client::call::{Arguments, encode_in};
 use crate::client::many::Targets;
-use crate::client::{CallOptions, select};
+use crate::client::{CallOptions, max_request, select};
 use crate::codec::CodecId;
 use crate::error::RpcError;
 use crate::members::Snapshot;
@@ -148,7 +148,7 @@ impl<M: Method> Start<M> {
         let network = handle.network()?;
         let defaults = network.defaults();
         let codec = *options.call.codec.get_or_insert(defaults.codec);
-        let body = encode_in::<M>(Formats::NATIVE, codec, args, defaults.max_message)?;
+        let body = encode_in::<M>(Formats::NATIVE, codec, args, max_request::<M>(defaults.max_message))?;
         let (peers, follow) = match targets {
             Targets::Peers(peers) => (peers.to_vec(), None),
             Targets::Members { service, rendezvous } => {

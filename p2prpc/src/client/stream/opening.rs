@@ -12,7 +12,7 @@ use libp2p::PeerId;
 use super::earlier;
 use crate::call::{CallHead, Channel, Encoded, Found, Network, OpenedStream, Payload, Route, not_named};
 use crate::client::CallOptions;
-use crate::client::call::{Arguments, deadline_of, encode_args};
+use crate::client::call::{Arguments, deadline_of, encode_args, max_request};
 use crate::clock::{self, by};
 use crate::codec::{Format, MethodNames};
 use crate::error::{ErrorKind, RpcError};
@@ -67,7 +67,10 @@ impl<M: Method> Start<M> {
         let channel = options.layers.layer(channel);
         let max_message = defaults.max_message;
         let body = match args {
-            Arguments::Plain(args) => encode_args(Format::Native(head.codec), args, max_message)?.into_bytes(),
+            Arguments::Plain(args) => {
+                let most = max_request::<M>(max_message);
+                encode_args(Format::Native(head.codec), args, most)?.into_bytes()
+            }
             Arguments::Encoded(encoded) => natively(&encoded)?,
         };
         Ok(Prepared { channel, head, metadata: options.metadata, body, deadline, max_message, own })

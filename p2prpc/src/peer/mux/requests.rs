@@ -169,7 +169,7 @@ impl Requests {
         let call = stream.server.admit(self.router.find(request.method), &stream.account, call)?;
         let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
         let codec = codec.ok_or(Refusal::Codec)?;
-        if request.body_len > stream.server.limits().max_message as u64 {
+        if request.body_len > call.entry.max_request(stream.server.limits().max_message) as u64 {
             return Err(Refusal::TooLarge);
         }
         let len = size(request.body_len);

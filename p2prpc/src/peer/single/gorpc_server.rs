@@ -131,7 +131,7 @@ where
             ),
             other => Turned::refused(told(other.kind(), other.detail())),
         })?;
-        let limit = server.limits().max_message;
+        let limit = call.entry.max_request(server.limits().max_message);
         let no_room = || Turned::refused(told(ErrorKind::Overloaded, "too many bytes are in flight here"));
         let mut announced = ROOM_STEP.min(limit);
         let mut bytes = self.account.reserve_coming(announced, 0).ok_or_else(no_room)?;
