@@ -17,7 +17,7 @@ use libp2p::PeerId;
 use crate::call::{Handle, Network};
 use crate::client::{CallOptions, deadline_of, encode_in, max_request, select};
 use crate::codec::CodecId;
-use crate::runtime::Spawner;
+use crate::panics::caught;
 use crate::service::Method;
 
 pub use any::{AnyAnswer, AnyCall, DEFAULT_HEDGE_AFTER};
@@ -70,6 +70,8 @@ pub struct MultiCall<M: Method> {
     hedge_after: Option<Duration>,
     /// Each time another member is the first to be asked.
     in_turn: bool,
+    /// So many of them are asked.
+    sample: Option<usize>,
     is_good: Option<IsGood<M>>,
     keeps_going: bool,
     /// The result that was just given may be the last that is wanted: nobody is asked before the next one is.
@@ -96,6 +98,7 @@ impl<M: Method> MultiCall<M> {
             concurrency: DEFAULT_CONCURRENCY,
             hedge_after: None,
             in_turn: false,
+            sample: None,
             is_good: None,
             keeps_going: false,
             may_be_enough: false,
@@ -123,6 +126,20 @@ impl<M: Method> MultiCall<M> {
     /// Ask at most so many peers at the same time; 0 counts as 1. Default [`DEFAULT_CONCURRENCY`], 256.
     pub fn concurrency(mut self, peers: usize) -> Self {
         self.concurrency = peers.max(1);
+        self
+    }
+
+    /// Ask only so many of them, chosen at random when it is first polled; all if there are no more. Default: all.
+    ///
+    /// ```no_run
+    /// # use p2prpc::prelude::*;
+    /// # #[p2p_service] trait Peers { async fn known(&self) -> Vec<PeerId>; }
+    /// # async fn doc(peers: &PeersClient) {
+    /// let some = peers.known_all().sample(3).await;
+    /// # }
+    /// ```
+    pub fn sample(mut self, peers: usize) -> Self {
+        self.sample = Some(peers);
         self
     }
 
@@ -178,11 +195,54 @@ impl<M: Method> MultiCall<M> {
         } else {
             Ok(good)
         };
-        if keeps_going && stream.left() > 0 {
-            let rest = async move { while stream.next().await.is_some() {} };
-            drop(Spawner::here().spawn(rest));
+        if keeps_going {
+            stream.go_on_alone();
         }
         result
+    }
+
+    /// Waits until the answers that are good are enough, as `enough` says of those there are, and gives them, in the order they came; the rest is
+    /// cancelled, unless it is to [`keep_going`](MultiCall::keep_going). So it is three answers that are the same, say, or the answers of peers that have enough
+    /// weight together. It is asked after each good answer; if it panics they aren't enough.
+    ///
+    /// ```no_run
+    /// # use p2prpc::prelude::*;
+    /// # #[p2p_service] trait Chain { async fn height(&self) -> u64; }
+    /// # async fn doc(chain: &ChainClient) -> Result<(), p2prpc::Replies<chain::Height>> {
+    /// let same = |answers: &[(PeerId, u64)]| {
+    ///     answers.iter().any(|(_, height)| answers.iter().filter(|(_, other)| other == height).count() >= 3)
+    /// };
+    /// let answers = chain.height_all().quorum_by(same).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// All results, once all have come and were not enough: an error that says who failed and why.
+    pub async fn quorum_by(
+        mut self,
+        enough: impl Fn(&[(PeerId, M::Output)]) -> bool,
+    ) -> Result<Vec<(PeerId, M::Output)>, Replies<M>> {
+        self.may_be_enough = true;
+        let keeps_going = self.keeps_going;
+        let mut stream = self.replies();
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        while let Some((peer, result)) = stream.next().await {
+            match result {
+                Ok(output) => good.push((peer, output)),
+                Err(error) => {
+                    bad.push((peer, Err(error)));
+                    continue;
+                }
+            }
+            if caught(|| enough(&good)).unwrap_or(false) {
+                if keeps_going {
+                    stream.go_on_alone();
+                }
+                return Ok(good);
+            }
+        }
+        let results = good.into_iter().map(|(peer, output)| (peer, Ok(output))).chain(bad).collect();
+        Err(Replies::in_order_of(stream.asked(), stream.failure(), results))
     }
 
     /// Waits for the first peer that answers well; the rest is cancelled, unless it is to [`keep_going`](MultiCall::keep_going).
@@ -225,6 +285,10 @@ impl<M: Method> MultiCall<M> {
             }
             (Targets::Members { .. }, Err(error)) => (Arc::default(), Some(error)),
         };
+        let asked = match self.sample {
+            Some(most) if most < asked.len() => sampled(&asked, most),
+            _ => asked,
+        };
         let waiting = asked.iter().copied().collect();
         let (calls, unread, timer) = (FuturesUnordered::new(), Arc::default(), None);
         let hedge = hedge_after.map(Hedge::new);
@@ -246,6 +310,13 @@ impl<M: Method> MultiCall<M> {
             timer,
         }
     }
+}
+
+/// So many of them, in their order.
+fn sampled(peers: &[PeerId], most: usize) -> Arc<[PeerId]> {
+    let mut chosen = rand::seq::index::sample(&mut rand::rng(), peers.len(), most).into_vec();
+    chosen.sort_unstable();
+    chosen.into_iter().filter_map(|at| peers.get(at).copied()).collect()
 }
 
 impl<M: Method> fmt::Debug for MultiCall<M> {

@@ -162,7 +162,9 @@ async fn run(options: &Options) -> Result<(), Error> {
             drops.push(cancelled(&nodes).await);
         }
         let (unary, drops) = (median(unaries), median(drops));
-        println!("p2prpc, {transport:?}: a unary call p50 {unary:.1} us; from drop to the handler's drop p99 {drops:.1} us");
+        println!(
+            "p2prpc, {transport:?}: a unary call p50 {unary:.1} us; from drop to the handler's drop p99 {drops:.1} us"
+        );
     }
     Ok(())
 }

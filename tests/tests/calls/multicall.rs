@@ -345,3 +345,39 @@ async fn nothing_happens_and_no_time_runs_before_the_first_poll() {
     let replies: Vec<_> = soon("replies", replies.collect()).await;
     assert_eq!(replies.iter().filter(|(_, reply)| *reply.as_ref().unwrap() == 1).count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_of_many_are_asked_and_others_the_next_time() {
+    let (caller, servers, _) = swarm(6).await;
+    let client = WorkbenchClient::new(&caller);
+    let mut asked = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let replies = soon("replies", client.peers(ids(&servers)).echo("x".into()).sample(2)).await;
+        assert_eq!(replies.ok().count(), 2);
+        asked.extend(replies.iter().map(|(peer, _)| *peer));
+    }
+    assert_eq!(asked.len(), 6, "each has its turn");
+    let all = soon("replies", client.peers(ids(&servers)).echo("x".into()).sample(100)).await;
+    assert_eq!(all.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_enough_is_the_callers_to_say() {
+    let (caller, servers, _) = swarm(5).await;
+    let client = WorkbenchClient::new(&caller);
+    let (weights, heavy) = (ids(&servers), servers[4].id());
+    // One peer has as much weight as all others.
+    let weight = move |answers: &[(PeerId, String)]| {
+        answers.iter().map(|(peer, _)| if *peer == heavy { 4 } else { 1 }).sum::<u32>() >= 5
+    };
+    let call = client.peers(weights.clone()).echo("x".into()).quorum_by(weight);
+    let answers = soon("enough", call).await.unwrap();
+    assert!(answers.len() >= 2 && answers.iter().any(|(peer, _)| *peer == heavy), "{answers:?}");
+    let never = client.peers(weights.clone()).echo("x".into()).quorum_by(|_| panic!("in the caller's own code"));
+    let all = soon("not enough", never).await.unwrap_err();
+    assert_eq!(all.ok().count(), 5, "all results are there");
+    let asked = [PeerId::random(), weights[0]];
+    let all =
+        soon("not enough", client.peers(asked).echo("x".into()).quorum_by(|good| good.len() == 2)).await.unwrap_err();
+    assert_eq!((all.ok().count(), all.errors().count()), (1, 1));
+}

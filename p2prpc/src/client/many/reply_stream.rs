@@ -19,6 +19,7 @@ use crate::clock::{self, Timer};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, RpcError};
 use crate::panics::caught;
+use crate::runtime::Spawner;
 use crate::service::Method;
 
 /// The results of a [`MultiCall`] as they come: one `(PeerId, Result)` for each peer asked. Dropping it cancels the rest.
@@ -60,6 +61,13 @@ impl<M: Method> ReplyStream<M> {
         match &self.state {
             StreamState::Running(running) => &running.asked,
             _ => &[],
+        }
+    }
+
+    /// Let what is still under way come to its end, though nobody waits for it.
+    pub(super) fn go_on_alone(mut self) {
+        if self.left() > 0 {
+            drop(Spawner::here().spawn(async move { while self.next().await.is_some() {} }));
         }
     }
 

@@ -64,8 +64,7 @@ pub async fn pair() -> Result<Pair, Error> {
     let stream: super::Stream = Arc::new(move |count, size| {
         let calls = calls.clone();
         Box::pin(async move {
-            let mut items =
-                calls.server_streaming(Items { count, size }, 64).await.expect("a stream of irpc failed");
+            let mut items = calls.server_streaming(Items { count, size }, 64).await.expect("a stream of irpc failed");
             let (mut first, mut come) = (None, 0);
             while let Some(item) = items.recv().await.expect("a stream of irpc failed") {
                 assert_eq!(item.len(), size);
