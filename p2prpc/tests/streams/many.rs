@@ -91,7 +91,7 @@ async fn members_that_join_meanwhile_are_called_too() {
         servers.push(server);
     }
     let alone = Node::builder().listen(TCP);
-    let mut nobody = StreamsClient::new(&alone.handle()).all().count(1);
+    let mut nobody = StreamsClient::new(alone.handle()).all().count(1);
     assert!(nobody.next().await.is_none());
     assert_eq!(nobody.failure().map(RpcError::kind), Some(ErrorKind::NotStarted));
 }
