@@ -123,6 +123,7 @@ pub use client::many::{AnyCall, MultiCall, Replies};
 pub use client::{Call, CallWithMetadata, DuplexCall, MultiStreamCall, StreamCall, StreamSender, UploadCall};
 pub use codec::CodecId;
 pub use error::{CallError, Delivery, ErrorKind, Failure, RpcError};
+#[doc(no_inline)]
 pub use futures::stream::{Stream, StreamExt};
 pub use limits::Limits;
 pub use members::{Member, Snapshot};
@@ -146,10 +147,12 @@ pub use service::{Method, MethodDescriptor, Service, Streaming};
 pub mod prelude {
     pub use crate::{
         Call, CallError, CallInfo, CodecId, Context, Delivery, ErrorKind, Failure, Handle, Method, MultiCall,
-        Multiaddr, PeerId, Replies, RpcError, Service, Stream, StreamExt, Streaming, p2p_service,
+        Multiaddr, PeerId, Replies, RpcError, Service, Streaming, p2p_service,
     };
     #[cfg(feature = "node")]
     pub use crate::{Identity, Node, NodeEvent};
+    #[doc(no_inline)]
+    pub use futures::stream::{Stream, StreamExt};
 }
 
 /// For generated code only: nothing in here is covered by semantic versioning.

@@ -117,7 +117,6 @@ pub const fn method(
     }
 }
 
-/// What generated code says of a method beside what [`method`] takes.
 impl MethodDescriptor {
     /// With so many calls of a peer in so long.
     #[doc(hidden)]
