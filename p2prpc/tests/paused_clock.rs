@@ -14,6 +14,8 @@ trait Sleeper {
     async fn remaining(&self, cx: &Context) -> Duration;
     #[rpc(timeout = "1m 30s")]
     async fn hibernate(&self, secs: u64) -> u64;
+    /// One item after so long, for ever.
+    async fn snore(&self, secs: u64) -> impl Stream<Item = u64>;
 }
 
 struct Bed;
@@ -26,6 +28,13 @@ impl Sleeper for Bed {
 
     async fn hibernate(&self, secs: u64) -> u64 {
         self.sleep(secs).await
+    }
+
+    async fn snore(&self, secs: u64) -> impl Stream<Item = u64> {
+        futures::stream::unfold(0, move |n| async move {
+            sleep(Duration::from_secs(secs)).await;
+            Some((n, n + 1))
+        })
     }
 
     async fn remaining(&self, cx: &Context) -> Duration {
@@ -153,4 +162,28 @@ async fn a_job_that_a_handler_leaves_behind_has_the_deadline_of_the_call_or_is_d
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::NeverSent));
     peer.leave(true).timeout(Duration::from_secs(2)).await.unwrap();
     outcomes.recv().await.unwrap().expect("it has a deadline of its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_and_their_times_are_in_the_time_of_the_test() {
+    let (_, peer) = local();
+    let began = Instant::now();
+    // Longer than any call may take: a stream has no time of its own.
+    let mut snore = peer.snore(2 * 3600);
+    for n in 0..3 {
+        assert_eq!(snore.next().await.unwrap().unwrap(), n);
+    }
+    assert_eq!(began.elapsed().as_secs(), 6 * 3600);
+    let mut snore = peer.snore(100).idle_timeout(Duration::from_secs(99));
+    let began = Instant::now();
+    assert_eq!(snore.next().await.unwrap().unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    assert_eq!(began.elapsed().as_secs(), 99);
+    let mut snore = peer.snore(10).idle_timeout(Duration::from_secs(11)).timeout(Duration::from_secs(35));
+    let began = Instant::now();
+    for n in 0..3 {
+        assert_eq!(snore.next().await.unwrap().unwrap(), n);
+    }
+    let error = snore.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), began.elapsed().as_secs()), (ErrorKind::DeadlineExceeded, 35));
+    assert!(error.to_string().contains("after 3 items"), "{error}");
 }

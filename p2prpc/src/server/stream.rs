@@ -31,6 +31,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// A caller whose items aren't taken for so long is asked whether it is there.
 const NUDGE_EVERY: Duration = Duration::from_secs(1);
+/// A caller that takes no items for so long is spoken of in the log, once.
+const STALLED: Duration = Duration::from_secs(10);
 /// How often it is looked for room for a large item where a peer has none.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(20);
 /// A caller that was answered before it had sent all is heard out for so long, and for so many bytes.
@@ -166,7 +168,10 @@ struct Run {
     coming: Option<BytesPermit>,
     /// While nothing is read: when to look whether the caller is there, or whether there is room.
     nudge: Option<Timer>,
-    format: Format,
+    /// While what is to be written isn't taken.
+    stalled: Option<Timer>,
+    told_of_stall: bool,
+    method: &'static str,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
@@ -269,6 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
         let outbound = Arc::new(Outbound::new(id, &self.account));
         let parts = StreamParts { inbound: Arc::<Inbound>::default(), outbound };
         call.stream = Some(parts.clone());
+        let method = call.entry.descriptor().full_name;
         let deadline = (call.deadline < after(LONGEST_DEADLINE / 2)).then(|| Timer::at(call.deadline));
         let handler = if args.len() > LARGE_BODY {
             let (server, account) = (self.server.clone(), self.account.clone());
@@ -287,7 +293,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
             items: 0,
             coming: None,
             nudge: None,
-            format,
+            stalled: None,
+            told_of_stall: false,
+            method,
         };
         let ran = poll_fn(|cx| self.poll(&mut run, cx)).await;
         // Whoever still holds the caller's items is not to wait for more.
@@ -320,6 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                 Ok(written) => moved |= written,
                 Err(end) => return Poll::Ready(Err(end)),
             }
+            self.note_stall(run, cx);
             if run.handler.is_none() && self.out.is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -329,6 +338,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// A caller that takes nothing slows its handler down, which is all that happens; somebody may want to know.
+    fn note_stall(&self, run: &mut Run, cx: &mut Context<'_>) {
+        if self.out.is_empty() {
+            run.stalled = None;
+            return;
+        }
+        let is_news = run.stalled.is_none();
+        let stalled = run.stalled.get_or_insert_with(|| Timer::at(after(STALLED)));
+        if is_news {
+            run.told_of_stall = false;
+        }
+        if !run.told_of_stall && Pin::new(stalled).poll(cx).is_ready() {
+            run.told_of_stall = true;
+            tracing::debug!(peer = %self.peer, method = run.method, "a caller takes no items of its stream");
+        }
     }
 
     /// True if something came.
@@ -510,7 +536,6 @@ impl Run {
             };
         });
         drop(permit);
-        tracing::trace!(id = self.id, format = ?self.format, "a streaming call is answered");
     }
 }
 

@@ -368,3 +368,17 @@ async fn a_silent_stream_ends_with_its_idle_timeout_or_its_own() {
         service.all_ended().await;
     }
 }
+
+/// What is made of a streaming method goes to other tasks, and is polled where it is.
+#[test]
+fn streams_are_send_and_unpin() {
+    fn check<T: Send + Unpin + 'static>(_: impl FnOnce(StreamsPeer) -> T) {}
+    fn halves<S: Send + 'static, R: Send + Unpin + 'static>(_: impl FnOnce(StreamsPeer) -> (S, R)) {}
+    check(|peer| peer.count(1));
+    check(|peer| peer.watch(String::new()));
+    check(|peer| peer.upload(String::new(), stream::empty()));
+    check(|peer| peer.echo());
+    check::<Streaming<std::rc::Rc<u8>>>(|_| unreachable!());
+    halves(|peer| peer.echo().into_split());
+    check(|peer| Box::pin(peer.count(1).collect_all()));
+}
