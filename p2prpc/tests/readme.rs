@@ -78,6 +78,13 @@ fn the_logs_are_followed() {
 }
 
 #[test]
+fn the_file_arrives_though_the_peer_that_gives_it_goes() {
+    let output = example("file_transfer");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "67108864 bytes, all as they were");
+}
+
+#[test]
 fn the_room_hears_what_is_said() {
     let output = example("chat");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -83,6 +83,10 @@ impl Substreams {
     /// last one is lost.
     pub(crate) fn want_anyhow(&self) -> (oneshot::Receiver<Result<Substream, RpcError>>, bool) {
         let mut state = self.state.lock();
+        // Nothing else looks through them while no connection is there.
+        if state.wanted.len() == state.wanted.capacity() {
+            state.wanted.retain(|wanting| !wanting.is_closed());
+        }
         let (sender, receiver) = oneshot::channel();
         state.wanted.push_back(sender);
         state.wake_best();

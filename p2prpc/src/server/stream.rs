@@ -21,12 +21,13 @@ use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::framing::{Message, Messages, Unreadable, code_of, delivery_to_wire, hello};
 use crate::metadata::Metadata;
 use crate::service::{Inbound, NO_ROOM, Outbound, Outcome, Reply, STREAM_WINDOW, StreamParts};
-use crate::wire::{self, FIRST_IGNORED_KIND, Frame, MAX_CHUNK, Role};
+use crate::wire::{self, FIRST_IGNORED_KIND, Frame, GoAwayReason, MAX_CHUNK, Role};
 
 /// Streaming calls of one peer that are served at once; one more is refused.
 pub(crate) const MAX_STREAMS: usize = 128;
-/// The caller's `Hello`, and the rest of a request, have to come within this time.
+/// The caller's `Hello`, and the rest of a request, have to come within this time, and so much longer as this many bytes a second take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const MIN_RATE: usize = 16 * 1024;
 /// A substream without a call is closed after so long. Callers keep one for 60 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// A caller whose items aren't taken for so long is asked whether it is there.
@@ -55,6 +56,8 @@ enum End {
     Gone,
     /// The caller broke a rule.
     Broken(String),
+    /// The caller has too much in flight.
+    Full,
 }
 
 impl From<Unreadable> for End {
@@ -98,17 +101,20 @@ pub(crate) async fn serve_streams<S>(
         last_id,
         held,
     };
-    if let End::Broken(rule) = stream.serve().await {
-        tracing::debug!(%peer, %rule, "closing a stream of streaming calls");
-        stream.out.drain(..stream.written.min(stream.out.len()));
-        wire::encode_go_away(&mut stream.out, stream.last_id, wire::GoAwayReason::ProtocolError, &rule);
-        let Served { mut io, out, .. } = stream;
-        let _ = timeout(LINGER, async {
-            io.write_all(&out).await?;
-            io.close().await
-        })
-        .await;
-    }
+    let (reason, rule) = match stream.serve().await {
+        End::Gone => return,
+        End::Broken(rule) => (GoAwayReason::ProtocolError, rule),
+        End::Full => (GoAwayReason::Overloaded, Refusal::NoRoomForBytes.detail().into()),
+    };
+    tracing::debug!(%peer, %rule, "closing an item stream");
+    stream.out.drain(..stream.written.min(stream.out.len()));
+    wire::encode_go_away(&mut stream.out, stream.last_id, reason, &rule);
+    let Served { mut io, out, .. } = stream;
+    let _ = timeout(LINGER, async {
+        io.write_all(&out).await?;
+        io.close().await
+    })
+    .await;
 }
 
 struct Served<S> {
@@ -190,6 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
     /// The next request that may run. Those that may not are answered.
     async fn request(&mut self) -> Result<Request, End> {
         let idle_since = now();
+        let (mut begun, mut coming) = (None, None);
         loop {
             while self.written < self.out.len() {
                 let write = self.io.write(self.out.get(self.written..).unwrap_or_default());
@@ -202,11 +209,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
             self.io.flush().await?;
             let limit = self.server.limits().max_message;
             let Some(message) = self.messages.next(limit)? else {
-                let patience = if self.greeted && !self.messages.is_partial() {
-                    later(idle_since, IDLE_TIMEOUT).saturating_duration_since(now())
+                let collecting = self.messages.collecting();
+                let until = if self.greeted && !self.messages.is_partial() {
+                    (begun, coming) = (None, None);
+                    later(idle_since, IDLE_TIMEOUT)
                 } else {
-                    REQUEST_TIMEOUT
+                    let come = collecting.map_or(0, |(_, come)| come);
+                    let longer = Duration::from_secs((come / MIN_RATE) as u64);
+                    later(*begun.get_or_insert_with(now), REQUEST_TIMEOUT.saturating_add(longer))
                 };
+                if let Some((announced, come)) = collecting {
+                    if coming.is_none() {
+                        coming = self.account.reserve_coming(announced, come);
+                    }
+                    if !coming.as_mut().is_some_and(|coming| coming.came(come)) {
+                        return Err(End::Full);
+                    }
+                }
+                let patience = until.saturating_duration_since(now());
                 let fill = poll_fn(|cx| self.messages.poll_fill(cx, &mut self.io));
                 match timeout(patience, fill).await {
                     Ok(Ok(1..)) => continue,

@@ -11,7 +11,7 @@ use crate::call::OpenedStream;
 use crate::codec::{CodecId, Format, MethodNames};
 use crate::error::sealed::FromReply;
 use crate::error::{ErrorKind, RpcError};
-use crate::framing::{Message, Unreadable, error_of};
+use crate::framing::{Message, Unreadable, error_of, failed_by_go_away};
 use crate::metadata::Metadata;
 use crate::panics::caught;
 use crate::service::{Method, Received};
@@ -121,7 +121,10 @@ impl<M: Method> Receiving<M> {
                     let unread = || Err(RpcError::answered(ErrorKind::BadReply, "decoding the error panicked"));
                     return error.unwrap_or_else(unread).map(Told::Failed).map(Some);
                 }
-                // It has nothing to say to a call that is under way.
+                // The peer has not taken the call.
+                Frame::GoAway { last_call_id, reason, message } if last_call_id < id => {
+                    return Err(failed_by_go_away(reason, message));
+                }
                 Frame::GoAway { reason: wire::GoAwayReason::ProtocolError, message, .. } => {
                     let detail = format!("the peer says that we broke the protocol: {message}");
                     return Err(self.broken(detail));

@@ -14,7 +14,7 @@ use crate::call::Handle;
 use crate::limits::Limits;
 use crate::p2p_service;
 use crate::service::Streaming;
-use crate::wire::{GoAwayReason, MetadataRef};
+use crate::wire::MetadataRef;
 
 #[p2p_service(crate = "crate")]
 trait Meant {
@@ -238,4 +238,41 @@ async fn past_its_streams_a_peer_is_refused_and_nothing_runs() {
     }
     let overloaded = (1, wire::ErrorCode::Overloaded, wire::Delivery::NeverSent);
     assert_eq!(answers, [overloaded, (2, wire::ErrorCode::Application, wire::Delivery::Answered)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_that_come_slowly_are_charged_and_not_waited_for() {
+    let mut caller = caller_of(Limits::default());
+    let (codec, deadline, metadata) = (1, None, MetadataRef::EMPTY);
+    let chunk = &[7; 32 * 1024];
+    let begun = wire::Request { id: 1, method: "Meant.Take", codec, deadline, metadata, body_len: 4 << 20, chunk };
+    let began = tokio::time::Instant::now();
+    caller.say(&[HELLO(), Frame::Request(begun)]).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!((4 << 20..5 << 20).contains(&caller.account.in_use().1), "{:?}", caller.account.in_use());
+    // A byte now and then is too little.
+    let mut trickle = Vec::new();
+    wire::encode_body(&mut trickle, 1, b"x").unwrap();
+    while caller.io.write_all(&trickle).await.is_ok() && began.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(caller.read_to_end().await, None);
+    assert!((12..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn arguments_for_which_there_is_no_room_are_not_waited_for() {
+    let mut caller = caller_of(Limits { max_bytes: 8 << 20, max_bytes_per_peer: 5 << 20, ..Limits::default() });
+    let _other = caller.account.reserve(4 << 20).expect("it fits");
+    let (codec, deadline, metadata) = (1, None, MetadataRef::EMPTY);
+    let begun =
+        wire::Request { id: 1, method: "Meant.Take", codec, deadline, metadata, body_len: 2 << 20, chunk: b"a" };
+    caller.say(&[HELLO(), Frame::Request(begun)]).await;
+    caller.io.read_to_end(&mut caller.came).await.unwrap();
+    let (_, len) = wire::decode(&caller.came).unwrap().expect("a hello");
+    let (frame, _) = wire::decode(&caller.came[len..]).unwrap().expect("a word");
+    assert!(
+        matches!(frame, Frame::GoAway { last_call_id: 0, reason: GoAwayReason::Overloaded, .. }),
+        "{frame:?}: the call was not taken"
+    );
 }
