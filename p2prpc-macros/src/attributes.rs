@@ -74,6 +74,8 @@ pub(crate) struct MethodOptions {
     pub(crate) rate: Option<Rate>,
     pub(crate) max_request: Option<usize>,
     pub(crate) max_reply: Option<usize>,
+    /// An older name on the wire.
+    pub(crate) or: Option<LitStr>,
 }
 
 /// So many calls in so long.
@@ -84,7 +86,7 @@ pub(crate) struct Rate {
 }
 
 /// The options that `#[rpc(..)]` takes, as they are listed for whoever writes another.
-const METHOD_OPTIONS: &str = "there are `name = \"..\"`, `timeout = \"60s\"`, `max_in_flight = 3`, `rate = \"10/s\"`, `max_request = \"64 KiB\"`, `max_reply = \"64 KiB\"`, `idempotent` and `spawn`";
+const METHOD_OPTIONS: &str = "there are `name = \"..\"`, `timeout = \"60s\"`, `max_in_flight = 3`, `rate = \"10/s\"`, `max_request = \"64 KiB\"`, `max_reply = \"64 KiB\"`, `or = \"OldName\"`, `idempotent` and `spawn`";
 
 impl MethodOptions {
     /// Reads the `#[rpc(..)]` attributes and takes them out.
@@ -129,6 +131,9 @@ impl MethodOptions {
             } else if meta.path().is_ident("rate") {
                 let rate = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_rate(&text)));
                 set_once(&mut self.rate, rate, &meta, misuses);
+            } else if meta.path().is_ident("or") {
+                let name = misuses.note(string(&meta));
+                set_once(&mut self.or, name, &meta, misuses);
             } else if meta.path().is_ident("max_request") {
                 let bytes = misuses.note(string(&meta)).and_then(|text| misuses.note(parse_bytes(&text)));
                 set_once(&mut self.max_request, bytes, &meta, misuses);

@@ -52,6 +52,8 @@ pub(crate) struct Method {
     pub(crate) rate: Option<Rate>,
     pub(crate) max_request: Option<usize>,
     pub(crate) max_reply: Option<usize>,
+    /// An older name on the wire, without that of the service.
+    pub(crate) or: Option<String>,
     pub(crate) doc_text: TokenStream,
     pub(crate) carried: Carried,
     pub(crate) parameters: Vec<Parameter>,

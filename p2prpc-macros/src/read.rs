@@ -9,7 +9,7 @@ use syn::{Error, Item, ItemTrait, LitStr, Path, Result, TraitItem, TraitItemFn};
 use crate::attributes::{Carried, MethodOptions, ServiceOptions, doc_text};
 use crate::clashes;
 use crate::misuses::Misuses;
-use crate::model::{Method, Service};
+use crate::model::{Method, Parameter, Service};
 use crate::names::{
     MethodNames, RESERVED_PREFIX, ServiceNames, check_full_name, check_gorpc_name, check_gorpc_names, check_wire_name,
     method_wire_name,
@@ -121,6 +121,17 @@ fn read_method(service: &ServiceIdent, function: &mut TraitItemFn, misuses: &mut
     if let Some(Err(message)) = gorpc.map(|service| check_gorpc_names(service, &wire_name)) {
         misuses.at_span(named_at, message);
     }
+    let or = options.or.map(|older| {
+        let (name, full) = (older.value(), format!("{}.{}", service.wire_name, older.value()));
+        if let Err(message) = check_wire_name(&name).and_then(|()| check_full_name(&full)) {
+            misuses.at(&older, message);
+        } else if name == wire_name {
+            misuses.at(&older, "the older name is the name: `or` is for a method that was called otherwise");
+        } else if signature.returns.stream.is_some() || has_stream(&signature.parameters) {
+            misuses.at(&older, "a streaming method has one name: `or` is for methods that are answered once");
+        }
+        name
+    });
     Method {
         names: MethodNames::of(&service.ident, &ident),
         ident,
@@ -134,11 +145,16 @@ fn read_method(service: &ServiceIdent, function: &mut TraitItemFn, misuses: &mut
         rate: options.rate,
         max_request: options.max_request,
         max_reply: options.max_reply,
+        or,
         doc_text: doc_text(&function.attrs, Span::mixed_site()),
         carried: Carried::from(&function.attrs),
         parameters: signature.parameters,
         returns: signature.returns,
     }
+}
+
+fn has_stream(parameters: &[Parameter]) -> bool {
+    parameters.iter().any(|parameter| matches!(parameter, Parameter::Stream(_)))
 }
 
 /// The name that was given or else the default, and the token it comes from.

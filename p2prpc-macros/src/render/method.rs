@@ -185,6 +185,13 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
                 ::core::option::Option::Some(::core::time::Duration::new(#seconds, #nanos));
         }
     });
+    let or = method.or.as_ref().map(|older| {
+        let full = format!("{}.{older}", service.wire_name);
+        quote_spanned! {Span::mixed_site()=>
+            const OR: ::core::option::Option<(&'static ::core::primitive::str, &'static ::core::primitive::str)> =
+                ::core::option::Option::Some((#full, #older));
+        }
+    });
     let max_request = method.max_request.map(|bytes| {
         quote_spanned! {Span::mixed_site()=>
             const MAX_REQUEST: ::core::option::Option<::core::primitive::usize> = ::core::option::Option::Some(#bytes);
@@ -218,6 +225,7 @@ fn render_method(service: &Service, method: &Method) -> TokenStream {
             #strict
             #timeout
             #max_request
+            #or
             const ARGS_SIZE: ::core::primitive::usize = 0 #(+ ::core::mem::size_of::<#types>())*;
             type Args = #args;
             type Output = #output;

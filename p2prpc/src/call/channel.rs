@@ -25,6 +25,12 @@ pub(crate) trait Channel: Send + Sync + 'static {
     fn check(&self, _: &CallHead) -> Result<(), RpcError> {
         Ok(())
     }
+    /// The peer has said that it has no such method: that is remembered until it is connected anew.
+    fn note_not_served(&self, _: &'static MethodNames) {}
+    /// True if it has said so of this one.
+    fn is_not_served(&self, _: &'static MethodNames) -> bool {
+        false
+    }
     /// Take a call. It never blocks; all that becomes of the call, failures included, comes through `call`.
     fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>);
     /// The caller has gone: forget the call, and tell the peer if it was told of it.

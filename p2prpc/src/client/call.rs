@@ -101,6 +101,8 @@ struct Retry {
     metadata: Metadata,
     head: CallHead,
     body: Encoded,
+    /// The method's other name, if it has one that wasn't tried.
+    other: Option<&'static MethodNames>,
     resends: u32,
     /// The handler may have run for one of the attempts so far.
     may_have_run: bool,
@@ -206,16 +208,19 @@ impl<M: Method> Call<M> {
             again: M::IDEMPOTENT,
             nested: inherited.is_some(),
         };
+        let (name, other) = names::<M>(&*channel);
+        let head = CallHead { method: name, ..head };
         channel.check(&head)?;
         let channel = options.layers.layer(channel);
         let metadata = options.metadata;
+        let kept = M::IDEMPOTENT || other.is_some();
         let body = match args {
             Arguments::Encoded(body) => body,
             Arguments::Plain(args) => {
                 let formats = channel.formats();
                 if formats == Formats::NATIVE {
                     let body = encode_args(Format::Native(head.codec), args, max_request::<M>(defaults.max_message))?;
-                    if !M::IDEMPOTENT && body.len() <= SHARED_FROM {
+                    if !kept && body.len() <= SHARED_FROM {
                         let request = Request { head, metadata: &metadata, payload: Payload::Borrowed(&body.0) };
                         return Ok(Waiting::new(Ticket::start(channel, request, unread), own, head, None));
                     }
@@ -225,10 +230,19 @@ impl<M: Method> Call<M> {
                 }
             }
         };
-        let retry = Retry { channel, own, metadata, head, body, resends: 0, may_have_run: false, unread };
+        let retry = Retry { channel, own, metadata, head, body, other, resends: 0, may_have_run: false, unread };
         let ticket = retry.start();
         let own = retry.own.clone();
-        Ok(Waiting::new(ticket, own, head, M::IDEMPOTENT.then(|| Box::new(retry))))
+        Ok(Waiting::new(ticket, own, head, kept.then(|| Box::new(retry))))
+    }
+}
+
+/// The name by which the peer is to know the method, and the other one to try, where it has two.
+fn names<M: Method>(channel: &dyn Channel) -> (&'static MethodNames, Option<&'static MethodNames>) {
+    let name = MethodNames::of::<M>();
+    match MethodNames::older_of::<M>() {
+        Some(older) if channel.is_not_served(name) && !channel.is_not_served(older) => (older, Some(name)),
+        older => (name, older),
     }
 }
 
@@ -359,7 +373,7 @@ impl Waiting {
         if error.kind() != ErrorKind::ConnectionLost || error.delivery() == Delivery::Answered {
             return None;
         }
-        let mut retry = self.retry.take()?;
+        let mut retry = self.retry.take().filter(|retry| retry.head.again)?;
         let delay = resend_delay(retry.resends);
         if retry.resends >= MAX_RESENDS || clock::now() + delay >= self.deadline {
             return None;
@@ -367,6 +381,19 @@ impl Waiting {
         retry.resends += 1;
         retry.may_have_run |= error.delivery() == Delivery::MayHaveRun;
         Some((delay, *retry))
+    }
+
+    /// What to make instead after this result, if the peer doesn't have the method and may have it by its other name.
+    fn by_other_name(&mut self, result: &RawResult) -> Option<Retry> {
+        let Err(error) = result else { return None };
+        if error.kind() != ErrorKind::NotServed || error.delivery() != Delivery::NeverSent {
+            return None;
+        }
+        let mut retry = self.retry.take_if(|retry| retry.other.is_some())?;
+        retry.channel.note_not_served(retry.head.method);
+        retry.head.method = retry.other.take()?;
+        retry.may_have_run = self.may_have_run;
+        Some(*retry)
     }
 
     /// An error of the last attempt speaks for all of them.
@@ -420,7 +447,9 @@ impl<M: Method> Call<M> {
                         self.state = State::Waiting(waiting);
                         return Poll::Pending;
                     };
-                    if let Some((delay, retry)) = waiting.resend(&result) {
+                    if let Some(retry) = waiting.by_other_name(&result) {
+                        State::Waiting(retry.again())
+                    } else if let Some((delay, retry)) = waiting.resend(&result) {
                         State::Backoff { until: Timer::at(clock::now() + delay), retry }
                     } else {
                         let format = gorpc.map_or(Format::Native(waiting.codec), Format::Gorpc);

@@ -3,7 +3,7 @@
 mod owner;
 mod sending;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -25,6 +25,7 @@ use super::single::{ConnectionKey, Single, Substream};
 use super::streams::{self, Streams};
 use super::waiting::Waiting;
 use crate::call::{CallHead, Channel, Dialect, Formats, Opening, PendingCall, Place, Request};
+use crate::codec::MethodNames;
 use crate::error::{ErrorKind, RpcError};
 use crate::fingerprint::{Fingerprint, PeerMethods};
 use crate::sync::Mutex;
@@ -53,6 +54,8 @@ pub(crate) struct PeerSession {
     streams: Streams,
     /// What its methods look like, if it has said so.
     methods: ArcSwapOption<PeerMethods>,
+    /// Of ours that have two names, those that it doesn't have: by what stands for their names.
+    not_served: Mutex<HashSet<u64>>,
 }
 
 impl PeerSession {
@@ -68,6 +71,7 @@ impl PeerSession {
             single: config.gorpc.then(Single::default),
             streams: Streams::new(&config.limits),
             methods: ArcSwapOption::empty(),
+            not_served: Mutex::default(),
             config,
             opener,
         })
@@ -108,7 +112,12 @@ impl PeerSession {
     }
 
     pub(crate) fn disconnected(&self, connection: &Arc<Connection>) {
-        self.connections.lock().retain(|other| !Arc::ptr_eq(other, connection));
+        let mut connections = self.connections.lock();
+        connections.retain(|other| !Arc::ptr_eq(other, connection));
+        if connections.is_empty() {
+            // It may come back as another version of itself.
+            self.not_served.lock().clear();
+        }
     }
 
     /// The connections to this peer, the oldest first.
@@ -336,6 +345,14 @@ impl Channel for PeerSession {
         }
         let detail = "the peer has declared the method otherwise, and its arguments are written by position";
         Err(RpcError::never_sent(ErrorKind::BadArguments, detail))
+    }
+
+    fn note_not_served(&self, method: &'static MethodNames) {
+        self.not_served.lock().insert(method.key);
+    }
+
+    fn is_not_served(&self, method: &'static MethodNames) -> bool {
+        self.not_served.lock().contains(&method.key)
     }
 
     fn submit(&self, request: Request<'_>, call: &Arc<PendingCall>) {

@@ -48,6 +48,8 @@ pub trait Method: Send + Sync + 'static {
     const TIMEOUT: Option<Duration> = None;
     /// The longest encoded arguments, in bytes, `#[rpc(max_request = "64 KiB")]`; `None` for what holds on the node.
     const MAX_REQUEST: Option<usize> = None;
+    /// An older name of the method, as `NAME` and without that of the service, `#[rpc(or = "old_name")]`: a peer that doesn't have the one is called by the other.
+    const OR: Option<(&'static str, &'static str)> = None;
     /// The names of the service and the method in Go, if the service has one there: `#[p2p_service(gorpc = "EchoRPCAPI")]`.
     const GORPC: Option<(&'static str, &'static str)> = None;
     /// True if a struct of a Go peer whose fields seem to have other names there is an error: `#[p2p_service(gorpc_strict)]`.
@@ -154,6 +156,27 @@ impl From<&MethodDescriptor> for Fingerprint {
 }
 
 impl MethodNames {
+    /// The same method by its older name.
+    pub(crate) const fn older_of<M: Method>() -> Option<&'static Self> {
+        const {
+            match M::OR {
+                None => None,
+                Some((full, name)) => Some(
+                    &(MethodNames {
+                        full,
+                        gorpc: match M::GORPC {
+                            Some((service, _)) => Some((service, name)),
+                            None => None,
+                        },
+                        gorpc_strict: M::GORPC_STRICT,
+                        key: fnv1a(full),
+                        fingerprint: M::FINGERPRINT,
+                    }),
+                ),
+            }
+        }
+    }
+
     pub(crate) const fn of<M: Method>() -> &'static Self {
         const {
             &MethodNames {

@@ -20,6 +20,9 @@ struct Options {
     /// Each case so many times.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Only what a slow reader costs: 1 GiB, of which a MiB is taken each millisecond at the most.
+    #[arg(long)]
+    slow_reader: bool,
     /// What `cargo bench` says by itself.
     #[arg(long, hide = true)]
     bench: bool,
@@ -126,12 +129,56 @@ async fn cancelled(nodes: &streams::p2prpc::Nodes) -> f64 {
     micros(times[times.len() * 99 / 100])
 }
 
+/// What a process has in memory, and had at the most.
+fn memory() -> Result<(u64, u64), Error> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let field = |name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or_default() / 1024
+    };
+    Ok((field("VmRSS:"), field("VmHWM:")))
+}
+
+async fn slow_reader(transport: Transport) -> Result<(), Error> {
+    let nodes = streams::p2prpc::nodes(transport, false).await?;
+    let (before, _) = memory()?;
+    let (mut items, began) = (nodes.stub.items(1024, 1 << 20), Instant::now());
+    while let Some(item) = items.next().await {
+        item?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (_, most) = memory()?;
+    let took = began.elapsed();
+    println!("1 GiB to a slow reader, {transport:?}: {took:.1?}, both ends from {before} to {most} MiB at the most");
+    Ok(())
+}
+
+/// Large items over a long link, in turns with a bare substream.
+async fn far(rounds: usize) -> Result<(), Error> {
+    let pairs = [streams::p2prpc::pair(Transport::Tcp, true).await?, streams::bare::pair(true).await?];
+    for pair in &pairs {
+        // Windows have grown by then.
+        (pair.stream)(100, 1 << 20).await;
+        let mut rates = Vec::new();
+        for _ in 0..rounds {
+            rates.push(Case::Large.measure(pair).await);
+        }
+        let (rate, link) = (median(rates), streams::far::BYTES_A_SECOND / f64::from(1 << 20));
+        println!("50 ms there and back, 1 Gbit/s, {}: {rate:.0} of {link:.0} MiB/s", pair.name);
+    }
+    Ok(())
+}
+
 async fn run(options: &Options) -> Result<(), Error> {
+    if options.slow_reader {
+        slow_reader(Transport::Tcp).await?;
+        return slow_reader(Transport::Quic).await;
+    }
     let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut pairs = vec![
-        streams::p2prpc::pair(Transport::Tcp).await?,
-        streams::p2prpc::pair(Transport::Quic).await?,
-        streams::bare::pair().await?,
+        streams::p2prpc::pair(Transport::Tcp, false).await?,
+        streams::p2prpc::pair(Transport::Quic, false).await?,
+        streams::bare::pair(false).await?,
     ];
     #[cfg(feature = "tonic")]
     pairs.push(streams::tonic::pair().await?);
@@ -155,7 +202,7 @@ async fn run(options: &Options) -> Result<(), Error> {
     }
     println!("{table}");
     for transport in [Transport::Tcp, Transport::Quic] {
-        let nodes = streams::p2prpc::nodes(transport).await?;
+        let nodes = streams::p2prpc::nodes(transport, false).await?;
         let (mut unaries, mut drops) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
             unaries.push(unary(&nodes).await);
@@ -166,7 +213,7 @@ async fn run(options: &Options) -> Result<(), Error> {
             "p2prpc, {transport:?}: a unary call p50 {unary:.1} us; from drop to the handler's drop p99 {drops:.1} us"
         );
     }
-    Ok(())
+    far(options.rounds).await
 }
 
 fn main() -> Result<(), Error> {

@@ -15,3 +15,4 @@ mod quota;
 mod runtimes;
 mod self_calls;
 mod unary;
+mod upgrade;

@@ -38,16 +38,19 @@ async fn answer(mut stream: libp2p::Stream) -> std::io::Result<()> {
     stream.close().await
 }
 
-/// Two swarms.
-pub async fn pair() -> Result<Pair, Error> {
+/// Two swarms; one may be far away.
+pub async fn pair(far: bool) -> Result<Pair, Error> {
     let (mut server, mut client) = (swarm()?, swarm()?);
     let mut streams = server.behaviour().new_control().accept(PROTOCOL)?;
     server.listen_on(Transport::Tcp.loopback().parse()?)?;
-    let address: Multiaddr = loop {
+    let mut address: Multiaddr = loop {
         if let SwarmEvent::NewListenAddr { address, .. } = server.select_next_some().await {
             break format!("{address}/p2p/{}", server.local_peer_id()).parse()?;
         }
     };
+    if far {
+        address = super::far_away(&address).await?;
+    }
     let peer = *server.local_peer_id();
     let serving = tokio::spawn(async move {
         while let Some((_, stream)) = streams.next().await {

@@ -60,21 +60,25 @@ pub struct Nodes {
     _nodes: (Node, Node),
 }
 
-/// Two nodes that are connected.
-pub async fn nodes(transport: Transport) -> Result<Nodes, Error> {
+/// Two nodes that are connected; over TCP one may be far away.
+pub async fn nodes(transport: Transport, far: bool) -> Result<Nodes, Error> {
     let service = Service::default();
     let server =
         Node::builder().listen(transport.loopback()).serve(NumbersServer::new(service.clone())).start().await?;
     let client = Node::builder().listen(transport.loopback()).start().await?;
-    let peer = client.connect(server.addresses().into_iter().next().ok_or("the server listens nowhere")?).await?;
+    let mut address = server.addresses().into_iter().next().ok_or("the server listens nowhere")?;
+    if far {
+        address = super::far_away(&address).await?;
+    }
+    let peer = client.connect(address).await?;
     let stub = NumbersClient::new(&client).timeout(Duration::from_secs(30)).peer(peer);
     stub.echo("the first".into()).await?;
     Ok(Nodes { stub, service, _nodes: (server, client) })
 }
 
 /// Over this transport.
-pub async fn pair(transport: Transport) -> Result<Pair, Error> {
-    let nodes = nodes(transport).await?;
+pub async fn pair(transport: Transport, far: bool) -> Result<Pair, Error> {
+    let nodes = nodes(transport, far).await?;
     let stub = nodes.stub.clone();
     let name = if transport == Transport::Tcp { "p2prpc, TCP" } else { "p2prpc, QUIC" };
     let stream: super::Stream = Arc::new(move |count, size| {
