@@ -154,13 +154,19 @@ async fn a_hello_at_its_limits_is_taken() {
 
 #[tokio::test]
 async fn a_kind_that_has_to_be_understood_and_is_not_ends_the_stream() {
-    for kind in [0, 8, 9, 10, 15] {
+    for kind in [0, 10, 15] {
         let scene = Scene::start().await;
         let mut stream = scene.greeted().await;
         stream.send_bytes(&[1, kind]).await;
         is_told(&mut stream, &format!("kind {kind}")).await;
         scene.is_unharmed().await;
     }
+}
+
+#[tokio::test]
+async fn what_is_for_item_streams_ends_a_call_stream() {
+    breaks(&frame(8, &[&varint(1), &bytes(b"an item")]), "on a call stream").await;
+    breaks(&frame(9, &[&varint(1), &varint(0), &[0]]), "on a call stream").await;
 }
 
 #[tokio::test]

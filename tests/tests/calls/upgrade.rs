@@ -41,8 +41,10 @@ impl old::Names for Counting {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_has_a_method_by_its_old_name_is_called_by_that() {
     let counted = Counting::default();
-    let (before, after) =
-        (Peer::serving(old::NamesServer::new(counted.clone())).await, Peer::serving(NamesServer::new(counted.clone())).await);
+    let (before, after) = (
+        Peer::serving(old::NamesServer::new(counted.clone())).await,
+        Peer::serving(NamesServer::new(counted.clone())).await,
+    );
     let (neither, caller) = (Peer::start().await, Peer::start().await);
     for server in [&before, &after, &neither] {
         connect(&caller, server).await;
