@@ -209,6 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Prober<S> {
             self.connection.set_suspected(true);
             return Some(Step::Silent(now.saturating_duration_since(probed)));
         }
+        if self.look_at.is_none() && in_calls() {
+            // Streams have no deadline whose passing would ask.
+            self.look_at = self.silence_allowed(&in_calls).map(|silence| now + silence);
+        }
         let at = self.look_at?;
         if now >= at {
             let heard = self.connection.heard();

@@ -21,6 +21,10 @@ use crate::call::Network;
 use crate::clock::now;
 use crate::peer::Connection;
 
+/// A silent connection is closed after so long where streams are under way with its peer, whether there is another or not. A call waits for
+/// its deadline, and the path may come back; QUIC gives it up by itself then.
+const LOST_AFTER: Duration = Duration::from_secs(25);
+
 impl Behaviour {
     pub(super) fn carry_out(&mut self, next: Next) {
         match next {
@@ -54,6 +58,10 @@ impl Behaviour {
         }
         let (silence, next) = self.connections.silent(peer, connection, time, now());
         self.carry_out(next);
+        let streams = self.core.session(peer);
+        if matches!(silence, Silence::Wait | Silence::Dial) && time >= LOST_AFTER && streams.streams().is_busy() {
+            return self.close(peer, connection, "it is silent, and streams have no deadline that would end them");
+        }
         match silence {
             Silence::Wait => {}
             Silence::Leave { to } => {

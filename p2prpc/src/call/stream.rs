@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
+use futures::task::AtomicWaker;
 use futures::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,8 @@ pub(crate) struct OpenedStream {
     /// Of the call that it carries.
     pub(crate) permit: Option<StreamPermit>,
     pub(crate) home: Option<Weak<dyn StreamHome>>,
+    /// Wakes the task of its connection, which is to know that a call is under way.
+    pub(crate) waker: Option<Arc<AtomicWaker>>,
     pub(crate) hello: Arc<[u8]>,
     pub(crate) max_message: usize,
 }

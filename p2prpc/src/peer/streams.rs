@@ -220,6 +220,9 @@ pub(super) fn open(session: Arc<PeerSession>, head: &CallHead) -> Opening {
                 None => open_new(&session).await?,
             };
             stream.permit = Some(Box::new((permit, Counted::new(&streams.calling))));
+            if let Some(waker) = &stream.waker {
+                waker.wake();
+            }
             Ok(stream)
         };
         tokio::select! {
@@ -255,6 +258,7 @@ async fn open_new(session: &Arc<PeerSession>) -> Result<OpenedStream, RpcError> 
             lost,
             permit: None,
             home: Some(home),
+            waker: Some(connection.waker().clone()),
             hello: streams.hello.clone(),
             max_message: session.config().limits.max_message,
         });

@@ -168,6 +168,7 @@ impl Channel for LocalChannel {
                 lost: self.lost.clone(),
                 permit: None,
                 home: None,
+                waker: None,
                 hello: self.hello.clone(),
                 max_message: self.server.limits().max_message,
             }),

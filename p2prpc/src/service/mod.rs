@@ -7,6 +7,7 @@ mod values;
 
 use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,26 +156,29 @@ impl From<&MethodDescriptor> for Fingerprint {
     }
 }
 
+/// A method by its older name.
+struct Older<M>(PhantomData<M>);
+
+impl<M: Method> Older<M> {
+    const NAMES: Option<MethodNames> = match M::OR {
+        None => None,
+        Some((full, name)) => Some(MethodNames {
+            full,
+            gorpc: match M::GORPC {
+                Some((service, _)) => Some((service, name)),
+                None => None,
+            },
+            gorpc_strict: M::GORPC_STRICT,
+            key: fnv1a(full),
+            fingerprint: M::FINGERPRINT,
+        }),
+    };
+}
+
 impl MethodNames {
     /// The same method by its older name.
     pub(crate) const fn older_of<M: Method>() -> Option<&'static Self> {
-        const {
-            match M::OR {
-                None => None,
-                Some((full, name)) => Some(
-                    &(MethodNames {
-                        full,
-                        gorpc: match M::GORPC {
-                            Some((service, _)) => Some((service, name)),
-                            None => None,
-                        },
-                        gorpc_strict: M::GORPC_STRICT,
-                        key: fnv1a(full),
-                        fingerprint: M::FINGERPRINT,
-                    }),
-                ),
-            }
-        }
+        const { Older::<M>::NAMES.as_ref() }
     }
 
     pub(crate) const fn of<M: Method>() -> &'static Self {

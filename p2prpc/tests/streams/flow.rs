@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream;
 use p2prpc::prelude::*;
 
-use super::{pair, pair_over};
+use super::{Service, StreamsClient, TCP, node, pair, pair_over};
 
 /// So much may be on its way beside the windows: what is in sockets, and buffers of both ends.
 const ON_THE_WAY: usize = 16 << 20;
@@ -94,4 +94,55 @@ async fn past_128_streams_the_next_one_waits_for_a_place() {
     assert_eq!(waiting.await.unwrap().unwrap(), [1, 2, 3]);
     drop(open);
     service.all_ended().await;
+}
+
+/// A way to what listens there, which carries nothing any more once it is told so, and says nothing of it.
+async fn way_to(port: u16) -> (u16, tokio::sync::watch::Sender<bool>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("it is bound").port();
+    let (dead, is_dead) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut is_dead = is_dead.clone();
+            if *is_dead.borrow() {
+                continue;
+            }
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = async { drop(is_dead.wait_for(|dead| *dead).await) } => std::future::pending().await,
+                }
+            });
+        }
+    });
+    (own, dead)
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_ends_its_streams_on_both_sides() {
+    let service = Service::default();
+    let (server, caller) = (node(Some(service.clone()), TCP).await, node(None, TCP).await);
+    let address = server.addresses().pop().expect("an address").to_string();
+    let port = address.split('/').nth(4).and_then(|port| port.parse().ok()).expect("a TCP address");
+    let (own, dead) = way_to(port).await;
+    caller.connect(address.replace(&format!("/tcp/{port}"), &format!("/tcp/{own}"))).await.expect("it is there");
+    let peer = StreamsClient::new(&caller).peer(server.peer_id());
+    let (mut silent, (mut words, mut echo)) = (peer.silent(), peer.echo().into_split());
+    words.send("heard".into()).await.unwrap();
+    assert_eq!(echo.next().await.unwrap().unwrap(), "heard");
+    assert!(futures::poll!(silent.next()).is_pending());
+    while service.running.load(Ordering::SeqCst) < 2 {
+        assert!(futures::poll!(silent.next()).is_pending());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    dead.send_replace(true);
+    let began = std::time::Instant::now();
+    let ended = tokio::time::timeout(Duration::from_secs(60), futures::future::join(silent.next(), echo.next()));
+    let (silent, echo) = ended.await.expect("both end though nobody says a word");
+    for error in [silent.unwrap().unwrap_err(), echo.unwrap().unwrap_err()] {
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::ConnectionLost, Delivery::MayHaveRun), "{error}");
+    }
+    assert!(began.elapsed() > Duration::from_secs(10), "a pause isn't the end: {:?}", began.elapsed());
+    tokio::time::timeout(Duration::from_secs(60), service.all_ended()).await.expect("and so do the handlers");
 }

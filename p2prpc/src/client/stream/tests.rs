@@ -128,6 +128,7 @@ impl Channel for Replay {
             lost,
             permit: None,
             home: None,
+            waker: None,
             hello: greeting.into(),
             max_message: 1 << 20,
         };
