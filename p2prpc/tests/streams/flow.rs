@@ -11,17 +11,16 @@ use super::{Service, StreamsClient, TCP, node, pair, pair_over};
 /// So much may be on its way beside the windows: what is in sockets, and buffers of both ends.
 const ON_THE_WAY: usize = 16 << 20;
 
-/// Waits until a count stays what it is.
+/// Waits until something is counted, and the count stays what it is for a second.
 async fn at_rest(count: impl Fn() -> usize) -> usize {
-    let mut last = count();
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    let (mut last, mut looks) = (0, 0);
+    while last == 0 || looks < 10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
         let now = count();
-        if now == last {
-            return now;
-        }
+        looks = if now == last { looks + 1 } else { 0 };
         last = now;
     }
+    last
 }
 
 async fn check_slow_reader(listen: &str) {

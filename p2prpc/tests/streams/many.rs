@@ -45,12 +45,13 @@ async fn a_silent_peer_holds_up_no_other() {
     }
     let mut merged = StreamsClient::new(&caller).peers([one.peer_id(), other.peer_id()]).for_ever();
     let mut last = BTreeMap::from([(one.peer_id(), 0_u64), (other.peer_id(), 0)]);
-    // Neither is far behind the other as long as both have something.
-    for _ in 0..10_000 {
+    let mut taken = 0;
+    while last.values().any(|last| *last < 10_000) {
         let (peer, item) = merged.next().await.expect("they go on for ever");
         last.insert(peer, item.expect("no end").expect("no error"));
+        taken += 1;
+        assert!(taken < 5_000_000, "one is far ahead: {last:?}");
     }
-    assert!(last.values().all(|last| *last > 1000), "{last:?}");
     drop(one);
     let failed = async {
         loop {
