@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hashbrown::HashMap;
 use libp2p::PeerId;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use tokio_util::sync::CancellationToken;
 
-use super::stream::serve_streams;
+use super::stream::{MAX_STREAMS, serve_streams};
 use super::{Admitted, Arriving, Refusal, Server};
 use crate::accounts::{BytesPermit, PeerAccount};
 use crate::blocking::BlockingPlaces;
@@ -21,7 +22,7 @@ use crate::call::{
     Answer, CallDefaults, CallHead, Channel, DEFAULT_TIMEOUT, Handle, Network, OpenedStream, Opening, PendingCall,
     Place, RawReply, Request,
 };
-use crate::clock::now;
+use crate::clock::{by, now};
 use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::framing::{Messages, hello};
@@ -41,6 +42,7 @@ pub(crate) struct LocalChannel {
     spawner: Spawner,
     /// The streaming calls that run.
     streams: Arc<AtomicUsize>,
+    stream_places: Arc<Semaphore>,
     hello: Arc<[u8]>,
     /// The node is no more.
     lost: CancellationToken,
@@ -72,6 +74,7 @@ impl LocalChannel {
             running: Arc::default(),
             spawner: Spawner::here(),
             streams: Arc::default(),
+            stream_places: Arc::new(Semaphore::new(MAX_STREAMS)),
             hello: encoded.into(),
             lost: CancellationToken::new(),
         }
@@ -149,31 +152,40 @@ impl Channel for LocalChannel {
         }
     }
 
-    /// The server's end of it is served as that of a peer is.
-    fn open_stream(&self, _: &CallHead) -> Opening {
-        let (near, far) = tokio::io::duplex(STREAM_WINDOW);
+    /// The server's end of it is served as that of a peer is, as many at once.
+    fn open_stream(&self, head: &CallHead) -> Opening {
+        if !self.spawner.has_runtime() {
+            let error = RpcError::never_sent(ErrorKind::InvalidRequest, NO_RUNTIME);
+            return Box::pin(std::future::ready(Err(error)));
+        }
         let (server, account, streams) = (self.server.clone(), self.account.clone(), self.streams.clone());
-        let (caller, lost) = (self.caller, self.lost.clone());
-        let served = self.spawner.spawn(async move {
-            lost.run_until_cancelled(serve_streams(server, account, caller, streams, far.compat())).await;
-        });
-        let opened = match served {
-            None => Err(RpcError::never_sent(ErrorKind::InvalidRequest, NO_RUNTIME)),
-            Some(_) => Ok(OpenedStream {
+        let (caller, lost, deadline) = (self.caller, self.lost.clone(), head.deadline);
+        let (spawner, places, hello) = (self.spawner.clone(), self.stream_places.clone(), self.hello.clone());
+        Box::pin(async move {
+            let late = || RpcError::never_sent(ErrorKind::DeadlineExceeded, "128 streaming calls are under way");
+            let place = by(deadline, places.acquire_owned()).await.ok_or_else(late)?;
+            let (near, far) = tokio::io::duplex(STREAM_WINDOW);
+            let (max_message, served_until) = (server.limits().max_message, lost.clone());
+            spawner.spawn(async move {
+                let serving = serve_streams(server, account, caller, streams, far.compat());
+                served_until.run_until_cancelled(serving).await;
+                // The next one is to find room.
+                drop(place);
+            });
+            Ok(OpenedStream {
                 io: Box::new(near.compat()),
                 messages: Messages::default(),
                 greeted: false,
                 was_greeted: false,
                 last_id: 0,
-                lost: self.lost.clone(),
+                lost,
                 permit: None,
                 home: None,
                 waker: None,
-                hello: self.hello.clone(),
-                max_message: self.server.limits().max_message,
-            }),
-        };
-        Box::pin(std::future::ready(opened))
+                hello,
+                max_message,
+            })
+        })
     }
 
     fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) -> bool {

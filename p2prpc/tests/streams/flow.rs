@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream;
 use p2prpc::prelude::*;
 
-use super::{Service, StreamsClient, TCP, node, pair, pair_over};
+use super::{Service, StreamsClient, StreamsPeer, TCP, node, pair, pair_over};
 
 /// So much may be on its way beside the windows: what is in sockets, and buffers of both ends.
 const ON_THE_WAY: usize = 16 << 20;
@@ -74,6 +74,16 @@ async fn a_slow_handler_slows_its_caller_down_and_a_caller_that_goes_is_noticed_
 #[tokio::test]
 async fn past_128_streams_the_next_one_waits_for_a_place() {
     let (peer, service, _nodes) = pair().await;
+    check_places(&peer, &service).await;
+}
+
+#[tokio::test]
+async fn past_128_streams_within_a_process_the_next_one_waits_too() {
+    let service = Service::default();
+    check_places(&StreamsClient::local(service.clone()).peer(PeerId::random()), &service).await;
+}
+
+async fn check_places(peer: &StreamsPeer, service: &Service) {
     let mut open: Vec<_> = (0..128).map(|_| peer.silent()).collect();
     for call in &mut open {
         assert!(futures::poll!(call.next()).is_pending());
