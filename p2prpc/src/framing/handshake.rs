@@ -2,7 +2,7 @@
 
 use crate::codec::CodecId;
 use crate::limits::Limits;
-use crate::wire::{self, Hello};
+use crate::wire::{self, Hello, Role};
 
 /// What this node takes, as it says so.
 pub(crate) fn hello(limits: &Limits) -> Hello {
@@ -14,4 +14,12 @@ pub(crate) fn hello(limits: &Limits) -> Hello {
         codecs: CodecId::supported().iter().map(|codec| u64::from(codec.get())).collect(),
         ..Hello::default()
     }
+}
+
+/// The same on an item stream, as its frame.
+pub(crate) fn encoded_item_hello(limits: &Limits) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    // The limits of a node are checked when it is made.
+    let _ = wire::encode_hello(&mut encoded, &Hello { role: Role::OneCall, ..hello(limits) });
+    encoded
 }

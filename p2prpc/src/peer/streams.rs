@@ -16,10 +16,9 @@ use super::substreams::{ConnectionKey, Substream, Substreams};
 use crate::call::{CallHead, Dialect, Duplex, OpenedStream, Opening, StreamHome};
 use crate::clock::{by, later, now};
 use crate::error::{ErrorKind, RpcError};
-use crate::framing::{Messages, hello};
+use crate::framing::{Messages, encoded_item_hello};
 use crate::server::MAX_STREAMS;
 use crate::sync::Mutex;
-use crate::wire::{self, Role};
 
 /// Streaming calls to one peer that wait for a place.
 const MAX_WAITING: usize = 1024;
@@ -70,9 +69,6 @@ impl Drop for Counted {
 
 impl Streams {
     pub(super) fn new(limits: &crate::limits::Limits) -> Self {
-        let mut encoded = Vec::new();
-        // The limits of a node are checked when it is made.
-        let _ = wire::encode_hello(&mut encoded, &wire::Hello { role: Role::OneCall, ..hello(limits) });
         Streams {
             substreams: Substreams::default(),
             permits: Permits::new(MAX_STREAMS, MAX_WAITING),
@@ -82,7 +78,7 @@ impl Streams {
             accepted: Arc::default(),
             serving: Arc::default(),
             closing: CancellationToken::new(),
-            hello: encoded.into(),
+            hello: encoded_item_hello(limits).into(),
         }
     }
 

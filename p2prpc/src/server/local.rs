@@ -25,12 +25,11 @@ use crate::call::{
 use crate::clock::{by, now};
 use crate::codec::{CodecId, Format};
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::framing::{Messages, hello};
+use crate::framing::{Messages, encoded_item_hello};
 use crate::limits::Limits;
 use crate::members::{Member, Members};
 use crate::runtime::Spawner;
 use crate::service::{NO_ROOM, NOT_STREAMED, Outcome, Reply, STREAM_WINDOW, Service};
-use crate::wire::{self, Role};
 
 /// The way of a node to itself.
 pub(crate) struct LocalChannel {
@@ -64,9 +63,7 @@ impl LocalChannel {
 
     fn called_by(caller: PeerId, server: Arc<Server>) -> Self {
         let account = server.accounts().open(caller, None);
-        let mut encoded = Vec::new();
-        // The limits of a node are checked when it is made.
-        let _ = wire::encode_hello(&mut encoded, &wire::Hello { role: Role::OneCall, ..hello(server.limits()) });
+        let hello = encoded_item_hello(server.limits()).into();
         LocalChannel {
             server,
             account,
@@ -75,7 +72,7 @@ impl LocalChannel {
             spawner: Spawner::here(),
             streams: Arc::default(),
             stream_places: Arc::new(Semaphore::new(MAX_STREAMS)),
-            hello: encoded.into(),
+            hello,
             lost: CancellationToken::new(),
         }
     }

@@ -1,5 +1,8 @@
 //! A substream on which a peer makes one streaming call after the other.
 
+mod admit;
+mod answer;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -13,15 +16,17 @@ use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::PeerId;
 use tokio::time::timeout;
 
-use super::{Admitted, Arriving, Guarded, LARGE_BODY, LONGEST_DEADLINE, Refusal, Server, delivery_of};
+use admit::admit;
+use answer::{answer, error_frame};
+
+use super::{Admitted, Arriving, Guarded, LARGE_BODY, LONGEST_DEADLINE, Refusal, Server};
 use crate::accounts::{BytesPermit, CallPermit, PeerAccount, ReplyPermit};
 use crate::clock::{Timer, after, later, now};
-use crate::codec::{CodecId, Format};
+use crate::codec::Format;
 use crate::error::{Delivery, ErrorKind, RpcError};
-use crate::framing::{Message, Messages, Unreadable, code_of, delivery_to_wire, hello};
-use crate::metadata::Metadata;
-use crate::service::{Inbound, NO_ROOM, Outbound, Outcome, Reply, STREAM_WINDOW, StreamParts};
-use crate::wire::{self, FIRST_IGNORED_KIND, Frame, GoAwayReason, MAX_CHUNK, Role};
+use crate::framing::{Message, Messages, Unreadable, encoded_item_hello};
+use crate::service::{Inbound, Outbound, Outcome, STREAM_WINDOW, StreamParts};
+use crate::wire::{self, FIRST_IGNORED_KIND, Frame, GoAwayReason, MAX_CHUNK};
 
 /// Streaming calls of one peer that are served at once; one more is refused.
 pub(crate) const MAX_STREAMS: usize = 128;
@@ -82,9 +87,7 @@ pub(crate) async fn serve_streams<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut out = Vec::new();
-    // The limits of a node are checked when it is made.
-    let _ = wire::encode_hello(&mut out, &wire::Hello { role: Role::OneCall, ..hello(server.limits()) });
+    let out = encoded_item_hello(server.limits());
     let (last_id, held) = (0, account.replies());
     let mut stream = Served {
         max_item: usize::MAX,
@@ -498,91 +501,14 @@ fn out_of_place() -> End {
     End::Broken("a frame came that has no place there".into())
 }
 
-/// May this call run? Gives it, or what its caller is told.
-fn admit(
-    server: &Server,
-    account: &Arc<PeerAccount>,
-    peer: PeerId,
-    request: &wire::Request<'_>,
-) -> Result<(Admitted, CodecId), (ErrorKind, &'static str)> {
-    let told = |refusal: Refusal| (refusal.kind(), refusal.detail());
-    let now = now();
-    let metadata = Metadata::from_checked(request.metadata.iter());
-    let call = Arriving { peer, metadata, left: request.deadline, whole: true, now };
-    let router = server.router();
-    let mut call = server.admit(router.find(request.method), account, call).map_err(told)?;
-    if !call.entry.descriptor().streaming {
-        return Err((ErrorKind::BadArguments, "the method does not stream, and the call does"));
-    }
-    if request.body_len > call.entry.max_request(server.limits().max_message) as u64 {
-        return Err(told(Refusal::TooLarge));
-    }
-    let codec = u8::try_from(request.codec).map(CodecId::new).ok().filter(|codec| codec.is_supported());
-    // A stream may last: only its caller says for how long.
-    call.deadline = later(now, request.deadline.unwrap_or(LONGEST_DEADLINE).min(LONGEST_DEADLINE));
-    Ok((call, codec.ok_or(told(Refusal::Codec))?))
-}
-
 impl Run {
     /// The handler is done, or is to be: its answer is what is written last.
     fn answer(&mut self, outcome: Outcome) {
         let Some((handler, permit)) = self.handler.take() else { return };
         drop(handler);
-        let metadata = outcome.metadata.as_deref().map(Metadata::to_wire).unwrap_or_default();
-        self.parts.outbound.end(|out, id, items| {
-            // Each of them is checked where it is made.
-            let _ = match outcome.reply {
-                Reply::End => wire::encode_end(out, &wire::End { id, items, metadata: metadata.view() }),
-                Reply::Value(body) => body_frames(out, id, &body.0, |out, chunk| {
-                    let (metadata, body_len) = (metadata.view(), body.0.len() as u64);
-                    wire::encode_response(out, &wire::Reply { id, metadata, body_len, chunk })
-                }),
-                Reply::Error(body) => body_frames(out, id, &body.0, |out, chunk| {
-                    let (code, delivery) = (wire::ErrorCode::Application, wire::Delivery::Answered);
-                    let (metadata, body_len) = (metadata.view(), body.0.len() as u64);
-                    wire::encode_error(
-                        out,
-                        &wire::ErrorReply { id, code, delivery, message: "", metadata, body_len, chunk },
-                    )
-                }),
-                Reply::Failed(kind, detail) => {
-                    error_frame(out, id, kind, delivery_of(kind), &detail);
-                    Ok(())
-                }
-                Reply::NoRoom => {
-                    error_frame(out, id, ErrorKind::Overloaded, Delivery::Answered, NO_ROOM);
-                    Ok(())
-                }
-            };
-        });
+        answer(&self.parts.outbound, outcome);
         drop(permit);
     }
-}
-
-/// A frame with the first chunk of a body, and the rest of it.
-fn body_frames(
-    out: &mut Vec<u8>,
-    id: u64,
-    body: &[u8],
-    first: impl FnOnce(&mut Vec<u8>, &[u8]) -> Result<(), wire::WireError>,
-) -> Result<(), wire::WireError> {
-    let (chunk, rest) = body.split_at_checked(MAX_CHUNK).unwrap_or((body, &[]));
-    first(out, chunk)?;
-    rest.chunks(MAX_CHUNK).try_for_each(|chunk| wire::encode_body(out, id, chunk))
-}
-
-fn error_frame(out: &mut Vec<u8>, id: u64, kind: ErrorKind, delivery: Delivery, message: &str) {
-    let error = wire::ErrorReply {
-        id,
-        code: code_of(kind),
-        delivery: delivery_to_wire(delivery),
-        message,
-        metadata: wire::MetadataRef::EMPTY,
-        body_len: 0,
-        chunk: &[],
-    };
-    let written = wire::encode_error(out, &error);
-    debug_assert!(written.is_ok(), "the library's own errors can be written");
 }
 
 #[cfg(test)]

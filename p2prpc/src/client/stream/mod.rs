@@ -349,7 +349,7 @@ impl<M: Method> StreamCall<M> {
     }
 }
 
-/// So long before a deadline as `None`, for a call whose caller sets none.
+/// The earlier of two deadlines, where there are some.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

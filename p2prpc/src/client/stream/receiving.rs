@@ -138,9 +138,7 @@ impl<M: Method> Receiving<M> {
     }
 }
 
-fn decoded<V: crate::service::Value>(format: Format, body: &[u8], items: u64) -> Result<V, RpcError>
-where
-{
+fn decoded<V: crate::service::Value>(format: Format, body: &[u8], items: u64) -> Result<V, RpcError> {
     const ANY: &MethodNames = &MethodNames { full: "", gorpc: None, gorpc_strict: false, key: 0, fingerprint: 0 };
     match caught(|| format.decode(ANY, body).map(|Received(value)| value)) {
         Some(Ok(value)) => Ok(value),

@@ -14,7 +14,7 @@ use crate::call::Handle;
 use crate::limits::Limits;
 use crate::p2p_service;
 use crate::service::Streaming;
-use crate::wire::MetadataRef;
+use crate::wire::{MetadataRef, Role};
 
 #[p2p_service(crate = "crate")]
 trait Meant {
