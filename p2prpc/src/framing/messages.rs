@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use futures::AsyncRead;
 
 use super::recv_buffer::{Part, RecvBuffer, Took};
-use crate::wire::{self, Frame, Item, WireError};
+use crate::scratch::Scratch;
+use crate::wire::{self, Frame, Item, MAX_CHUNK, WireError};
 
 /// What came, whole. Its chunk is the whole body.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(crate) struct Messages {
     took: Option<Took>,
     /// The frame that begins a body of several.
     head: Vec<u8>,
-    body: Vec<u8>,
+    body: Scratch,
     len: usize,
     id: u64,
     state: State,
@@ -83,14 +84,14 @@ impl Messages {
 
     /// The bytes of the body that is being collected: announced, and come.
     pub(crate) fn collecting(&self) -> Option<(usize, usize)> {
-        (self.state == State::Collecting).then_some((self.len, self.body.len()))
+        (self.state == State::Collecting).then_some((self.len, self.body.0.len()))
     }
 
     /// Give back what only a busy stream needs.
     pub(crate) fn shrink(&mut self) {
         self.release();
         self.received.shrink();
-        self.body = Vec::new();
+        self.head = Vec::new();
     }
 
     /// What the last message took is free for what comes next.
@@ -100,6 +101,8 @@ impl Messages {
         }
         if self.state == State::Given {
             self.state = State::Between;
+            // A large buffer goes to whoever has a large body next.
+            self.body = Scratch::default();
         }
     }
 
@@ -123,10 +126,10 @@ impl Messages {
                 }
                 Step::Begun(took) | Step::More(took) => {
                     self.received.consume(took);
-                    if self.body.len() == self.len {
+                    if self.body.0.len() == self.len {
                         self.state = State::Given;
                         let Some((frame, _)) = wire::decode(&self.head)? else { return Ok(None) };
-                        return Ok(Some(Message { frame, body: &self.body }));
+                        return Ok(Some(Message { frame, body: &self.body.0 }));
                     }
                 }
             }
@@ -140,10 +143,10 @@ impl Messages {
             if id != self.id {
                 return Err(Unreadable::OutOfPlace);
             }
-            if chunk.len() > self.len.saturating_sub(self.body.len()) {
+            if chunk.len() > self.len.saturating_sub(self.body.0.len()) {
                 return Err(Unreadable::TooLong);
             }
-            self.body.extend_from_slice(chunk);
+            self.body.0.extend_from_slice(chunk);
             return Ok(Step::More(took));
         }
         let (id, body_len) = match &frame {
@@ -165,8 +168,9 @@ impl Messages {
         }
         self.head.clear();
         wire::encode(&mut self.head, &frame)?;
-        self.body.clear();
-        self.body.extend_from_slice(chunk);
+        self.body = if len > MAX_CHUNK { Scratch::take_large().unwrap_or_default() } else { Scratch::take() };
+        self.body.0.clear();
+        self.body.0.extend_from_slice(chunk);
         (self.id, self.len, self.state) = (id, len, State::Collecting);
         Ok(Step::Begun(took))
     }
@@ -179,6 +183,14 @@ fn chunk_of<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
         Frame::Error(reply) => Some(reply.chunk),
         Frame::Item(item) => Some(item.chunk),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+impl Messages {
+    /// The bytes of its buffers.
+    fn held(&self) -> usize {
+        self.received.held() + self.head.capacity() + self.body.0.capacity()
     }
 }
 
@@ -238,6 +250,21 @@ mod tests {
         for step in [1, 7, 1000, 70_000, 1 << 20] {
             assert_eq!(fed(&bytes, step, 1 << 20).unwrap(), expected, "{step}");
         }
+    }
+
+    #[test]
+    fn a_large_body_leaves_no_large_buffer_behind() {
+        let mut bytes = Vec::new();
+        item(&mut bytes, &[7; 1 << 20]);
+        let (mut messages, mut rest) = (Messages::default(), &bytes[..]);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while messages.next(1 << 20).unwrap().is_none() {
+            assert!(messages.poll_fill(&mut cx, &mut rest).is_ready());
+        }
+        assert!(messages.next(1 << 20).unwrap().is_none());
+        assert!(messages.held() < 256 * 1024, "{} bytes", messages.held());
+        messages.shrink();
+        assert_eq!(messages.held(), 0);
     }
 
     #[test]

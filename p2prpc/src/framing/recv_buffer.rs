@@ -138,6 +138,14 @@ impl RecvBuffer {
     }
 }
 
+#[cfg(test)]
+impl RecvBuffer {
+    /// The bytes of its buffer.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
 /// What is there of a chunk.
 fn part(id: u64, bytes: &[u8], head: usize, whole: usize) -> Option<Part<'_>> {
     let chunk = bytes.get(head..)?;

@@ -25,7 +25,7 @@ use crate::clock::{Timer, after, later, now};
 use crate::codec::Format;
 use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::framing::{Message, Messages, Unreadable, encoded_item_hello};
-use crate::service::{Inbound, Outbound, Outcome, STREAM_WINDOW, StreamParts};
+use crate::service::{Inbound, KEPT, Outbound, Outcome, STREAM_WINDOW, StreamParts};
 use crate::wire::{self, FIRST_IGNORED_KIND, Frame, GoAwayReason, MAX_CHUNK};
 
 /// Streaming calls of one peer that are served at once; one more is refused.
@@ -48,6 +48,8 @@ const FAREWELL_BYTES: usize = 16 << 20;
 const LINGER: Duration = Duration::from_secs(1);
 /// Rounds of reading, running and writing after which others get their turn.
 const ROUNDS_A_TURN: usize = 32;
+/// Messages, or reads, of one such round.
+const MESSAGES_A_ROUND: usize = 4096;
 /// Frames without a use that a caller may send in one call.
 const MAX_USELESS: usize = 10_000;
 /// So many bytes of items that wait count for the caller whatever comes.
@@ -198,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
 
     /// The next request that may run. Those that may not are answered.
     async fn request(&mut self) -> Result<Request, End> {
+        self.messages.shrink();
         let idle_since = now();
         let (mut begun, mut coming) = (None, None);
         loop {
@@ -273,6 +276,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
 
     fn clear_out(&mut self) {
         self.out.clear();
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        }
         self.written = 0;
         self.held.release();
     }
@@ -383,7 +389,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
     /// True if something came.
     fn read(&mut self, run: &mut Run, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut moved = false;
-        loop {
+        for _ in 0..MESSAGES_A_ROUND {
             let full = !run.ended && run.parts.inbound.poll_room(cx).is_pending();
             if full || !self.has_room(run) {
                 self.wait_unread(run, full, cx);
@@ -407,7 +413,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                         moved = true;
                     }
                     Frame::Cancel { id } if id == run.id => return Err(End::Gone),
-                    Frame::Item(wire::Item { id, .. }) | Frame::End(wire::End { id, .. }) if id < run.id => {
+                    Frame::Item(wire::Item { id, .. }) | Frame::End(wire::End { id, .. }) | Frame::Cancel { id }
+                        if id < run.id =>
+                    {
                         self.count_useless()?;
                     }
                     Frame::GoAway { .. } | Frame::Unknown { .. } => self.count_useless()?,
@@ -420,6 +428,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                 },
             }
         }
+        // More may be there than anybody takes: the handler is to have its turn.
+        Ok(true)
     }
 
     /// Room for a large item, as far as it has come.
@@ -484,6 +494,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Served<S> {
                 match self.messages.next(self.server.limits().max_message)? {
                     Some(Message { frame: Frame::End(end), .. }) if end.id == id => return Poll::Ready(Ok(())),
                     Some(Message { frame: Frame::Item(item), .. }) if item.id <= id => {}
+                    Some(Message { frame: Frame::Cancel { id: of }, .. }) if of <= id => {}
                     Some(Message { frame: Frame::GoAway { .. } | Frame::Unknown { .. }, .. }) => {}
                     Some(_) => return Poll::Ready(Err(out_of_place())),
                     None => match ready!(self.messages.poll_fill(cx, &mut self.io)) {

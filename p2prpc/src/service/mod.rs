@@ -24,7 +24,7 @@ pub(crate) use incoming::{NO_ROOM, Reply};
 #[cfg(test)]
 pub(crate) use incoming::{PROBE, fallible, infallible};
 pub(crate) use layer::Layers;
-pub(crate) use streaming::{Inbound, NOT_STREAMED, Outbound, STREAM_WINDOW, StreamParts};
+pub(crate) use streaming::{Inbound, KEPT, NOT_STREAMED, Outbound, STREAM_WINDOW, StreamParts};
 pub use streaming::{ItemSink, Streaming};
 pub use values::{Argument, Here, Is, Store, Taken, Takes, Value, is_large};
 pub(crate) use values::{Received, Sent};

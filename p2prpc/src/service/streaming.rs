@@ -26,7 +26,9 @@ pub(crate) const STREAM_WINDOW: usize = 64 * 1024;
 /// Items are handed over once they are so many bytes, or the next one is not there yet.
 const TOGETHER: usize = 16 * 1024;
 /// A buffer that has become larger is not kept.
-const KEPT: usize = 4 * STREAM_WINDOW;
+pub(crate) const KEPT: usize = 4 * STREAM_WINDOW;
+/// An item that waits for a handler takes so much room beside its bytes, of which it may have none.
+const ITEM_OVERHEAD: usize = 16;
 
 /// Items one behind the other.
 #[derive(Debug, Default)]
@@ -39,6 +41,11 @@ struct Batch {
 }
 
 impl Batch {
+    /// The room that it takes.
+    fn size(&self) -> usize {
+        self.bytes.len().saturating_add(self.ends.len().saturating_mul(ITEM_OVERHEAD))
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT {
@@ -99,7 +106,7 @@ impl Inbound {
     /// Ready once there is room for another item.
     pub(crate) fn poll_room(&self, cx: &TaskContext<'_>) -> Poll<()> {
         let mut coming = self.0.lock();
-        if coming.abandoned || coming.batch.bytes.len() < STREAM_WINDOW {
+        if coming.abandoned || coming.batch.size() < STREAM_WINDOW {
             return Poll::Ready(());
         }
         coming.giver = Some(cx.waker().clone());
@@ -305,8 +312,10 @@ impl Outbound {
     /// Append the frames that end the call. `end` is given the call's id and how many items were sent.
     pub(crate) fn end(&self, end: impl FnOnce(&mut Vec<u8>, u64, u64)) {
         let mut going = self.0.lock();
-        let (id, items) = (going.id, going.items);
+        let (id, items, before) = (going.id, going.items, going.frames.len());
         end(&mut going.frames, id, items);
+        let added = going.frames.len() - before;
+        going.held.add(added);
     }
 
     /// Put what there is into `frames`, which is empty, and what it holds of the account into `held`. False if there is nothing.
@@ -315,9 +324,6 @@ impl Outbound {
             let mut going = self.0.lock();
             if going.frames.is_empty() {
                 return false;
-            }
-            if frames.capacity() > KEPT {
-                *frames = Vec::new();
             }
             std::mem::swap(frames, &mut going.frames);
             held.absorb(&mut going.held);
@@ -336,10 +342,13 @@ struct Together<'a> {
     outbound: &'a Outbound,
     frames: Vec<u8>,
     items: u64,
+    /// Some were handed over since it was last seen that there is room.
+    handed_over: bool,
 }
 
 impl Together<'_> {
     fn hand_over(&mut self) {
+        self.handed_over |= self.items > 0;
         self.outbound.push(&mut self.frames, std::mem::take(&mut self.items));
     }
 }
@@ -372,10 +381,13 @@ impl<M: Method> ItemSink<M> {
     pub async fn send_all(self, items: impl Stream<Item = M::Output>) -> Outcome {
         let mut items = pin!(items);
         let mut encoded = Vec::new();
-        let mut together = Together { id: self.outbound.id(), outbound: &self.outbound, frames: Vec::new(), items: 0 };
+        let (id, outbound) = (self.outbound.id(), &*self.outbound);
+        let mut together = Together { id, outbound, frames: Vec::new(), items: 0, handed_over: false };
         loop {
             if together.frames.len() >= TOGETHER {
                 together.hand_over();
+            }
+            if std::mem::take(&mut together.handed_over) {
                 poll_fn(|cx| self.outbound.poll_room(cx)).await;
                 if let Some(account) = self.account.as_deref().filter(|account| !account.has_reply_room())
                     && !Box::pin(account.reply_room(STREAM_WINDOW)).await

@@ -25,6 +25,9 @@ trait Meant {
     async fn fail(&self) -> Result<impl Stream<Item = u8>, String>;
     async fn panic(&self) -> impl Stream<Item = u8>;
     async fn unary(&self) -> u8;
+    /// An item of 1 KiB after the other, each one not there at once.
+    async fn trickle(&self) -> impl Stream<Item = Vec<u8>>;
+    async fn value(&self, items: Streaming<Vec<u8>>) -> Vec<u8>;
 }
 
 struct Here;
@@ -58,6 +61,17 @@ impl Meant for Here {
 
     async fn unary(&self) -> u8 {
         1
+    }
+
+    async fn trickle(&self) -> impl Stream<Item = Vec<u8>> {
+        futures::stream::repeat(()).then(async |()| {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            vec![7; 1024]
+        })
+    }
+
+    async fn value(&self, _: Streaming<Vec<u8>>) -> Vec<u8> {
+        vec![7; 1 << 20]
     }
 }
 
@@ -275,4 +289,41 @@ async fn arguments_for_which_there_is_no_room_are_not_waited_for() {
         matches!(frame, Frame::GoAway { last_call_id: 0, reason: GoAwayReason::Overloaded, .. }),
         "{frame:?}: the call was not taken"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_come_one_by_one_wait_for_a_caller_that_does_not_read() {
+    let mut caller = caller_of(Limits::default());
+    caller.say(&[HELLO(), request(1, "Meant.Trickle", &[]), end(1, 0)]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (_, _, replies) = caller.account.in_use();
+    assert!((STREAM_WINDOW / 2..3 * STREAM_WINDOW).contains(&replies), "{replies} bytes wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_counts_until_it_is_read() {
+    let mut caller = caller_of(Limits::default());
+    caller.say(&[HELLO(), request(1, "Meant.Value", &[]), end(1, 0)]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_, _, replies) = caller.account.in_use();
+    assert!(replies >= 1 << 20, "{replies} bytes wait");
+    while timeout(Duration::from_secs(1), caller.io.read_buf(&mut caller.came)).await.is_ok() {}
+    assert!(caller.came.len() > 1 << 20);
+    assert_eq!(caller.account.in_use(), (0, 0, 0), "it is read");
+    caller.io.shutdown().await.unwrap();
+    assert_eq!(caller.read_to_end().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_without_bytes_take_room_too() {
+    let mut caller = caller_of(Limits::default());
+    caller.say(&[HELLO(), request(1, "Meant.Leave", &[])]).await;
+    let mut frames = Vec::new();
+    let empty = Frame::Item(wire::Item { id: 1, body_len: 0, chunk: &[] });
+    (0..1000).for_each(|_| wire::encode(&mut frames, &empty).unwrap());
+    let mut sent = 0;
+    while sent < 1_000_000 && timeout(Duration::from_millis(10), caller.io.write_all(&frames)).await.is_ok() {
+        sent += 1000;
+    }
+    assert!(sent < 100_000, "{sent} items were taken, and none by the handler");
 }
