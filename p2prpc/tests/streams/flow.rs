@@ -155,3 +155,29 @@ async fn a_peer_that_falls_silent_ends_its_streams_on_both_sides() {
     assert!(began.elapsed() > Duration::from_secs(10), "a pause isn't the end: {:?}", began.elapsed());
     tokio::time::timeout(Duration::from_secs(60), service.all_ended()).await.expect("and so do the handlers");
 }
+
+/// Whoever gives a call up has not said that its items were all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_upload_that_is_given_up_is_never_taken_for_all_of_it() {
+    let (peer, service, _nodes) = pair().await;
+    for round in 0..300 {
+        let items = stream::iter([1, 2]).chain(stream::pending());
+        let call = tokio::spawn(peer.collect(items));
+        while service.given.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            call.abort();
+        } else {
+            // Both halves at once, as one call.
+            call.abort();
+            let mut echo = peer.collect_and_echo();
+            echo.send(1).await.unwrap();
+            assert_eq!(echo.next().await.unwrap().unwrap(), 1);
+            drop(echo);
+        }
+        service.all_ended().await;
+        assert_eq!(service.whole.load(Ordering::SeqCst), 0, "round {round}");
+        service.given.store(0, Ordering::SeqCst);
+    }
+}

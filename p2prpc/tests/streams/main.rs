@@ -30,6 +30,10 @@ trait Streams {
     async fn slow(&self, items: Streaming<Vec<u8>>) -> u64;
     /// The caller's metadata, and whether the call has a deadline; and metadata of its own at the end.
     async fn about(&self, cx: &Context) -> impl Stream<Item = String>;
+    /// Takes all; how many came is noted, and that they were all if that was said.
+    async fn collect(&self, items: Streaming<u64>) -> u64;
+    /// The same, and gives each back.
+    async fn collect_and_echo(&self, items: Streaming<u64>) -> impl Stream<Item = u64>;
     /// Takes one and answers.
     async fn first(&self, items: Streaming<u64>) -> Option<u64>;
 }
@@ -39,6 +43,7 @@ struct Service {
     running: Arc<AtomicUsize>,
     ended: Arc<Notify>,
     given: Arc<AtomicUsize>,
+    whole: Arc<AtomicUsize>,
     go_on: Arc<Notify>,
 }
 
@@ -157,6 +162,38 @@ impl Streams for Service {
         let trace = cx.metadata().get("trace").unwrap_or("none").to_owned();
         let timed = if cx.remaining() < Duration::from_secs(3600) { "timed" } else { "untimed" };
         stream::iter([trace, timed.to_owned(), cx.peer().to_string()])
+    }
+
+    async fn collect(&self, mut items: Streaming<u64>) -> u64 {
+        let _running = self.begin();
+        let mut come = 0;
+        loop {
+            match items.next().await {
+                Some(Ok(_)) => come += 1,
+                Some(Err(_)) => return come,
+                None => {
+                    self.whole.fetch_add(1, Ordering::SeqCst);
+                    return come;
+                }
+            }
+            self.given.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    async fn collect_and_echo(&self, items: Streaming<u64>) -> impl Stream<Item = u64> {
+        let (running, whole) = (self.begin(), self.whole.clone());
+        stream::unfold((items, running), move |(mut items, running)| {
+            let whole = whole.clone();
+            async move {
+                match items.next().await {
+                    Some(item) => Some((item.ok()?, (items, running))),
+                    None => {
+                        whole.fetch_add(1, Ordering::SeqCst);
+                        None
+                    }
+                }
+            }
+        })
     }
 
     async fn first(&self, mut items: Streaming<u64>) -> Option<u64> {

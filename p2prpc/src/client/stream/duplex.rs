@@ -16,12 +16,13 @@ use crate::call::{Network, Route};
 use crate::client::CallOptions;
 use crate::client::call::Arguments;
 use crate::codec::CodecId;
-use crate::error::RpcError;
+use crate::error::{ErrorKind, RpcError};
 use crate::metadata::Metadata;
 use crate::service::Method;
 
-/// The sending half, as long as more is to come, and the receiving one.
-type Halves<M> = (Option<StreamSender<<M as TakesItems>::Item>>, StreamCall<M>);
+/// The receiving half, and the sending one as long as more is to come. They are dropped in this order: a call that is given up as a
+/// whole hasn't said that its items were all.
+type Halves<M> = (StreamCall<M>, Option<StreamSender<<M as TakesItems>::Item>>);
 
 /// A call of a method that takes a stream and gives one: set its options, then send and take items, here or with its two
 /// halves ([`into_split`](DuplexCall::into_split)).
@@ -100,59 +101,53 @@ impl<M: TakesItems> DuplexCall<M> {
     /// # Errors
     /// As there, and after [`finish_sending`](DuplexCall::finish_sending).
     pub async fn send(&mut self, item: M::Item) -> Result<(), RpcError> {
-        match &mut self.begin().0 {
+        match &mut self.begin().1 {
             Some(sender) => sender.send(item).await,
-            None => Err(RpcError::never_sent(
-                crate::ErrorKind::InvalidRequest,
-                "the items were said to be all, or the call could not be made",
-            )),
+            None => Err(all_sent()),
         }
     }
 
     /// Say that the items that were sent are all.
     pub fn finish_sending(&mut self) {
-        self.begin().0 = None;
+        self.begin().1 = None;
     }
 
     /// What the handler sent along with the end of its items, as [`StreamCall::end_metadata`].
     pub fn end_metadata(&self) -> Option<&Metadata> {
-        self.begun.as_ref().and_then(|(_, receiver)| receiver.end_metadata())
+        self.begun.as_ref().and_then(|(receiver, _)| receiver.end_metadata())
     }
 
     /// The two halves, for tasks of their own. The call is made now, and the caller's runtime need not stay: a task of the node does the
-    /// sending. If the call can't be made the sending half says so, and the receiving one says why.
+    /// sending. If the call can't be made both say why.
     pub fn into_split(mut self) -> (StreamSender<M::Item>, StreamCall<M>) {
         self.begin();
-        match self.begun.take() {
-            Some((Some(sender), receiver)) => (sender, receiver),
-            Some((None, receiver)) => (StreamSender::over(), receiver),
-            None => (StreamSender::over(), StreamCall::ended(self.peer)),
-        }
+        let (receiver, sender) = self.begun.take().unwrap_or_else(|| (StreamCall::ended(self.peer), None));
+        (sender.unwrap_or_else(|| StreamSender::over(all_sent())), receiver)
     }
 
     fn begin(&mut self) -> &mut Halves<M> {
-        let (peer, idle_timeout) = (self.peer, self.idle_timeout);
-        let start = self.start.take();
+        let (peer, idle_timeout, start) = (self.peer, self.idle_timeout, self.start.take());
         self.begun.get_or_insert_with(|| {
-            let (sender, mut receiver) = match start.map(|start| start.prepare(peer)) {
-                Some(Ok(prepared)) => {
-                    let (sender, receiver) = upload::begin(peer, prepared);
-                    (Some(sender), receiver)
-                }
-                Some(Err(error)) => (None, StreamCall::failed(peer, error)),
-                None => (None, StreamCall::ended(peer)),
+            let Some(start) = start else { return (StreamCall::ended(peer), None) };
+            let (sender, mut receiver) = match start.prepare(peer) {
+                Ok(prepared) => upload::begin(peer, prepared),
+                Err(error) => (StreamSender::over(error.clone()), StreamCall::failed(peer, error)),
             };
             receiver.idle_timeout = idle_timeout;
-            (sender, receiver)
+            (receiver, Some(sender))
         })
     }
+}
+
+fn all_sent() -> RpcError {
+    RpcError::never_sent(ErrorKind::InvalidRequest, "the items that were sent were said to be all")
 }
 
 impl<M: TakesItems> Stream for DuplexCall<M> {
     type Item = Result<M::Output, M::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.begin().1).poll_next(cx)
+        Pin::new(&mut self.begin().0).poll_next(cx)
     }
 }
 

@@ -84,7 +84,10 @@ struct Follow {
     members: BoxStream<'static, Snapshot>,
     service: &'static str,
     rendezvous: Option<Arc<str>>,
-    called: HashSet<PeerId>,
+    /// Those of the last time.
+    known: Vec<PeerId>,
+    /// Those whose streams go on.
+    going: HashSet<PeerId>,
 }
 
 impl<M: Method> MultiStreamCall<M> {
@@ -160,8 +163,8 @@ impl<M: Method> Start<M> {
                         let members = watch.borrow_and_update().clone();
                         Some((members, watch))
                     });
-                    let called = members.iter().copied().collect();
-                    Follow { members: changes.boxed(), service, rendezvous, called }
+                    let (known, going) = (members.clone(), members.iter().copied().collect());
+                    Follow { members: changes.boxed(), service, rendezvous, known, going }
                 });
                 (members, follow)
             }
@@ -190,8 +193,9 @@ impl<M: Method> Running<M> {
             match follow.members.poll_next_unpin(cx) {
                 Poll::Ready(Some(members)) => {
                     let now = select(&members, follow.service, follow.rendezvous.as_deref());
-                    follow.called.retain(|peer| now.contains(peer));
-                    let new: Vec<PeerId> = now.into_iter().filter(|peer| follow.called.insert(*peer)).collect();
+                    let known = std::mem::replace(&mut follow.known, now.clone());
+                    let new = now.into_iter().filter(|peer| !known.contains(peer) && follow.going.insert(*peer));
+                    let new: Vec<PeerId> = new.collect();
                     new.into_iter().for_each(|peer| self.call(peer));
                 }
                 Poll::Ready(None) => self.follow = None,
@@ -200,6 +204,14 @@ impl<M: Method> Running<M> {
         }
         match self.streams.poll_next_unpin(cx) {
             Poll::Ready(None) if self.follow.is_some() => Poll::Pending,
+            Poll::Ready(Some((peer, item))) => {
+                if let Some(follow) = &mut self.follow
+                    && !matches!(item, Some(Ok(_)))
+                {
+                    follow.going.remove(&peer);
+                }
+                Poll::Ready(Some((peer, item)))
+            }
             polled => polled,
         }
     }

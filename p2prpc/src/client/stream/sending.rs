@@ -203,8 +203,8 @@ impl<T> StreamSender<T> {
     pub fn finish(self) {}
 
     /// Nothing more is sent, not even the end.
-    pub(super) fn stop(&self, why: &RpcError) {
-        self.outgoing.stop(why.clone());
+    pub(super) fn stop(&self, why: RpcError) {
+        self.outgoing.stop(why);
     }
 
     /// True once the call is over, or could not be made.
@@ -212,10 +212,10 @@ impl<T> StreamSender<T> {
         self.outgoing.0.lock().over.is_some()
     }
 
-    /// One of a call that is over.
-    pub(super) fn over() -> Self {
+    /// One of a call that is over, or could not be made.
+    pub(super) fn over(why: RpcError) -> Self {
         let outgoing = Outgoing::new();
-        outgoing.stop(RpcError::never_sent(ErrorKind::InvalidRequest, "the call could not be made"));
+        outgoing.stop(why);
         StreamSender { outgoing, format: Format::Native(CodecId::default()), max_item: 0, of: PhantomData }
     }
 }

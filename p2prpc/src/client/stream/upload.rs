@@ -19,7 +19,7 @@ use crate::client::CallOptions;
 use crate::client::call::Arguments;
 use crate::codec::CodecId;
 use crate::error::sealed::FromReply;
-use crate::error::{Delivery, RpcError};
+use crate::error::{Delivery, ErrorKind, RpcError};
 use crate::panics::caught;
 use crate::service::Method;
 
@@ -124,22 +124,30 @@ pub(super) fn begin<M: TakesItems>(
     (sender, StreamCall::begun(peer, opening, codec, deadline, own, sending))
 }
 
-/// Sends them. An error is that of an item; one of the call is said by its answer.
-async fn send_all<T: crate::service::Value>(
-    mut sender: StreamSender<T>,
-    mut items: BoxStream<'static, T>,
-) -> Result<(), RpcError> {
-    while let Some(item) = items.next().await {
-        match sender.send(item).await {
-            Ok(()) => {}
-            Err(_) if sender.is_over() => return Ok(()),
-            Err(error) => {
-                // Its end isn't to be taken for that of all.
-                sender.stop(&error);
-                return Err(error);
-            }
+/// Items of which more are to be sent: whoever gives the call up, or whose stream panics, hasn't said that these were all.
+struct Unfinished<T>(Option<StreamSender<T>>);
+
+impl<T> Drop for Unfinished<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = &self.0 {
+            sender.stop(RpcError::may_have_run(ErrorKind::Cancelled, "not all items were sent"));
         }
     }
+}
+
+/// Sends them. An error is that of an item; one of the call is said by its answer.
+async fn send_all<T: crate::service::Value>(
+    sender: StreamSender<T>,
+    mut items: BoxStream<'static, T>,
+) -> Result<(), RpcError> {
+    let mut unfinished = Unfinished(Some(sender));
+    while let (Some(sender), Some(item)) = (&mut unfinished.0, items.next().await) {
+        match sender.send(item).await {
+            Err(_) if sender.is_over() => return Ok(()),
+            sent => sent?,
+        }
+    }
+    drop(unfinished.0.take());
     Ok(())
 }
 
